@@ -1,0 +1,180 @@
+"""Dataset: what each item of a collection is. It knows addresses and labels, never pixels."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.errors import DataError
+
+ARCHIVE_SEPARATOR = "!/"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Addresses and labels of N items.
+
+    Args:
+        name: What people call it, for messages and reports.
+        paths: N addresses: the path of a file, or ``ARCHIVE.zip!/MEMBER`` for a file inside an archive.
+        labels: (N,) int64, index into ``class_names``.
+        class_names: C names; every class has at least one item.
+        groups: (N,) int64, index into ``group_names``: the alphabet of a character, say. ``None``
+            where the source has no groups.
+        group_names: Names of the groups.
+        drawers: (N,) int64, who drew or took the item, or ``None``.
+        folds: (N,) int64, the official fold of the item counted from 1 (0 = in none), or ``None``.
+        splits: (N,) str, the official split such as ``"train"``, or ``None``.
+
+    Raises:
+        DataError: If the columns differ in length or a label has no name.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    groups: NDArray[np.int64] | None = None
+    group_names: tuple[str, ...] = ()
+    drawers: NDArray[np.int64] | None = None
+    folds: NDArray[np.int64] | None = None
+    splits: NDArray[np.str_] | None = None
+
+    def __post_init__(self) -> None:
+        for column in ("labels", "groups", "drawers", "folds", "splits"):
+            values = getattr(self, column)
+            if values is not None and len(values) != len(self.paths):
+                raise DataError(
+                    f"{self.name}: {column} has {len(values)} entries for {len(self.paths)} items"
+                )
+        if (
+            len(self.paths)
+            and not 0 <= self.labels.min() <= self.labels.max() < self.n_classes
+        ):
+            raise DataError(
+                f"{self.name}: labels reach from {self.labels.min()} to {self.labels.max()}, "
+                f"but there are {self.n_classes} class names"
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change when a path's last parts or a label changes.
+
+        Only the last three parts of a path count, so that the same data elsewhere stays the same.
+        """
+        digest = hashlib.sha256()
+        for path, label in zip(self.paths, self.labels, strict=True):
+            tail = "/".join(path.replace(ARCHIVE_SEPARATOR, "/").split("/")[-3:])
+            digest.update(f"{tail}\t{self.class_names[label]}\n".encode())
+        return digest.hexdigest()[:16]
+
+    def subset(
+        self, keep: NDArray[np.bool_] | NDArray[np.int64], name: str = ""
+    ) -> "Dataset":
+        """The items that ``keep`` selects, (N,) bool or indices; classes left empty are dropped."""
+        indices = np.flatnonzero(keep) if keep.dtype == np.bool_ else keep
+        labels, class_names = _renumber(self.labels[indices], self.class_names)
+        groups, group_names = None, self.group_names
+        if self.groups is not None:
+            groups, group_names = _renumber(self.groups[indices], self.group_names)
+        return Dataset(
+            name=name or self.name,
+            paths=tuple(self.paths[i] for i in indices),
+            labels=labels,
+            class_names=class_names,
+            groups=groups,
+            group_names=group_names,
+            drawers=None if self.drawers is None else self.drawers[indices],
+            folds=None if self.folds is None else self.folds[indices],
+            splits=None if self.splits is None else self.splits[indices],
+        )
+
+    def of_split(self, split: str) -> "Dataset":
+        """The items of one official split."""
+        known = [] if self.splits is None else sorted(set(self.splits.tolist()))
+        if self.splits is None or split not in known:
+            raise DataError(
+                f"{self.name} has no split {split!r}; known: {', '.join(known) or 'none'}"
+            )
+        return self.subset(self.splits == split, f"{self.name} {split}")
+
+    def of_groups(self, names: Iterable[str]) -> "Dataset":
+        """The items of the named groups, such as alphabets."""
+        wanted = list(names)
+        missing = sorted(set(wanted) - set(self.group_names))
+        if missing or self.groups is None:
+            raise DataError(
+                f"{self.name} has no group {', '.join(missing)}; known: "
+                f"{', '.join(self.group_names) or 'none'}"
+            )
+        keep = [self.group_names.index(name) for name in wanted]
+        return self.subset(np.isin(self.groups, keep))
+
+    def split_by_class(
+        self, fractions: Mapping[str, float], seed: int
+    ) -> dict[str, "Dataset"]:
+        """Split into parts that share no class.
+
+        Args:
+            fractions: Share of the classes for each part, in (0, 1), adding up to 1.
+            seed: Of the shuffle of the classes.
+
+        Raises:
+            DataError: If there are fewer classes than parts.
+            ValueError: If the fractions do not add up to 1.
+        """
+        return self._split_whole(self.labels, self.n_classes, fractions, seed, "classes")
+
+    def split_by_group(
+        self, fractions: Mapping[str, float], seed: int
+    ) -> dict[str, "Dataset"]:
+        """Split into parts that share no group (alphabet), as ``split_by_class`` does for classes."""
+        if self.groups is None:
+            raise DataError(
+                f"{self.name} has no groups to split by; split it by class instead"
+            )
+        return self._split_whole(
+            self.groups, len(self.group_names), fractions, seed, "groups"
+        )
+
+    def _split_whole(
+        self,
+        column: NDArray[np.int64],
+        n_units: int,
+        fractions: Mapping[str, float],
+        seed: int,
+        units: str,
+    ) -> dict[str, "Dataset"]:
+        if abs(sum(fractions.values()) - 1.0) > 1e-6:
+            raise ValueError(f"fractions must add up to 1, got {dict(fractions)}")
+        if n_units < len(fractions):
+            raise DataError(
+                f"{self.name} has {n_units} {units}, too few for the {len(fractions)} parts "
+                f"{', '.join(fractions)}; add classes or ask for fewer parts"
+            )
+        order = np.random.default_rng(seed).permutation(n_units)
+        ends = np.round(np.cumsum(list(fractions.values())) * n_units).astype(int)
+        # Every part keeps at least one unit, however small its share.
+        for i in range(len(ends)):
+            ends[i] = min(max(ends[i], i + 1), n_units - (len(ends) - 1 - i))
+        starts = [0, *ends[:-1]]
+        return {
+            part: self.subset(np.isin(column, order[start:end]), f"{self.name} {part}")
+            for part, start, end in zip(fractions, starts, ends, strict=True)
+        }
+
+
+def _renumber(
+    values: NDArray[np.int64], names: tuple[str, ...]
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    kept, renumbered = np.unique(values, return_inverse=True)
+    return renumbered.astype(np.int64), tuple(names[i] for i in kept)

@@ -1,0 +1,17 @@
+"""What can go wrong, as exceptions that tell a user what to do next."""
+
+
+class OnelookError(Exception):
+    """Base of every error that onelook raises for a user to read."""
+
+
+class DataError(OnelookError):
+    """An unreadable image, a malformed pair file, or too few images for a request."""
+
+
+class CheckpointError(OnelookError):
+    """A model folder of a wrong format or version, or weights that do not fit their encoder."""
+
+
+class GalleryError(OnelookError):
+    """An unknown or duplicate identity, or embeddings that do not fit the gallery."""

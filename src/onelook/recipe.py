@@ -1,0 +1,261 @@
+"""Recipe: what to train, on what, and how. Validated settings, read from YAML, saved with the model."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from onelook.errors import DataError
+
+
+class Settings(BaseModel):
+    """Base of every settings block: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Settings):
+    source: Literal[
+        "omniglot", "lfw", "att", "digits", "class-folder", "pairs", "strokes", "sick"
+    ]
+    # The part of the source that is trained on; each source documents its own ("" = its default).
+    part: str = ""
+    # Pair file of the training pairs, relative to the data folder; "" = pairs are sampled.
+    pair_file: str = ""
+    # Class folders only: how many folders lie above an image's class folder (0 = CLASS/IMAGE).
+    depth: int = Field(0, ge=0)
+    # Share of the training classes (or groups) held out to choose epochs and thresholds.
+    validation_fraction: float = Field(0.15, gt=0, lt=1)
+    # What is held out whole: classes, or groups such as alphabets.
+    validation_by: Literal["class", "group"] = "class"
+    # 4 makes quarter-turned images new classes, 1 does not.
+    rotations: Literal[1, 4] = 1
+
+
+class ImageSettings(Settings):
+    """How an image file becomes a (channels, height, width) tensor; saved with the model."""
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    channels: Literal[1, 3] = 1
+    # Side of the centred square that is kept before resizing, as a fraction of the shorter side.
+    # 0 keeps the whole image.
+    crop: float = Field(0.0, ge=0, le=1)
+    # "stretch" ignores the aspect ratio; "pad" keeps it, filling with the border's median.
+    fit: Literal["stretch", "pad"] = "stretch"
+    resample: Literal["bilinear", "box", "bicubic", "lanczos"] = "bilinear"
+    # 255 - pixel: dark ink becomes large values.
+    invert: bool = False
+    # Per channel, on pixels in [0, 1]; applied after augmentation.
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+
+class SequenceSettings(Settings):
+    """How a text or a stroke file becomes a padded sequence."""
+
+    kind: Literal["text", "strokes"]
+    # Longest sequence kept: words or characters of a text, pen points of a drawing.
+    max_length: int = Field(128, gt=0)
+    # What one token of a text is.
+    unit: Literal["word", "character"] = "word"
+    # Words rarer than this in the training texts become the unknown word.
+    min_count: int = Field(1, gt=0)
+
+
+class NamedSettings(Settings):
+    """A name from a known table and the arguments that its class takes."""
+
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class SamplingSettings(Settings):
+    # classes = P x K batches; pairs = balanced pairs; pair-list = the data's own pairs;
+    # triplets = random (anchor, positive, negative).
+    name: Literal["classes", "pairs", "pair-list", "triplets"]
+    classes_per_batch: int = Field(32, gt=0)
+    samples_per_class: int = Field(2, gt=1)
+    # For pairs and pair lists: pairs a batch. For triplets: triplets a batch.
+    batch_size: int = Field(64, gt=0)
+    # Share of the negatives (or of the P x K batches) drawn within one group, such as an alphabet.
+    within_group: float = Field(0.0, ge=0, le=1)
+    # Pairs or triplets an epoch; 0 = one for each training item.
+    per_epoch: int = Field(0, ge=0)
+
+
+class AugmentSettings(Settings):
+    """Random changes drawn for each image on its own; 0 or False switches a change off."""
+
+    # Each of the geometric parts is applied with this probability.
+    probability: float = Field(1.0, ge=0, le=1)
+    rotation_degrees: float = Field(0.0, ge=0)  # uniform in +- this
+    shear: float = Field(0.0, ge=0)  # x and y shear factors, uniform in +- this
+    scale: tuple[float, float] = (1.0, 1.0)  # x and y factors, uniform between
+    shift: float = Field(0.0, ge=0)  # uniform in +- this share of the side
+    flip: bool = False  # left-right with probability 0.5
+    invert: bool = False  # 1 - image with probability 0.5
+    elastic: float = Field(
+        0.0, ge=0
+    )  # standard deviation of the displacement, share of the side
+    elastic_smoothing: float = Field(
+        0.1, gt=0
+    )  # wavelength of the displacement, share of the side
+    brightness: float = Field(0.0, ge=0)  # factor in 1 +- this
+    contrast: float = Field(0.0, ge=0)  # factor in 1 +- this
+    saturation: float = Field(0.0, ge=0)  # factor in 1 +- this, colour images only
+    erasing: float = Field(0.0, ge=0, le=1)  # probability of one erased rectangle
+    stroke_width: float = Field(0.0, ge=0, le=1)  # probability of thicker or thinner ink
+    # What lies outside the image after a geometric change: 0 in [0, 1], or the border repeated.
+    fill: float | Literal["border"] = 0.0
+
+
+class OptimizerSettings(Settings):
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    # SGD's momentum at the start and after the last epoch; rises linearly between.
+    momentum: tuple[float, float] = (0.9, 0.9)
+    # Factors of the learning rate for parameters whose name starts with the key.
+    layer_rates: dict[str, float] = Field(default_factory=dict)
+    # Layer-wise L2 for parameters whose name starts with the key; others have weight_decay.
+    layer_decays: dict[str, float] = Field(default_factory=dict)
+    # constant; cosine to 0; linear to 0; exponential: times epoch_decay each epoch.
+    schedule: Literal["constant", "cosine", "linear", "exponential"] = "constant"
+    epoch_decay: float = Field(0.99, gt=0, le=1)
+    warmup_steps: int = Field(0, ge=0)
+    # Largest norm of the whole gradient; 0 = not clipped.
+    clip_norm: float = Field(0.0, ge=0)
+    # Decay of the averaged weights that are evaluated and saved; 0 = none.
+    ema: float = Field(0.0, ge=0, lt=1)
+
+
+class ValidationSettings(Settings):
+    # one-shot: error of n_way trials; verification: AUC of pairs; pearson: graded pairs.
+    figure: Literal["one-shot", "verification", "pearson"] = "one-shot"
+    n_way: int = Field(20, gt=1)
+    n_trials: int = Field(2000, gt=0)
+    every_epochs: int = Field(1, gt=0)
+    # Stop after this many validations without gain; 0 = never.
+    patience: int = Field(0, ge=0)
+
+
+class Recipe(Settings):
+    """Everything that decides what a training gives.
+
+    Raises:
+        DataError: From ``read_recipe`` when the file, a key or a value is wrong.
+    """
+
+    name: str
+    # What it reproduces: paper, protocol.
+    about: str = ""
+    # The published figure, for people.
+    published: str = ""
+    # Minutes on two CPU cores, as measured.
+    minutes: float = Field(0.0, ge=0)
+    data: DataSettings
+    images: ImageSettings | None = None
+    # Left and right sides that are not images. A twin network has the same on both.
+    left: SequenceSettings | None = None
+    right: SequenceSettings | None = None
+    encoder: NamedSettings
+    # A second encoder for the right side makes the network pseudo-siamese.
+    right_encoder: NamedSettings | None = None
+    similarity: NamedSettings
+    loss: NamedSettings
+    sampling: SamplingSettings
+    augment: AugmentSettings = AugmentSettings()
+    # Whether batch norm sees left and right twins in one batch or in two.
+    twins: Literal["together", "apart"] = "together"
+    optimizer: OptimizerSettings = OptimizerSettings()
+    validation: ValidationSettings = ValidationSettings()
+    epochs: int = Field(gt=0)
+    # The false-accept rate that the stored threshold is meant for.
+    far: float = Field(0.01, gt=0, lt=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = 0
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with onelook, sorted."""
+    folder = resources.files("onelook") / "recipes"
+    return sorted(
+        f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")
+    )
+
+
+def read_recipe(source: "str | Path | Recipe") -> Recipe:
+    """The recipe of a shipped name or a YAML file.
+
+    Args:
+        source: A name from ``recipe_names()``, the path of a YAML file, or a Recipe (returned as it is).
+
+    Raises:
+        DataError: If there is no such recipe, or it has an unknown key or a bad value.
+    """
+    if isinstance(source, Recipe):
+        return source
+    name = str(source)
+    if name in recipe_names():
+        text = (resources.files("onelook") / "recipes" / f"{name}.yaml").read_text("utf-8")
+    elif Path(name).is_file():
+        text = Path(name).read_text("utf-8")
+    else:
+        raise DataError(
+            f"no recipe {name!r}: not a file, and known are {', '.join(recipe_names())}"
+        )
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{name} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{name}: expected a mapping of settings, got {type(content).__name__}"
+        )
+    return parse_recipe(content, name)
+
+
+def parse_recipe(content: dict[str, Any], name: str) -> Recipe:
+    """A Recipe from a plain mapping; ``name`` is for messages."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise DataError(_explain(error, name)) from error
+
+
+def override(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """The recipe with dotted settings changed: ``{"optimizer.learning_rate": 0.01, "epochs": 3}``."""
+    content = recipe.model_dump()
+    for dotted, value in changes.items():
+        *parents, last = dotted.split(".")
+        block = content
+        for parent in parents:
+            if not isinstance(block.get(parent), dict):
+                raise DataError(f"{dotted}: {recipe.name} has no settings block {parent!r}")
+            block = block[parent]
+        block[last] = value
+    return parse_recipe(content, recipe.name)
+
+
+def _explain(error: ValidationError, name: str) -> str:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = ", ".join(sorted(_known_keys(problem["loc"][:-1])))
+            lines.append(f"unknown key {where!r}; known: {known}")
+        else:
+            lines.append(f"{where}: {problem['msg']}, got {problem['input']!r}")
+    return f"{name}: " + "; ".join(lines)
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(model.model_fields)
