@@ -1,0 +1,370 @@
+"""Metrics: arrays in, numbers out. ROC, EER, TAR at FAR, intervals. Knows no models.
+
+Pairs come as ``scores`` (N,) float, larger = more alike, and ``is_same`` (N,) bool. A pair
+is accepted when ``score >= threshold``. Every rate is a fraction. FAR is the share of
+different pairs accepted, TAR the share of same pairs accepted, FRR = 1 - TAR.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+# A FAR is measured only where chance alone would let this many different pairs through.
+FALSE_ACCEPTS_NEEDED = 10
+CLASSES_NEEDED = 10
+
+
+class RocCurve(NamedTuple):
+    """K points of a ROC curve, from "accept nothing" to "accept everything"."""
+
+    far: Floats  # (K,) rising from 0 to 1
+    tar: Floats  # (K,) rising from 0 to 1
+    thresholds: Floats  # (K,) falling; the first is infinite
+
+
+def roc_curve(
+    scores: ArrayLike, is_same: ArrayLike, weights: ArrayLike | None = None
+) -> RocCurve:
+    """FAR and TAR at every distinct score; equal scores are accepted together.
+
+    Args:
+        scores: (N,) finite, larger = more alike.
+        is_same: (N,) bool.
+        weights: (N,) how often each pair counts; once when ``None``.
+
+    Raises:
+        ValueError: If a score is not finite, or same or different pairs are missing.
+
+    Example:
+        >>> roc_curve([0.9, 0.8, 0.8, 0.1], [True, True, False, False]).tar
+        array([0. , 0.5, 1. , 1. ])
+    """
+    scores, is_same = _checked(scores, is_same)
+    counts = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
+    order = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    true_accepts = np.cumsum(counts[order] * is_same[order])[last]
+    false_accepts = np.cumsum(counts[order] * ~is_same[order])[last]
+    if true_accepts[-1] <= 0 or false_accepts[-1] <= 0:
+        raise ValueError("the weights leave no same pairs or no different pairs")
+    return RocCurve(
+        far=np.append(0.0, false_accepts / false_accepts[-1]),
+        tar=np.append(0.0, true_accepts / true_accepts[-1]),
+        thresholds=np.append(np.inf, scores[order][last]),
+    )
+
+
+def roc_auc(scores: ArrayLike, is_same: ArrayLike) -> float:
+    """Chance that a same pair scores above a different pair; a tie counts half.
+
+    Example:
+        >>> roc_auc([0.9, 0.2, 0.5, 0.1], [True, True, False, False])
+        0.75
+    """
+    return auc_of(roc_curve(scores, is_same))
+
+
+def equal_error_rate(scores: ArrayLike, is_same: ArrayLike) -> float:
+    """The rate at which false accepts and false rejects are equal, on straight lines between ROC points.
+
+    One number for a verification system that needs no threshold.
+    """
+    return eer_of(roc_curve(scores, is_same))
+
+
+def auc_of(curve: RocCurve) -> float:
+    """Area under a ROC curve."""
+    return float(np.trapezoid(curve.tar, curve.far))
+
+
+def eer_of(curve: RocCurve) -> float:
+    """Equal error rate of a ROC curve."""
+    excess = 1.0 - curve.tar - curve.far  # FRR - FAR falls from 1 to -1
+    k = int(np.flatnonzero(excess <= 0)[0])
+    share = excess[k - 1] / (excess[k - 1] - excess[k])
+    return float(curve.far[k - 1] + share * (curve.far[k] - curve.far[k - 1]))
+
+
+def tar_of(curve: RocCurve, far: float) -> float:
+    """Largest TAR on a ROC curve whose FAR does not exceed ``far``."""
+    return float(curve.tar[_last_at_most(curve.far, far)])
+
+
+def best_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
+    """The threshold of the highest accuracy, half-way between the scores around it.
+
+    Choose it on one split and report ``accuracy_at`` it on another.
+    """
+    scores, is_same = _checked(scores, is_same)
+    curve = roc_curve(scores, is_same)
+    n_same = int(is_same.sum())
+    n_different = len(is_same) - n_same
+    right = np.round(curve.tar * n_same) + np.round((1.0 - curve.far) * n_different)
+    best = np.flatnonzero(right == right.max())
+    return _threshold_after(curve, int(best[len(best) // 2]))
+
+
+def accuracy_at(scores: ArrayLike, is_same: ArrayLike, threshold: float) -> float:
+    """Share of pairs that ``score >= threshold`` decides rightly."""
+    scores, is_same = np.asarray(scores), np.asarray(is_same, bool)
+    if not len(scores):
+        raise ValueError("accuracy needs at least one pair, got 0")
+    return float(np.mean((scores >= threshold) == is_same))
+
+
+def far_at(scores: ArrayLike, is_same: ArrayLike, threshold: float) -> float:
+    """Share of different pairs that are accepted at ``threshold``."""
+    scores, is_same = _checked(scores, is_same)
+    return float(np.mean(scores[~is_same] >= threshold))
+
+
+def frr_at(scores: ArrayLike, is_same: ArrayLike, threshold: float) -> float:
+    """Share of same pairs that are rejected at ``threshold``."""
+    scores, is_same = _checked(scores, is_same)
+    return float(np.mean(scores[is_same] < threshold))
+
+
+def tar_at_far(scores: ArrayLike, is_same: ArrayLike, far: float) -> float:
+    """Share of same pairs accepted when at most ``far`` of the different pairs are.
+
+    The figure for a system in which a false accept is what hurts.
+
+    Raises:
+        ValueError: If there are fewer than 10 / far different pairs: the rate could not be
+            told.
+    """
+    scores, is_same = _checked(scores, is_same)
+    check_far(far, int((~is_same).sum()))
+    return tar_of(roc_curve(scores, is_same), far)
+
+
+def threshold_at_far(scores: ArrayLike, is_same: ArrayLike, far: float) -> float:
+    """The lowest threshold at which at most ``far`` of the different pairs are accepted.
+
+    Raises:
+        ValueError: If there are fewer than 10 / far different pairs.
+    """
+    scores, is_same = _checked(scores, is_same)
+    check_far(far, int((~is_same).sum()))
+    curve = roc_curve(scores, is_same)
+    return _threshold_after(curve, _last_at_most(curve.far, far))
+
+
+def threshold_at_frr(scores: ArrayLike, is_same: ArrayLike, frr: float) -> float:
+    """The highest threshold at which at most ``frr`` of the same pairs are rejected."""
+    curve = roc_curve(scores, is_same)
+    return _threshold_after(curve, int(np.flatnonzero(1.0 - curve.tar <= frr + 1e-12)[0]))
+
+
+def check_far(far: float, n_different: int, needed: int = FALSE_ACCEPTS_NEEDED) -> None:
+    """Refuse a false-accept rate that ``n_different`` different pairs cannot carry.
+
+    Raises:
+        ValueError: If ``n_different < needed / far``, naming the number needed and the
+            smallest rate.
+    """
+    if not 0 < far < 1:
+        raise ValueError(f"far must lie between 0 and 1, got {far}")
+    if n_different < needed / far - 1e-6:
+        smallest = needed / max(n_different, 1)
+        offer = (
+            f"the smallest rate they carry is {smallest:.2g}" if smallest < 1 else "none"
+        )
+        raise ValueError(
+            f"FAR {far:g} needs at least {math.ceil(needed / far - 1e-6)} different pairs, "
+            f"got {n_different}; {offer}"
+        )
+
+
+def wilson_interval(successes: float, n_trials: int, level: float = 0.95) -> Interval:
+    """Wilson score interval of a rate counted over independent trials.
+
+    Example:
+        >>> low, high = wilson_interval(394, 400)
+        >>> f"{low:.3f} {high:.3f}"
+        '0.968 0.993'
+    """
+    if n_trials <= 0 or not 0 <= successes <= n_trials:
+        raise ValueError(
+            f"expected 0 <= successes <= n_trials, got {successes} of {n_trials}"
+        )
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    rate = successes / n_trials
+    middle = rate + z * z / (2 * n_trials)
+    half = z * math.sqrt(rate * (1 - rate) / n_trials + (z / (2 * n_trials)) ** 2)
+    scale = 1 + z * z / n_trials
+    low = 0.0 if successes == 0 else (middle - half) / scale
+    high = 1.0 if successes == n_trials else (middle + half) / scale
+    return low, high
+
+
+def standard_error(values: ArrayLike) -> float:
+    """Standard error of the mean: sample standard deviation over the root of their number."""
+    values = np.asarray(values, np.float64)
+    if len(values) < 2:
+        raise ValueError(f"a standard error needs at least 2 values, got {len(values)}")
+    return float(values.std(ddof=1) / math.sqrt(len(values)))
+
+
+def mean_interval(
+    values: ArrayLike, level: float = 0.95, student: bool = False
+) -> Interval:
+    """Interval of the mean of independent values, such as accuracies of episodes or folds.
+
+    Args:
+        values: (N,) at least two.
+        level: Confidence, a fraction.
+        student: Student's t instead of the normal distribution: for few values, such as 10
+            folds.
+    """
+    values = np.asarray(values, np.float64)
+    error = standard_error(values)
+    if student:
+        from scipy.special import stdtrit
+
+        width = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * error
+    else:
+        width = NormalDist().inv_cdf(0.5 + level / 2) * error
+    return float(values.mean()) - width, float(values.mean()) + width
+
+
+def bootstrap_interval(
+    figures: Callable[[RocCurve], Sequence[float]],
+    scores: ArrayLike,
+    is_same: ArrayLike,
+    left_classes: ArrayLike,
+    right_classes: ArrayLike,
+    *,
+    seed: int,
+    n_resamples: int = 400,
+    level: float = 0.95,
+) -> list[Interval]:
+    """Percentile intervals of figures of a ROC curve, by resampling classes.
+
+    Pairs that share a class are not independent, so resampling pairs would give intervals
+    that are far too narrow. Here each resample draws as many classes as there are, with
+    replacement: a same pair counts as often as its class was drawn, a different pair as
+        often as the product of its two classes.
+
+    Args:
+        figures: From a ROC curve to one or more numbers.
+        scores: (N,), larger = more alike.
+        is_same: (N,) bool.
+        left_classes: (N,) class of each pair's left side.
+        right_classes: (N,) class of each pair's right side.
+        seed: Of the resampling.
+        n_resamples: Resamples; those without any same or any different pair are left out.
+        level: Confidence, a fraction.
+
+    Returns:
+        One ``(low, high)`` for each figure.
+
+    Raises:
+        ValueError: If there are fewer than 10 classes.
+    """
+    scores, is_same = _checked(scores, is_same)
+    order = np.argsort(-scores, kind="stable")  # sorted once; sorting again is then cheap
+    scores, is_same = scores[order], is_same[order]
+    names, classes = np.unique(
+        np.stack([np.asarray(left_classes)[order], np.asarray(right_classes)[order]]),
+        return_inverse=True,
+    )
+    left, right = classes.reshape(2, -1)
+    if len(names) < CLASSES_NEEDED:
+        raise ValueError(
+            f"a bootstrap over classes needs at least {CLASSES_NEEDED} classes, "
+            f"got {len(names)}"
+        )
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(n_resamples):
+        chosen = generator.integers(len(names), size=len(names))
+        times = np.bincount(chosen, minlength=len(names))
+        weights = np.where(is_same, times[left], times[left] * times[right])
+        if weights[is_same].any() and weights[~is_same].any():
+            drawn.append(figures(roc_curve(scores, is_same, weights)))
+    tails = [0.5 - level / 2, 0.5 + level / 2]
+    low, high = np.quantile(np.array(drawn, np.float64), tails, axis=0)
+    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def pearson(left: ArrayLike, right: ArrayLike) -> float:
+    """Pearson's correlation; nan where one side does not vary."""
+    left, right = _two_columns(left, right)
+    if left.std() == 0 or right.std() == 0:
+        return math.nan
+    return float(np.corrcoef(left, right)[0, 1])
+
+
+def spearman(left: ArrayLike, right: ArrayLike) -> float:
+    """Spearman's rank correlation: Pearson's of the ranks, ties sharing their mean rank."""
+    from scipy.stats import rankdata
+
+    left, right = _two_columns(left, right)
+    return pearson(rankdata(left), rankdata(right))
+
+
+def pearson_interval(correlation: float, n_pairs: int, level: float = 0.95) -> Interval:
+    """Interval of a Pearson correlation by Fisher's z."""
+    if n_pairs < 4 or not -1 < correlation < 1:
+        return (-1.0, 1.0) if n_pairs < 4 else (correlation, correlation)
+    width = NormalDist().inv_cdf(0.5 + level / 2) / math.sqrt(n_pairs - 3)
+    z = math.atanh(correlation)
+    return math.tanh(z - width), math.tanh(z + width)
+
+
+def mean_squared_error(left: ArrayLike, right: ArrayLike) -> float:
+    """Mean of the squared differences."""
+    left, right = _two_columns(left, right)
+    return float(np.mean((left - right) ** 2))
+
+
+def _two_columns(left: ArrayLike, right: ArrayLike) -> tuple[Floats, Floats]:
+    left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
+    if left.shape != right.shape or left.ndim != 1 or not len(left):
+        raise ValueError(
+            f"expected two equally long columns, got {left.shape}, {right.shape}"
+        )
+    return left, right
+
+
+def _checked(scores: ArrayLike, is_same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+    scores, is_same = np.asarray(scores, np.float64), np.asarray(is_same, bool)
+    if scores.shape != is_same.shape or scores.ndim != 1:
+        raise ValueError(
+            f"scores and is_same must have one shape (N,), "
+            f"got {scores.shape}, {is_same.shape}"
+        )
+    n_bad = int((~np.isfinite(scores)).sum())
+    if n_bad:
+        raise ValueError(f"scores must be finite, got {n_bad} that are not")
+    n_same = int(is_same.sum())
+    if not 0 < n_same < len(is_same):
+        raise ValueError(
+            f"expected same and different pairs, got {n_same} same and "
+            f"{len(is_same) - n_same} different"
+        )
+    return scores, is_same
+
+
+def _last_at_most(far: NDArray[Any], limit: float) -> int:
+    return int(np.searchsorted(far, limit + 1e-12, side="right")) - 1
+
+
+def _threshold_after(curve: RocCurve, k: int) -> float:
+    """A threshold that decides as ROC point k does, half-way to the next score below."""
+    upper = curve.thresholds[k]
+    if k + 1 == len(curve.thresholds):
+        return float(upper)
+    lower = curve.thresholds[k + 1]
+    if not np.isfinite(upper):
+        return float(np.nextafter(lower, np.inf))
+    middle = lower + (upper - lower) / 2
+    return float(middle if middle > lower else upper)
