@@ -1,0 +1,178 @@
+"""One face for a folder and an archive: which files are inside, by name."""
+
+import hashlib
+import os
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from onelook.data.download import cache_folder
+from onelook.data.items import ARCHIVE_SEPARATOR
+from onelook.errors import DataError
+
+_TAR_SUFFIXES = (".tgz", ".tar.gz", ".tar")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The files under a folder or inside an archive.
+
+    Args:
+        base: What stands before a name in an address; ends in ``/``.
+        names: Names relative to ``base``, with ``/`` between folders, sorted. Hidden files
+            and what macOS adds to archives are left out.
+    """
+
+    base: str
+    names: tuple[str, ...]
+
+    def address(self, name: str) -> str:
+        """The address of one file: ``FOLDER/NAME`` or ``ARCHIVE.zip!/NAME``."""
+        return self.base + name
+
+    def read_bytes(self, name: str) -> bytes:
+        """The content of one small file, such as a list of labels."""
+        archive, member = split_address(self.address(name))
+        if not archive:
+            return Path(member).read_bytes()
+        try:
+            with zipfile.ZipFile(archive) as file:
+                return file.read(member)
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            raise DataError(f"cannot read {self.address(name)}: {error}") from error
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Archive and member of an address; the archive is empty for a plain file.
+
+    >>> split_address("faces.zip!/s1/1.pgm")
+    ('faces.zip', 's1/1.pgm')
+    >>> split_address("wow!/s1/1.pgm")
+    ('', 'wow!/s1/1.pgm')
+    """
+    end = address.lower().find(".zip" + ARCHIVE_SEPARATOR)
+    if end < 0:
+        return "", address
+    return address[: end + 4], address[end + 4 + len(ARCHIVE_SEPARATOR) :]
+
+
+def open_tree(path: str | Path) -> Tree:
+    """The files of a folder, of a zip (``x.zip``, ``x.zip!/FOLDER``) or of a tar archive.
+
+    A tar archive is unpacked into the cache the first time, because it cannot be read in
+    place.
+
+    Raises:
+        DataError: If there is nothing, or something that is neither folder nor archive.
+    """
+    text = os.path.expanduser(path)
+    archive, folder = split_address(text)
+    if archive:
+        return _zip_tree(archive, folder.rstrip("/"))
+    if text.lower().endswith(".zip") and os.path.isfile(text):
+        return _zip_tree(text, "")
+    if text.lower().endswith(_TAR_SUFFIXES) and os.path.isfile(text):
+        return _folder_tree(str(_unpack(Path(text))))
+    if os.path.isdir(text):
+        return _folder_tree(text)
+    if os.path.exists(text):
+        raise DataError(f"{text} is neither a folder nor a .zip, .tgz or .tar archive")
+    raise DataError(f"{text} does not exist; give a folder or an archive")
+
+
+def address_exists(address: str) -> bool:
+    """Whether a file, or a member of a zip, is there; its content is not looked at."""
+    archive, member = split_address(address)
+    if not archive:
+        return os.path.isfile(address)
+    if not os.path.isfile(archive):
+        return False
+    return member in zip_members(archive)
+
+
+def zip_members(archive: str) -> frozenset[str]:
+    """Names of the files in a zip, remembered until the archive changes."""
+    try:
+        stat = os.stat(archive)
+    except OSError as error:
+        raise DataError(f"cannot read {archive}: {error.strerror}") from error
+    return _zip_members(archive, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _zip_members(archive: str, size: int, mtime_ns: int) -> frozenset[str]:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            return frozenset(i.filename for i in file.infolist() if not i.is_dir())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{archive} is not a readable zip archive ({error}); fetch or make it again"
+        ) from error
+
+
+def _zip_tree(archive: str, folder: str) -> Tree:
+    prefix = folder + "/" if folder else ""
+    inside = [n[len(prefix) :] for n in zip_members(archive) if n.startswith(prefix)]
+    if folder and not inside:
+        raise DataError(f"{archive} has no folder {folder!r}")
+    return Tree(archive + ARCHIVE_SEPARATOR + prefix, _visible(inside))
+
+
+def _folder_tree(folder: str) -> Tree:
+    names: list[str] = []
+    seen: set[str] = set()
+    for here, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        # A link to a folder above would otherwise be followed for ever.
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [f for f in folders if not _hidden(f)]
+        inside = os.path.relpath(here, folder).replace(os.sep, "/")
+        names += [f if inside == "." else f"{inside}/{f}" for f in files]
+    return Tree(folder.rstrip("/") + "/", _visible(names))
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"cannot list {error.filename}: {error.strerror}") from error
+
+
+def _hidden(part: str) -> bool:
+    return part.startswith(".") or part == "__MACOSX"
+
+
+def _visible(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(n for n in names if not any(map(_hidden, n.split("/")))))
+
+
+def _unpack(archive: Path) -> Path:
+    """Unpack a tar archive into the cache, once; a killed try leaves nothing in place."""
+    stat = archive.stat()
+    identity = f"{archive.resolve()}\t{stat.st_size}\t{stat.st_mtime_ns}"
+    key = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:12]
+    target = cache_folder() / "unpacked" / f"{archive.name.partition('.')[0]}-{key}"
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpacking-") as work:
+        fresh = Path(work) / "files"
+        try:
+            with tarfile.open(archive) as file:
+                file.extractall(fresh, filter="data")
+        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            raise DataError(
+                f"cannot unpack {archive} into {target.parent}: {error}; "
+                "is the archive whole, and is there room on the disk?"
+            ) from error
+        try:
+            os.rename(fresh, target)
+        except OSError:
+            if not target.is_dir():  # else another process was first, with the same files
+                raise
+    return target
