@@ -72,7 +72,7 @@ def roc_auc(scores: ArrayLike, is_same: ArrayLike) -> float:
 
 
 def equal_error_rate(scores: ArrayLike, is_same: ArrayLike) -> float:
-    """The rate at which false accepts and false rejects are equal, on straight lines between ROC points.
+    """The rate at which false accepts and false rejects are equal, between ROC points.
 
     One number for a verification system that needs no threshold.
     """
@@ -206,7 +206,7 @@ def wilson_interval(successes: float, n_trials: int, level: float = 0.95) -> Int
 
 
 def standard_error(values: ArrayLike) -> float:
-    """Standard error of the mean: sample standard deviation over the root of their number."""
+    """Standard error of the mean: standard deviation over the root of the number."""
     values = np.asarray(values, np.float64)
     if len(values) < 2:
         raise ValueError(f"a standard error needs at least 2 values, got {len(values)}")

@@ -1,0 +1,115 @@
+"""Decisions: the stored threshold, the probability and the unsure band on drawn scores."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from onelook.decision import Decision, fit_decision, smallest_far
+from onelook.metrics import far_at, frr_at
+
+
+def drawn_scores(n_same=2000, n_different=20000, gap=2.0, seed=0):
+    """Normal scores of equal spread, for which the logistic curve is exactly right."""
+    generator = np.random.default_rng(seed)
+    is_same = np.arange(n_same + n_different) < n_same
+    return generator.normal(size=len(is_same)) + gap * is_same, is_same
+
+
+def test_threshold_keeps_its_far_on_other_pairs():
+    decision = fit_decision(*drawn_scores(), far=0.01, n_classes=50)
+    assert decision.far == 0.01
+    assert far_at(*drawn_scores(seed=1), decision.threshold) == pytest.approx(0.01, rel=0.2)
+
+
+def test_unsure_lies_between_the_thresholds_of_far_and_frr():
+    scores, is_same = drawn_scores()
+    decision = fit_decision(scores, is_same, far=0.05, n_classes=50)
+    assert decision.reject_below < decision.threshold
+    assert frr_at(scores, is_same, decision.reject_below) == pytest.approx(0.05, abs=0.001)
+    assert decision.decide(decision.threshold) is True
+    assert decision.decide((decision.threshold + decision.reject_below) / 2) is None
+    assert decision.decide(decision.reject_below) is None
+    assert decision.decide(decision.reject_below - 1e-6) is False
+
+
+def test_nothing_is_unsure_where_one_threshold_keeps_both_rates():
+    scores, is_same = drawn_scores(gap=9.0)
+    decision = fit_decision(scores, is_same, n_classes=50)
+    assert decision.reject_below == decision.threshold
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.1])
+def test_probability_matches_scikit_learns_weighted_logistic_regression(prior):
+    scores, is_same = drawn_scores(300, 900)
+    decision = fit_decision(scores, is_same, far=0.1, prior=prior, n_classes=50)
+    # Platt's soft targets, as two weighted copies of every pair.
+    targets = np.where(is_same, 301 / 302, 1 / 902)
+    weights = np.where(is_same, prior / 300, (1 - prior) / 900)
+    reference = LogisticRegression(C=1e9, tol=1e-10, max_iter=1000).fit(
+        np.tile(scores, 2)[:, None],
+        np.repeat([1, 0], len(scores)),
+        np.concatenate([weights * targets, weights * (1 - targets)]) * 1000,
+    )
+    assert decision.slope == pytest.approx(reference.coef_[0, 0], rel=1e-3)
+    assert decision.intercept == pytest.approx(reference.intercept_[0], rel=1e-3)
+
+
+def test_probability_is_the_share_of_same_pairs_at_its_prior():
+    decision = fit_decision(*drawn_scores(), prior=0.2, n_classes=50)
+    scores, is_same = drawn_scores(4000, 16000, seed=1)
+    probability = decision.probability(scores)
+    for low in (0.1, 0.3, 0.5, 0.7):
+        inside = (probability >= low) & (probability < low + 0.2)
+        assert is_same[inside].mean() == pytest.approx(probability[inside].mean(), abs=0.05)
+
+
+def test_another_prior_shifts_the_odds():
+    decision = fit_decision(*drawn_scores(), prior=0.5, n_classes=50)
+    half, rare = decision.probability(1.5), decision.probability(1.5, prior=0.01)
+    assert rare / (1 - rare) == pytest.approx(half / (1 - half) / 99)
+
+
+def test_probability_is_monotone_and_finite_for_separated_and_huge_scores():
+    decision = fit_decision(*drawn_scores(gap=100.0), n_classes=50)
+    probability = decision.probability(np.linspace(-1e6, 1e6, 1001))
+    assert np.isfinite(probability).all() and (np.diff(probability) >= 0).all()
+    assert decision.probability(100.0) > 0.99 and decision.probability(0.0) < 0.01
+
+
+@pytest.mark.parametrize("gap", [0.0, -1.0])
+def test_useless_scores_never_fall_in_probability(gap):
+    decision = fit_decision(*drawn_scores(500, 5000, gap=gap), n_classes=50)
+    assert 0 <= decision.slope < 0.1
+    assert decision.probability(0.0) == pytest.approx(0.5, abs=0.05)
+
+
+def test_constant_scores_give_the_prior():
+    is_same = np.arange(1000) < 100
+    decision = fit_decision(np.ones(1000), is_same, prior=0.3, n_classes=20)
+    assert decision.probability(1.0) == pytest.approx(0.3, abs=0.01)
+
+
+def test_far_is_the_smallest_that_the_pairs_support():
+    assert smallest_far(3000) == 0.01
+    decision = fit_decision(*drawn_scores(100, 600), far=0.01, n_classes=10)
+    assert decision.far == 0.05
+
+
+def test_too_little_to_calibrate_on_is_refused_with_the_number_needed():
+    with pytest.raises(ValueError, match="at least 10 held-out classes, got 9"):
+        fit_decision(*drawn_scores(), n_classes=9)
+    with pytest.raises(ValueError, match="at least 30000 different pairs, got 20000"):
+        fit_decision(*drawn_scores(), far=0.001, n_classes=50, strict=True)
+    with pytest.raises(ValueError, match="at least 60 different pairs, got 50"):
+        fit_decision(*drawn_scores(50, 50), n_classes=50)
+    with pytest.raises(ValueError, match="prior must lie between 0 and 1, got 1"):
+        fit_decision(*drawn_scores(), prior=1, n_classes=50)
+
+
+def test_a_decision_survives_json():
+    decision = fit_decision(*drawn_scores(), n_classes=50)
+    assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
+    with pytest.raises(ValueError, match="missing or unknown values: far"):
+        Decision.from_dict({k: v for k, v in decision.to_dict().items() if k != "far"})
