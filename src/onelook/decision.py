@@ -87,7 +87,7 @@ class Decision:
 
 
 def smallest_far(n_different: int) -> float:
-    """The smallest false-accept rate that this many different pairs can calibrate: 30 / n."""
+    """The smallest false-accept rate that so many different pairs can calibrate."""
     return FALSE_ACCEPTS_NEEDED / max(n_different, 1)
 
 
