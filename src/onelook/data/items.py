@@ -18,14 +18,16 @@ class Dataset:
 
     Args:
         name: What people call it, for messages and reports.
-        paths: N addresses: the path of a file, or ``ARCHIVE.zip!/MEMBER`` for a file inside an archive.
+        paths: N addresses: the path of a file, or ``ARCHIVE.zip!/MEMBER`` for a file inside
+            an archive.
         labels: (N,) int64, index into ``class_names``.
         class_names: C names; every class has at least one item.
-        groups: (N,) int64, index into ``group_names``: the alphabet of a character, say. ``None``
-            where the source has no groups.
+        groups: (N,) int64, index into ``group_names``: the alphabet of a character, say.
+            ``None`` where the source has no groups.
         group_names: Names of the groups.
         drawers: (N,) int64, who drew or took the item, or ``None``.
-        folds: (N,) int64, the official fold of the item counted from 1 (0 = in none), or ``None``.
+        folds: (N,) int64, the official fold of the item counted from 1 (0 = in none), or
+            ``None``.
         splits: (N,) str, the official split such as ``"train"``, or ``None``.
 
     Raises:
@@ -47,16 +49,18 @@ class Dataset:
             values = getattr(self, column)
             if values is not None and len(values) != len(self.paths):
                 raise DataError(
-                    f"{self.name}: {column} has {len(values)} entries for {len(self.paths)} items"
+                    f"{self.name}: {column} has {len(values)} entries for "
+                    f"{len(self.paths)} items"
                 )
-        if (
-            len(self.paths)
-            and not 0 <= self.labels.min() <= self.labels.max() < self.n_classes
-        ):
-            raise DataError(
-                f"{self.name}: labels reach from {self.labels.min()} to {self.labels.max()}, "
-                f"but there are {self.n_classes} class names"
-            )
+        for column, names in (("labels", self.class_names), ("groups", self.group_names)):
+            values = getattr(self, column)
+            if values is None or not len(values):
+                continue
+            if not 0 <= values.min() <= values.max() < len(names):
+                raise DataError(
+                    f"{self.name}: {column} reach from {values.min()} to {values.max()}, "
+                    f"but there are {len(names)} names for them"
+                )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -69,19 +73,22 @@ class Dataset:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when a path's last parts or a label changes.
 
-        Only the last three parts of a path count, so that the same data elsewhere stays the same.
+        Only the last three parts of a path count, so that the same data elsewhere stays the
+        same.
         """
         digest = hashlib.sha256()
         for path, label in zip(self.paths, self.labels, strict=True):
             tail = "/".join(path.replace(ARCHIVE_SEPARATOR, "/").split("/")[-3:])
-            digest.update(f"{tail}\t{self.class_names[label]}\n".encode())
+            line = f"{tail}\t{self.class_names[label]}\n"
+            # File names need not be UTF-8.
+            digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
     def subset(
         self, keep: NDArray[np.bool_] | NDArray[np.int64], name: str = ""
     ) -> "Dataset":
         """The items that ``keep`` selects, (N,) bool or indices; classes left empty are dropped."""
-        indices = np.flatnonzero(keep) if keep.dtype == np.bool_ else keep
+        indices = np.arange(len(self))[keep]  # refuses a mask of another length
         labels, class_names = _renumber(self.labels[indices], self.class_names)
         groups, group_names = None, self.group_names
         if self.groups is not None:
@@ -137,7 +144,7 @@ class Dataset:
     def split_by_group(
         self, fractions: Mapping[str, float], seed: int
     ) -> dict[str, "Dataset"]:
-        """Split into parts that share no group (alphabet), as ``split_by_class`` does for classes."""
+        """Split into parts that share no group (alphabet); see ``split_by_class``."""
         if self.groups is None:
             raise DataError(
                 f"{self.name} has no groups to split by; split it by class instead"
@@ -165,7 +172,8 @@ class Dataset:
         ends = np.round(np.cumsum(list(fractions.values())) * n_units).astype(int)
         # Every part keeps at least one unit, however small its share.
         for i in range(len(ends)):
-            ends[i] = min(max(ends[i], i + 1), n_units - (len(ends) - 1 - i))
+            least = ends[i - 1] + 1 if i else 1
+            ends[i] = min(max(ends[i], least), n_units - (len(ends) - 1 - i))
         starts = [0, *ends[:-1]]
         return {
             part: self.subset(np.isin(column, order[start:end]), f"{self.name} {part}")

@@ -116,7 +116,8 @@ def read_pairs(
         root: What the paths in the file are relative to: a folder or an archive; see
             ``resolver``.
         same: The label of a pair of the same class, 1 or 0, where the file does not say it.
-        resolve: In place of ``root``: a function from a path in the file to its address.
+        resolve: In place of ``root``: a function from a path in the file to its address. A
+            DataError that it raises is given the line's number.
         check: Refuse a pair whose file is not there.
 
     Raises:
@@ -146,7 +147,11 @@ def read_pairs(
                 "a line that is no pair starts with #"
             )
         for side, name in ((left, first), (right, second)):
-            side.append(_existing(path, number, to_address(name), check))
+            try:
+                address = to_address(name)
+            except DataError as error:
+                raise DataError(f"{path}:{number}: {error}") from error
+            side.append(_existing(path, number, address, check))
         labels.append(int(label) == same)
         numbers.append(number)
     if not left:

@@ -176,3 +176,15 @@ def _unpack(archive: Path) -> Path:
             if not target.is_dir():  # else another process was first, with the same files
                 raise
     return target
+
+
+def locate(root: str | Path, places: Iterable[str], names: Iterable[str]) -> Path | None:
+    """The first of ``names`` that exists in one of the ``places`` below ``root``."""
+    base, wanted = Path(root).expanduser(), list(names)
+    if base.name in wanted and base.exists():
+        return base
+    for place in places:
+        for name in wanted:
+            if (base / place / name).exists():
+                return base / place / name
+    return None

@@ -1,0 +1,217 @@
+"""Labeled Faces in the Wild: photographs, View 1, View 2 and the lists of people."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from onelook.data.items import Dataset
+from onelook.data.pairs import Pairs, decode_lines, read_lfw_pairs, read_pairs
+from onelook.data.trees import Tree, locate, open_tree
+from onelook.errors import DataError
+
+# Best aligned first: what ``variant=None`` takes when there are several.
+VARIANTS = {
+    "deep-funneled": ("lfw-deepfunneled", "lfw_deepfunneled"),
+    "funneled": ("lfw-funneled", "lfw_funneled"),
+    "plain": ("lfw",),
+}
+_PLACES = ("", "lfw")
+SUFFIXES = (".zip", ".tgz", ".tar.gz", "")
+_PHOTOGRAPH = re.compile(r"(?:(.*)/)?([^/]+)/\2_(\d{4})\.jpg")
+_FETCH = "onelook data lfw --download fetches the official archives"
+
+
+@dataclass(frozen=True)
+class _Faces:
+    """Where each photograph lies."""
+
+    variant: str
+    source: str
+    addresses: dict[tuple[str, int], str]
+
+    def find(self, person: str, number: int) -> str:
+        try:
+            return self.addresses[person, number]
+        except KeyError:
+            raise DataError(
+                f"{self.source} has no image {number} of {person}; is the archive whole?"
+            ) from None
+
+    def find_path(self, path: str) -> str:
+        match = _PHOTOGRAPH.fullmatch(path)
+        if not match:
+            raise DataError(f"expected PERSON/PERSON_0001.jpg, got {path!r}")
+        return self.find(match[2], int(match[3]))
+
+
+def lfw(root: str | Path, variant: str | None = None) -> Dataset:
+    """All photographs of LFW, people as classes.
+
+    Args:
+        root: A folder with ``lfw-deepfunneled``, ``lfw-funneled`` or ``lfw`` as .zip, .tgz
+            or tree, directly or in ``lfw/``; or such an archive or tree itself.
+        variant: ``"deep-funneled"``, ``"funneled"`` or ``"plain"``; ``None`` takes the
+            first of these that is there.
+
+    Raises:
+        ValueError: If the variant is unknown.
+        DataError: If there are no photographs.
+    """
+    return _people_dataset(_faces(root, variant))
+
+
+def lfw_view1(root: str | Path, split: str = "train", variant: str | None = None) -> Pairs:
+    """The pairs of View 1, for development: ``"train"`` (2,200) or ``"test"`` (1,000)."""
+    names = {"train": "pairsDevTrain.txt", "test": "pairsDevTest.txt"}
+    if split not in names:
+        raise ValueError(f"unknown split {split!r} of LFW's View 1; known: train, test")
+    return read_lfw_pairs(_list(root, names[split]), _faces(root, variant).find)
+
+
+def lfw_view2(root: str | Path, variant: str | None = None) -> Pairs:
+    """The 6,000 pairs of View 2 in their 10 folds, for the one final report."""
+    return read_lfw_pairs(_list(root, "pairs.txt"), _faces(root, variant).find)
+
+
+def lfw_pair_file(
+    root: str | Path, name: str = "pairs_train.txt", variant: str | None = None
+) -> Pairs:
+    """Pairs from a ``PATH PATH 1|0`` file beside LFW, 1 = same person."""
+    faces = _faces(root, variant)
+    return read_pairs(_list(root, name), same=1, resolve=faces.find_path, check=False)
+
+
+def lfw_people(root: str | Path, part: str, variant: str | None = None) -> Dataset:
+    """The photographs of an official list of people.
+
+    Args:
+        root: As for ``lfw``, with the lists beside the photographs.
+        part: ``"DevTrain"`` (4,038 people), ``"DevTest"`` (1,711), or ``"folds"``: all
+            people, with their fold of View 2.
+        variant: As for ``lfw``.
+
+    Raises:
+        ValueError: If the part is unknown.
+        DataError: If the list is malformed, or names an image that is not there.
+    """
+    names = {
+        "DevTrain": "peopleDevTrain.txt",
+        "DevTest": "peopleDevTest.txt",
+        "folds": "people.txt",
+    }
+    if part not in names:
+        raise ValueError(f"unknown part {part!r} of LFW; known: {', '.join(names)}")
+    path = _list(root, names[part])
+    faces = _faces(root, variant)
+    folds = _read_people(path, faces, with_folds=part == "folds")
+    whole = _people_dataset(faces)
+    of_class = np.array([folds.get(name, 0) for name in whole.class_names], dtype=np.int64)
+    fold_of = of_class[whole.labels]
+    if part == "folds":
+        whole = replace(whole, folds=fold_of)
+    return whole.subset(fold_of > 0, f"{whole.name} {part}")
+
+
+def _read_people(path: Path, faces: _Faces, with_folds: bool) -> dict[str, int]:
+    """Fold of each person, from 1, out of ``PERSON COUNT`` lines below their count."""
+    lines = decode_lines(path, path.read_bytes())
+    at = 0
+
+    def count() -> int:
+        nonlocal at
+        text = lines[at].strip() if at < len(lines) else ""
+        at += 1
+        if not text.isdecimal():
+            raise DataError(f"{path}:{at}: expected a count, got {text!r}")
+        return int(text)
+
+    folds: dict[str, int] = {}
+    for fold in range(1, (count() if with_folds else 1) + 1):
+        for _ in range(count()):
+            line = lines[at] if at < len(lines) else ""
+            at += 1
+            person, _, n_images = line.strip().partition("\t")
+            if not n_images.isdecimal():
+                raise DataError(f"{path}:{at}: expected PERSON and a count, got {line!r}")
+            if person in folds:
+                raise DataError(f"{path}:{at}: {person} is listed twice")
+            try:
+                faces.find(person, int(n_images))
+            except DataError as error:
+                raise DataError(f"{path}:{at}: {error}") from error
+            folds[person] = fold
+    if any(line.strip() for line in lines[at:]):
+        raise DataError(f"{path}:{at + 1}: more lines than the counts above them say")
+    return folds
+
+
+def _people_dataset(faces: _Faces) -> Dataset:
+    photographs = sorted(faces.addresses)
+    people = sorted({person for person, _ in photographs})
+    index = {person: i for i, person in enumerate(people)}
+    return Dataset(
+        name=f"LFW {faces.variant}",
+        paths=tuple(faces.addresses[photograph] for photograph in photographs),
+        labels=np.array([index[person] for person, _ in photographs], dtype=np.int64),
+        class_names=tuple(people),
+    )
+
+
+def _list(root: str | Path, name: str) -> Path:
+    base = Path(root).expanduser()
+    found = locate(base.parent if base.is_file() else base, _PLACES, (name,))
+    if found is None and base.is_dir():  # root is the tree of people itself
+        found = locate(base.parent, ("",), (name,))
+    if found is None:
+        raise DataError(f"no {name} in {root}; {_FETCH}")
+    return found
+
+
+def _faces(root: str | Path, variant: str | None) -> _Faces:
+    if variant not in (None, *VARIANTS):
+        raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
+    base = Path(root).expanduser()
+    for kind in VARIANTS if variant is None else (variant,):
+        for path in _candidates(base, kind):
+            addresses = _photographs(open_tree(path), kind)
+            if addresses:
+                return _Faces(kind, str(path), addresses)
+    wanted = "LFW" if variant is None else f"{variant} LFW"
+    raise DataError(f"no photographs of {wanted} in {root}; {_FETCH}")
+
+
+def _candidates(base: Path, variant: str) -> list[Path]:
+    names = [stem + suffix for stem in VARIANTS[variant] for suffix in SUFFIXES]
+    if base.is_file():
+        return [base] if _variant_of(base.name) == variant else []
+    found = [base / place / name for place in _PLACES for name in names]
+    found = [path for path in found if path.exists()]
+    if _variant_of(base.name) == variant and _holds_people(base):
+        found.insert(0, base)
+    return found
+
+
+def _variant_of(name: str) -> str:
+    lower = name.lower()
+    if "funneled" not in lower:
+        return "plain"
+    return "deep-funneled" if "deep" in lower else "funneled"
+
+
+def _holds_people(folder: Path) -> bool:
+    """Whether ``folder/PERSON/PERSON_0001.jpg`` is there for some folder in it."""
+    if not folder.is_dir():
+        return False
+    return any((sub / f"{sub.name}_0001.jpg").is_file() for sub in folder.iterdir())
+
+
+def _photographs(tree: Tree, variant: str) -> dict[tuple[str, int], str]:
+    found = {}
+    for name in tree.names:
+        match = _PHOTOGRAPH.fullmatch(name)
+        # A folder lfw/ may hold the tree of another variant.
+        if match and (variant != "plain" or "funneled" not in (match[1] or "")):
+            found[match[2], int(match[3])] = tree.address(name)
+    return found

@@ -1,0 +1,301 @@
+"""Omniglot: drawings, the official one-shot runs and pen strokes, zipped or unpacked."""
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.data.items import Dataset
+from onelook.data.pairs import decode_lines
+from onelook.data.trees import Tree, locate, open_tree
+from onelook.errors import DataError
+
+SMALL1 = ("Balinese", "Early_Aramaic", "Greek", "Korean", "Latin")
+SMALL2 = ("Greek", "Japanese_(katakana)", "Latin", "Sanskrit", "Tagalog")
+RUN_ALPHABETS = (
+    "Atlantean",
+    "Ge_ez",
+    "Glagolitic",
+    "Gurmukhi",
+    "Kannada",
+    "Malayalam",
+    "Manipuri",
+    "Old_Church_Slavonic_(Cyrillic)",
+    "Tengwar",
+    "Tibetan",
+)
+N_CHARACTERS = {"background": 964, "evaluation": 659}
+
+_PLACES = ("", "omniglot", "python", "omniglot/python", "omniglot-py")
+_RUN_PLACES = (*_PLACES, *(f"{place}/one-shot-classification" for place in _PLACES))
+_ITEM = re.compile(r"(?:.*/)?([^/]+)/(character\d+)/(\d+_(\d+))\.(?:png|txt)")
+_LABELS = re.compile(r"(?:.*/)?(run\d\d)/class_labels\.txt")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class OneShotRun:
+    """One of the official runs: which of 20 characters is each query?
+
+    Args:
+        name: ``run01`` to ``run20``.
+        support: 20 addresses, one drawing of each character, by one drawer.
+        queries: 20 addresses by another drawer.
+        answers: (20,) int64, for each query the index of its character in ``support``.
+    """
+
+    name: str
+    support: tuple[str, ...]
+    queries: tuple[str, ...]
+    answers: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class StrokeData:
+    """Pen strokes and drawings: item i of both is the same drawing."""
+
+    strokes: Dataset
+    images: Dataset
+
+
+def omniglot(root: str | Path, part: str = "background") -> Dataset:
+    """The drawings of Omniglot: characters as classes, alphabets as groups, drawers.
+
+    Args:
+        root: A folder with the official zips or their unpacked trees, directly or in
+            ``omniglot/``.
+        part: ``"background"`` (30 alphabets, 964 characters), ``"evaluation"`` (20
+            alphabets, 659 characters), ``"all"`` (both, background first, named in
+            ``splits``), or ``"small1"`` or ``"small2"``, the five background alphabets of
+            the official small sets.
+
+    Raises:
+        ValueError: If the part is unknown.
+        DataError: If the drawings are not there.
+    """
+    if part in ("small1", "small2"):
+        alphabets = SMALL1 if part == "small1" else SMALL2
+        small = omniglot(root, "background").of_groups(alphabets)
+        return replace(small, name=f"Omniglot {part}")
+    if part not in ("background", "evaluation", "all"):
+        raise ValueError(
+            f"unknown part {part!r} of Omniglot; known: "
+            "background, evaluation, all, small1, small2"
+        )
+    parts = ("background", "evaluation") if part == "all" else (part,)
+    items = [item for one in parts for item in _drawings(root, one)]
+    return _dataset(f"Omniglot {part}", items)
+
+
+def omniglot_runs(root: str | Path) -> list[OneShotRun]:
+    """The 20 official one-shot runs of Lake et al., in order.
+
+    Args:
+        root: A folder with ``all_runs.zip``, or with ``run01`` … ``run20``.
+
+    Raises:
+        DataError: If a run or an image of a run is missing.
+    """
+    found = locate(root, _RUN_PLACES, ("all_runs.zip", "all_runs"))
+    if found is None:
+        first = locate(root, _RUN_PLACES, ("run01",))
+        found = None if first is None else first.parent
+    if found is None:
+        raise DataError(
+            f"no all_runs.zip in {root}; it holds Omniglot's official one-shot runs: "
+            "onelook data omniglot --download fetches it"
+        )
+    tree = open_tree(found)
+    lists = {match[1]: n for n in tree.names if (match := _LABELS.fullmatch(n))}
+    missing = [f"run{i:02d}" for i in range(1, 21) if f"run{i:02d}" not in lists]
+    if missing:
+        raise DataError(f"{found} has no {', '.join(missing)}; fetch it again")
+    return [_run(tree, name, lists[name]) for name in sorted(lists)]
+
+
+def _run(tree: Tree, name: str, labels: str) -> OneShotRun:
+    """One run, from lines ``runNN/test/itemMM.png runNN/training/classMM.png``."""
+    above = labels[: -len(f"{name}/class_labels.txt")]
+    where = tree.address(labels)
+    lines = [x.split() for x in decode_lines(where, tree.read_bytes(labels)) if x.strip()]
+    queries = tuple(fields[0] for fields in lines)
+    support = tuple(sorted(fields[-1] for fields in lines))
+    wrong = next((f for f in lines if len(f) != 2), None)
+    if wrong or len(set(queries)) != 20 or len(set(support)) != 20:
+        raise DataError(
+            f"{where}: expected 20 lines 'QUERY CHARACTER' that name 20 images on each side"
+            + (f", got {' '.join(wrong)!r}" if wrong else "")
+        )
+    present = set(tree.names)
+    for image in (*queries, *support):
+        if above + image not in present:
+            raise DataError(f"{where}: there is no {image}; fetch all_runs.zip again")
+    return OneShotRun(
+        name,
+        support=tuple(tree.address(above + image) for image in support),
+        queries=tuple(tree.address(above + image) for image in queries),
+        answers=np.array([support.index(fields[1]) for fields in lines], dtype=np.int64),
+    )
+
+
+def omniglot_koch(root: str | Path) -> Dataset:
+    """Koch's split: 30 / 10 / 10 alphabets and 12 / 4 / 4 drawers; items outside are
+    dropped.
+
+    The paper names neither alphabets nor drawers. Here ``"train"`` is the 30 official
+    background alphabets by drawers 1–12, ``"val"`` the ten evaluation alphabets that are
+    not in the official runs by drawers 13–16 (with the 30 they are his 40 background
+    alphabets), ``"test"`` the ten alphabets of the runs by drawers 17–20. The parts share
+    neither alphabet nor drawer number.
+    """
+    whole = omniglot(root, "all")
+    assert (
+        whole.groups is not None and whole.drawers is not None and whole.splits is not None
+    )
+    missing = sorted(set(RUN_ALPHABETS) - set(whole.group_names))
+    if missing:
+        raise DataError(
+            f"Omniglot in {root} lacks {', '.join(missing)}; "
+            "Koch's split needs all of images_evaluation.zip"
+        )
+    of_runs = np.isin(whole.groups, [whole.group_names.index(a) for a in RUN_ALPHABETS])
+    background = whole.splits == "background"
+    splits = np.full(len(whole), "", dtype="<U5")
+    drawers = whole.drawers
+    splits[background & (drawers <= 12)] = "train"
+    splits[~background & ~of_runs & (drawers > 12) & (drawers <= 16)] = "val"
+    splits[of_runs & (drawers > 16)] = "test"
+    return replace(whole, splits=splits).subset(splits != "", "Omniglot (Koch)")
+
+
+def omniglot_vinyals(root: str | Path, seed: int = 0) -> Dataset:
+    """Vinyals' split: 1,200 training and 423 test characters, drawn across alphabets.
+
+    His list of characters was not published. This draws 1,200 of the 1,623 with a fixed
+    seed, so that a figure differs from his by the luck of the draw; say so beside it.
+    """
+    whole = omniglot(root, "all")
+    if whole.n_classes != sum(N_CHARACTERS.values()):
+        raise DataError(
+            f"Vinyals' split needs all 1,623 characters of Omniglot; {root} has "
+            f"{whole.n_classes:,}; fetch images_background.zip and images_evaluation.zip"
+        )
+    chosen = np.random.default_rng(seed).permutation(whole.n_classes)[:1200]
+    splits = np.where(np.isin(whole.labels, chosen), "train", "test")
+    return replace(whole, name="Omniglot (Vinyals)", splits=splits)
+
+
+def strokes(root: str | Path) -> StrokeData:
+    """Pen strokes of eight alphabets and the drawings that they made, item by item.
+
+    The two small stroke archives share Greek and Latin; each alphabet is taken once.
+
+    Args:
+        root: A folder with both ``strokes_background_small*.zip`` and
+            ``images_background.zip``, or their unpacked trees.
+
+    Raises:
+        DataError: If an archive is missing, or a drawing of a stroke file.
+    """
+    taken: dict[tuple[str, str, str], _Item] = {}
+    for name in ("strokes_background_small1", "strokes_background_small2"):
+        for item in _items(_part(root, name), ".txt"):
+            taken.setdefault(item.key, item)
+    pens = sorted(taken.values(), key=lambda item: item.key)
+    images = {item.key: item for item in _drawings(root, "background")}
+    missing = [item for item in pens if item.key not in images]
+    if missing:
+        raise DataError(
+            f"{missing[0].address} has no drawing in images_background "
+            f"({len(missing)} of {len(pens)} have none); fetch images_background.zip again"
+        )
+    return StrokeData(
+        strokes=_dataset("Omniglot strokes", pens),
+        images=_dataset(
+            "Omniglot drawings of strokes", [images[item.key] for item in pens]
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Item:
+    alphabet: str
+    character: str
+    stem: str
+    drawer: int
+    address: str
+    part: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.alphabet, self.character, self.stem
+
+
+def _part(root: str | Path, name: str) -> Tree:
+    # The zip first: a tree beside it may be half unpacked.
+    found = locate(root, _PLACES, (f"{name}.zip", name))
+    if found is None:
+        raise DataError(
+            f"no {name}.zip and no folder {name} in {root}; "
+            "onelook data omniglot --download fetches the official archives"
+        )
+    return open_tree(found)
+
+
+def _drawings(root: str | Path, part: str) -> list[_Item]:
+    tree = _part(root, f"images_{part}")
+    items = [replace(item, part=part) for item in _items(tree, ".png")]
+    n_characters = len({item.key[:2] for item in items})
+    if n_characters != N_CHARACTERS[part]:
+        logger.warning(
+            "%s has %d characters, Omniglot's %s part has %d: is it whole?",
+            tree.base.rstrip("!/"),
+            n_characters,
+            part,
+            N_CHARACTERS[part],
+        )
+    return items
+
+
+def _items(tree: Tree, suffix: str) -> list[_Item]:
+    """What is named ``ALPHABET/characterNN/CCCC_DD``, by alphabet, character and name."""
+    items = {}
+    for name in tree.names:
+        match = _ITEM.fullmatch(name) if name.endswith(suffix) else None
+        if match:
+            item = _Item(match[1], match[2], match[3], int(match[4]), tree.address(name))
+            items[item.key] = item
+    if not items:
+        raise DataError(
+            f"{tree.base.rstrip('!/')} holds no ALPHABET/characterNN/CCCC_DD{suffix}; "
+            "is it an Omniglot archive?"
+        )
+    return sorted(items.values(), key=lambda item: item.key)
+
+
+def _dataset(name: str, items: Sequence[_Item]) -> Dataset:
+    class_names, labels = _numbered(f"{item.alphabet}/{item.character}" for item in items)
+    group_names, groups = _numbered(item.alphabet for item in items)
+    parts = [item.part for item in items]
+    return Dataset(
+        name=name,
+        paths=tuple(item.address for item in items),
+        labels=labels,
+        class_names=class_names,
+        groups=groups,
+        group_names=group_names,
+        drawers=np.array([item.drawer for item in items], dtype=np.int64),
+        splits=np.array(parts) if all(parts) else None,
+    )
+
+
+def _numbered(names: Iterable[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    """Distinct names in order of appearance, and the number of each."""
+    known: dict[str, int] = {}
+    labels = [known.setdefault(name, len(known)) for name in names]
+    return tuple(known), np.array(labels, dtype=np.int64)
