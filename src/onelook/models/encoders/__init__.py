@@ -1,0 +1,58 @@
+"""Encoders: inputs in, embeddings (N, D) out.
+
+Each has ``embedding_size`` and ``input_shape``: (channels, height, width), or None for
+sequences.
+"""
+
+from typing import Any
+
+from torch import nn
+
+from onelook.models.encoders.att import AttEncoder
+from onelook.models.encoders.compact import CompactEncoder
+from onelook.models.encoders.external import EfficientNetLite0Encoder, TimmEncoder
+from onelook.models.encoders.koch import KochEncoder
+from onelook.models.encoders.lfw import LfwEncoder
+from onelook.models.encoders.sequence import LstmEncoder, StrokeEncoder
+from onelook.models.named import build_named
+from onelook.recipe import NamedSettings
+
+ENCODERS: dict[str, type[nn.Module]] = {
+    "att": AttEncoder,
+    "lfw19": LfwEncoder,
+    "koch": KochEncoder,
+    "compact": CompactEncoder,
+    "lstm": LstmEncoder,
+    "stroke-lstm": StrokeEncoder,
+    "efficientnet-lite0": EfficientNetLite0Encoder,
+    "timm": TimmEncoder,
+}
+
+
+def build_encoder(settings: NamedSettings, **forced: Any) -> Any:
+    """The encoder that a recipe names, with its ``embedding_size`` and ``input_shape``.
+
+    Args:
+        settings: A name from ``ENCODERS`` and arguments of its class.
+        **forced: Facts that the data gives, such as ``vocabulary_size`` or ``input_shape``.
+            They win over the settings; an encoder that does not take one is built without
+            it.
+
+    Raises:
+        ValueError: If the name or an argument is unknown or missing, or the encoder takes
+            images of another shape than a forced ``input_shape``.
+
+    Example:
+        >>> encoder = build_encoder(NamedSettings(name="lstm"), vocabulary_size=1000)
+        >>> encoder.embedding_size
+        50
+    """
+    encoder: Any = build_named("encoder", ENCODERS, settings, forced)
+    wanted = forced.get("input_shape")
+    takes = encoder.input_shape
+    if wanted is not None and takes is not None and tuple(takes) != tuple(wanted):
+        raise ValueError(
+            f"encoder {settings.name!r} takes images of shape {tuple(takes)} (channels, "
+            f"height, width), got {tuple(wanted)}; change the recipe's images"
+        )
+    return encoder

@@ -1,0 +1,169 @@
+"""Encoders of sequences: a text's words or characters (MaLSTM), a drawing's pen strokes.
+
+Inputs are ``(values, lengths)``, as ``onelook.data.sequences.Sequences``; what lies behind
+the true length of a sequence never changes its embedding.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+SequenceInputs = tuple[Tensor, Tensor]
+PADDING_TOKEN = 0
+
+
+class LstmEncoder(nn.Module):
+    """LSTM over the tokens of a text, words or characters as the preprocessing says.
+
+    Args:
+        vocabulary_size: How many different tokens there are, with padding (0) and unknown
+            (1).
+        token_size: Size of a token's learned vector.
+        hidden_size: Size of the LSTM's state; the embedding is twice that if
+            ``bidirectional``.
+        bidirectional: Whether a second LSTM reads the text backwards.
+        pooling: ``"last"`` gives the state after the last token, as published; ``"mean"``
+            the mean of all states.
+        dropout: Share of the numbers in the tokens' vectors that training sets to 0.
+        forget_bias: What the forget gate's bias starts at; the paper's 2.5 lets memory
+            last.
+
+    Reference:
+        Mueller, Thyagarajan. Siamese Recurrent Architectures for Learning Sentence
+        Similarity. AAAI 2016. The paper's token vectors are pretrained; these are learned.
+    """
+
+    input_shape = None
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        token_size: int = 300,
+        hidden_size: int = 50,
+        bidirectional: bool = False,
+        pooling: Literal["last", "mean"] = "last",
+        dropout: float = 0.0,
+        forget_bias: float = 2.5,
+    ) -> None:
+        super().__init__()
+        if pooling not in ("last", "mean"):
+            raise ValueError(f"pooling must be 'last' or 'mean', got {pooling!r}")
+        self.embedding_size = hidden_size * (2 if bidirectional else 1)
+        self.pooling = pooling
+        self.tokens = nn.Embedding(vocabulary_size, token_size, padding_idx=PADDING_TOKEN)
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(
+            token_size, hidden_size, batch_first=True, bidirectional=bidirectional
+        )
+        _set_forget_bias(self.lstm, forget_bias)
+
+    def forward(self, sequences: SequenceInputs) -> Tensor:
+        """Map tokens (N, T) int64 and lengths (N,) to embeddings (N, embedding_size)."""
+        values, lengths = sequences
+        x = self.dropout(self.tokens(values))  # (N, T, token_size)
+        states, last = run_lstm(self.lstm, x, lengths)  # (N, T, D), (N, D)
+        return last if self.pooling == "last" else masked_mean(states, lengths)
+
+
+class StrokeEncoder(nn.Module):
+    """Convolutions and a two-way LSTM over pen points, pooled by learned attention.
+
+    A point comes as (dx, dy, pen-up); the encoder adds where it lies, the sums of the
+    steps, about the drawing's centre. Two strided convolutions shorten the sequence four
+    times before the LSTM.
+
+    Args:
+        embedding_size: Size of the embedding.
+        width: Channels of the convolutions.
+        hidden_size: Size of the LSTM's state in each direction.
+        layers: LSTM layers, one upon the other.
+        dropout: Share of the numbers that training sets to 0 before the LSTM and the last
+            layer.
+    """
+
+    input_shape = None
+    point_size = 3  # dx, dy, pen-up
+
+    def __init__(
+        self,
+        embedding_size: int = 128,
+        width: int = 96,
+        hidden_size: int = 128,
+        layers: int = 1,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embedding_size = embedding_size
+        self.conv1 = nn.Conv1d(self.point_size + 2, width, 5, stride=2, padding=2)
+        self.norm1 = nn.LayerNorm(width)
+        self.conv2 = nn.Conv1d(width, width, 5, stride=2, padding=2)
+        self.norm2 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.lstm = nn.LSTM(
+            width, hidden_size, layers, batch_first=True, bidirectional=True
+        )
+        self.attention = nn.Linear(2 * hidden_size, 1)
+        self.fc = nn.Linear(4 * hidden_size, embedding_size)
+
+    def forward(self, sequences: SequenceInputs) -> Tensor:
+        """Map points (N, T, 3) and lengths (N,) to embeddings (N, embedding_size)."""
+        points, lengths = sequences
+        x = torch.cat([points, places(points, lengths)], dim=2)  # (N, T, 5)
+        for conv, norm in ((self.conv1, self.norm1), (self.conv2, self.norm2)):
+            x = x * within(lengths, x.shape[1])[:, :, None]
+            x = F.relu(norm(conv(x.transpose(1, 2)).transpose(1, 2)))  # (N, T / 2, width)
+            lengths = (lengths + 1) // 2
+        states, last = run_lstm(
+            self.lstm, self.dropout(x), lengths
+        )  # (N, T / 4, 2 * hidden)
+        logits = self.attention(states)[:, :, 0].float()  # (N, T / 4)
+        logits = logits.masked_fill(~within(lengths, states.shape[1]), -torch.inf)
+        pooled = (logits.softmax(1)[:, :, None] * states).sum(1)  # (N, 2 * hidden)
+        embeddings: Tensor = self.fc(self.dropout(torch.cat([pooled, last], dim=1)))
+        return embeddings
+
+
+def within(lengths: Tensor, n_steps: int) -> Tensor:
+    """(N, T) bool: True up to each sequence's length, at least at the first step."""
+    steps = torch.arange(n_steps, device=lengths.device)
+    return steps[None, :] < lengths.clamp(min=1)[:, None]
+
+
+def masked_mean(states: Tensor, lengths: Tensor) -> Tensor:
+    """The mean (N, D) of the first ``lengths`` (N,) of the states (N, T, D)."""
+    mask = within(lengths, states.shape[1])[:, :, None]
+    return (states * mask).sum(1) / mask.sum(1)
+
+
+def places(points: Tensor, lengths: Tensor) -> Tensor:
+    """Where the pen is after each step (N, T, 2), about the drawing's mean."""
+    # The sum of many small steps needs more than half precision.
+    where = points[:, :, :2].float().cumsum(1)
+    return (where - masked_mean(where, lengths)[:, None]).to(points.dtype)
+
+
+def run_lstm(lstm: nn.LSTM, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """All states (N, T, D), 0 behind the length, and the last layer's last one (N, D).
+
+    The last state is the one at the true length; of a two-way LSTM, each direction's own
+    last.
+    """
+    # An empty sequence counts as one step of padding. Packing needs the lengths on the CPU.
+    lengths_cpu = lengths.clamp(min=1).cpu()
+    packed = pack_padded_sequence(x, lengths_cpu, batch_first=True, enforce_sorted=False)
+    output, (hidden, _) = lstm(packed)
+    states, _ = pad_packed_sequence(output, batch_first=True, total_length=x.shape[1])
+    last = torch.cat([hidden[-2], hidden[-1]], dim=1) if lstm.bidirectional else hidden[-1]
+    return states, last
+
+
+def _set_forget_bias(lstm: nn.LSTM, value: float) -> None:
+    # PyTorch has two biases for each gate, in the order input, forget, cell, output.
+    size = lstm.hidden_size
+    with torch.no_grad():
+        for name, bias in lstm.named_parameters():
+            if name.startswith("bias_"):
+                bias[size : 2 * size] = value if name.startswith("bias_ih") else 0.0

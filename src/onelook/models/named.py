@@ -1,0 +1,56 @@
+"""Build a module from a settings block: a name from a known table and its arguments."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from torch import nn
+
+from onelook.recipe import NamedSettings
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def build_named(
+    kind: str,
+    known: Mapping[str, type[Module]],
+    settings: NamedSettings,
+    forced: Mapping[str, Any] | None = None,
+) -> Module:
+    """The module that ``settings`` names.
+
+    Args:
+        kind: What the table holds, for messages: ``"encoder"``, say.
+        known: Name to class.
+        settings: The name and the arguments that a user chose.
+        forced: Facts that the caller knows better than the user, such as a vocabulary's
+            size. They win over ``settings``; those that the class does not take are left
+            out.
+
+    Raises:
+        ValueError: If the name or an argument is unknown, missing or of a wrong type.
+    """
+    if settings.name not in known:
+        raise ValueError(f"unknown {kind} {settings.name!r}; known: {', '.join(known)}")
+    chosen = known[settings.name]
+    parameters = inspect.signature(chosen).parameters
+    who = f"{kind} {settings.name!r}"
+    strangers = [name for name in settings.arguments if name not in parameters]
+    if strangers:
+        raise ValueError(
+            f"{who} has no argument {', '.join(map(repr, strangers))}; "
+            f"known: {', '.join(parameters) or 'none'}"
+        )
+    facts = {name: value for name, value in (forced or {}).items() if name in parameters}
+    arguments = {**settings.arguments, **facts}
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in arguments
+    ]
+    if missing:
+        raise ValueError(f"{who} needs {', '.join(missing)}")
+    try:
+        return chosen(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{who} cannot be built from {arguments}: {error}") from error

@@ -1,0 +1,106 @@
+"""Losses of the package pytorch-metric-learning, through one adapter."""
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onelook.errors import OnelookError
+
+
+class PytorchMetricLearningLoss(nn.Module):
+    """Any loss of the package pytorch-metric-learning that takes embeddings and labels.
+
+    Args:
+        loss: Name of a class in ``pytorch_metric_learning.losses``, such as
+            ``"MultiSimilarityLoss"``.
+        arguments: Its arguments. A ``distance``, ``reducer`` or ``embedding_regularizer``
+            is given as ``{"name": CLASS, "arguments": {...}}``.
+        miner: Name of a class in ``pytorch_metric_learning.miners``, or None.
+        miner_arguments: The miner's arguments.
+
+    Raises:
+        OnelookError: If the package is not installed.
+        ValueError: If a name or an argument is unknown to it.
+    """
+
+    takes = "labels"
+
+    def __init__(
+        self,
+        loss: str,
+        arguments: Mapping[str, Any] | None = None,
+        miner: str | None = None,
+        miner_arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.loss = _from_pml("losses", loss, arguments or {})
+        self.miner = None
+        if miner is not None:
+            self.miner = _from_pml("miners", miner, miner_arguments or {})
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Loss (scalar) of embeddings (N, D) with labels (N,) int64."""
+        # Half precision is compared in float32, as in losses.py.
+        embeddings = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        with torch.autocast(embeddings.device.type, enabled=False):
+            chosen = None if self.miner is None else self.miner(embeddings, labels)
+            loss: Tensor = self.loss(embeddings, labels, chosen)
+        return loss
+
+
+def _from_pml(module_name: str, class_name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """An object of pytorch-metric-learning, with the objects that its arguments name."""
+    module = _import_pml(module_name)
+    known = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, nn.Module)
+    }
+    parts = {
+        "distance": "distances",
+        "reducer": "reducers",
+        "embedding_regularizer": "regularizers",
+    }
+    built = {
+        key: _from_pml(parts[key], value["name"], value.get("arguments", {}))
+        if key in parts and isinstance(value, Mapping)
+        else value
+        for key, value in arguments.items()
+    }
+    if class_name not in known:
+        raise ValueError(
+            f"pytorch-metric-learning has no {class_name!r} in {module_name}; "
+            f"known: {', '.join(sorted(known))}"
+        )
+    try:
+        instance: nn.Module = known[class_name](**built)
+    except TypeError as error:
+        raise ValueError(f"{class_name} of pytorch-metric-learning: {error}") from error
+    return instance
+
+
+def _import_pml(module_name: str) -> ModuleType:
+    try:
+        from pytorch_metric_learning import (
+            distances,
+            losses,
+            miners,
+            reducers,
+            regularizers,
+        )
+    except ImportError as error:
+        raise OnelookError(
+            "the loss 'pytorch-metric-learning' needs the package of that name: "
+            "pip install 'onelook[losses]'"
+        ) from error
+    modules: dict[str, ModuleType] = {
+        "distances": distances,
+        "losses": losses,
+        "miners": miners,
+        "reducers": reducers,
+        "regularizers": regularizers,
+    }
+    return modules[module_name]
