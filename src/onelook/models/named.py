@@ -33,7 +33,12 @@ def build_named(
     if settings.name not in known:
         raise ValueError(f"unknown {kind} {settings.name!r}; known: {', '.join(known)}")
     chosen = known[settings.name]
-    parameters = inspect.signature(chosen).parameters
+    # A class without an __init__ of its own shows nn.Module's *args and **kwargs.
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(chosen).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
     who = f"{kind} {settings.name!r}"
     strangers = [name for name in settings.arguments if name not in parameters]
     if strangers:
