@@ -1,1 +1,84 @@
 """onelook: tell from a single example whether two images show the same thing."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onelook.data.items import Dataset
+    from onelook.data.pairs import Pairs, read_pairs, write_pairs
+    from onelook.data.sources import class_folder
+    from onelook.decision import Decision, fit_decision
+    from onelook.errors import (
+        CheckpointError,
+        DataError,
+        GalleryError,
+        OnelookError,
+        TrainingError,
+    )
+    from onelook.evaluation.protocols import evaluate
+    from onelook.recipe import Recipe, read_recipe, recipe_names
+    from onelook.training.loop import Interrupted
+    from onelook.training.train import Run, train
+    from onelook.vectors import embed_files, write_vectors
+    from onelook.verifier import Comparison, Verifier, from_function, load
+
+__all__ = [
+    "CheckpointError",
+    "Comparison",
+    "DataError",
+    "Dataset",
+    "Decision",
+    "GalleryError",
+    "Interrupted",
+    "OnelookError",
+    "Pairs",
+    "Recipe",
+    "Run",
+    "TrainingError",
+    "Verifier",
+    "class_folder",
+    "embed_files",
+    "evaluate",
+    "fit_decision",
+    "from_function",
+    "load",
+    "read_pairs",
+    "read_recipe",
+    "recipe_names",
+    "train",
+    "write_pairs",
+    "write_vectors",
+]
+
+# Each module is imported when one of its names is first used: `import onelook` stays quick.
+_HOMES = {
+    "onelook.data.items": ("Dataset",),
+    "onelook.data.pairs": ("Pairs", "read_pairs", "write_pairs"),
+    "onelook.data.sources": ("class_folder",),
+    "onelook.decision": ("Decision", "fit_decision"),
+    "onelook.errors": (
+        "CheckpointError",
+        "DataError",
+        "GalleryError",
+        "OnelookError",
+        "TrainingError",
+    ),
+    "onelook.evaluation.protocols": ("evaluate",),
+    "onelook.recipe": ("Recipe", "read_recipe", "recipe_names"),
+    "onelook.training.loop": ("Interrupted",),
+    "onelook.training.train": ("Run", "train"),
+    "onelook.vectors": ("embed_files", "write_vectors"),
+    "onelook.verifier": ("Comparison", "Verifier", "from_function", "load"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(module), name)
+            return value
+    raise AttributeError(f"module 'onelook' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,255 @@
+"""What a source holds, before it is trained on: classes, sizes, and what is broken."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from onelook.data import sources
+from onelook.data.download import cache_folder, download_source
+from onelook.data.images import CHUNK, Preprocess
+from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
+from onelook.data.pairs import Pairs, read_pairs
+from onelook.data.pixels import ImageSummary, describe_images
+from onelook.data.sampling import BalancedPairs
+from onelook.errors import DataError
+from onelook.recipe import ImageSettings
+
+Path_ = str | Path | None
+# Known sources and how they are opened; any other source is a folder or a pair file.
+SOURCES: dict[str, Callable[[Path_], Dataset | Pairs]] = {
+    "att": lambda path: sources.att(sources.find_data("att", path)),
+    "digits": lambda path: sources.digits(path),
+    "lfw": lambda path: sources.lfw(sources.find_data("lfw", path)),
+    "lfw-funneled": lambda path: sources.lfw(sources.find_data("lfw", path), "funneled"),
+    "lfw-plain": lambda path: sources.lfw(sources.find_data("lfw", path), "plain"),
+    "omniglot": lambda path: sources.omniglot(sources.find_data("omniglot", path), "all"),
+    "sick": lambda path: _all_of_sick(sources.find_data("sick", path)),
+    "strokes": lambda path: sources.strokes(sources.find_data("omniglot", path)).images,
+}
+# What download_source calls a source, and the cache's folder where find_data looks for it.
+_DOWNLOADS = {
+    "att": ("att_faces", "att_faces"),
+    "lfw": ("lfw", "lfw"),
+    "lfw-funneled": ("lfw-funneled", "lfw"),
+    "lfw-plain": ("lfw-plain", "lfw"),
+    "omniglot": ("omniglot", "omniglot"),
+    "sick": ("sick", "sick"),
+    "strokes": ("omniglot", "omniglot"),
+}
+_OTHER_NAMES = {"att_faces": "att"}
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a source holds.
+
+    Args:
+        name: What people call the source.
+        facts: Counts by name, plain values for JSON, in the order for people.
+        images: What the images look like and which cannot be read; None for texts.
+    """
+
+    name: str
+    facts: dict[str, Any]
+    images: ImageSummary | None
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        """Address and reason of every image that cannot be read."""
+        return [] if self.images is None else self.images.bad
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        images = None if self.images is None else self.images.to_dict()
+        return {"name": self.name, **self.facts, "images": images}
+
+    def __str__(self) -> str:
+        width = max(map(len, self.facts))
+        lines = [self.name]
+        lines += [
+            f"  {key:{width}}  {_for_people(fact)}" for key, fact in self.facts.items()
+        ]
+        if self.images is not None:
+            lines.append(str(self.images))
+        return "\n".join(lines)
+
+
+def download(source: str, folder: Path_ = None) -> Path:
+    """Fetch the official archives of a known source to where ``open_source`` finds them.
+
+    Raises:
+        DataError: If the source has no official archives, or they cannot be fetched.
+    """
+    name = _OTHER_NAMES.get(source, source)
+    if name not in _DOWNLOADS:
+        known = ", ".join(sorted(_DOWNLOADS))
+        raise DataError(f"{source} has no archive to download; those that have: {known}")
+    archives, place = _DOWNLOADS[name]
+    return download_source(archives, Path(folder or cache_folder() / place).expanduser())
+
+
+def open_source(
+    source: str, path: Path_ = None, depth: int = 0, same: int | None = None
+) -> Dataset | Pairs:
+    """The items of a known source, of a folder of classes, or the pairs of a pair file.
+
+    Args:
+        source: A name in ``SOURCES``, a folder or archive of ``CLASS/IMAGE``, or a file of
+            ``PATH PATH LABEL`` lines.
+        path: Where a known source lies; what the paths of a pair file are relative to.
+        depth: How many folders stand above a class folder.
+        same: The label of a same pair, where the pair file does not say it.
+
+    Raises:
+        DataError: If there is no such source, or it is malformed.
+    """
+    name = _OTHER_NAMES.get(source, source)
+    if name in SOURCES:
+        return SOURCES[name](path)
+    place = os.path.expanduser(source)
+    if not os.path.exists(place) and ARCHIVE_SEPARATOR not in place:
+        raise DataError(
+            f"no source {source!r}: neither a folder nor a file, and known are "
+            f"{', '.join(SOURCES)}"
+        )
+    if os.path.isfile(place) and not place.lower().endswith(
+        (".zip", ".tgz", ".tar.gz", ".tar")
+    ):
+        return read_pairs(place, root=path or "", same=same)
+    if path is not None:
+        raise DataError(
+            f"{source} is itself the place of the images; leave out {str(path)!r}"
+        )
+    return sources.class_folder(source, depth=depth)
+
+
+def describe(data: Dataset | Pairs, progress: bool = True) -> Description:
+    """Count what a source holds; decode every image to find those that cannot be read."""
+    if isinstance(data, Dataset):
+        return Description(data.name, _facts_of_items(data), _look_at(data.paths, progress))
+    # Graded pairs are texts: only SICK has targets.
+    files = sorted({*data.left, *data.right})
+    images = _look_at(files, progress) if data.targets is None else None
+    return Description(data.source or "pairs", _facts_of_pairs(data, len(files)), images)
+
+
+def pairs_to_draw(
+    data: Dataset | Pairs, bad: list[tuple[str, str]], count: int = 20, seed: int = 0
+) -> list[tuple[str, str, bool]]:
+    """Addresses of ``count`` pairs, half of them same, as a training would sample them.
+
+    Raises:
+        DataError: If the source has no pairs of images to draw.
+    """
+    refused = {address for address, _ in bad}
+    if isinstance(data, Dataset):
+        items = data.subset(np.array([path not in refused for path in data.paths], bool))
+        batch = BalancedPairs(items.labels, count, seed, groups=items.groups).batch(0)
+        assert (
+            batch.left is not None and batch.right is not None and batch.is_same is not None
+        )
+        shown = [items.paths[i] for i in batch.items]
+        ends = zip(batch.left, batch.right, batch.is_same, strict=True)
+        return [(shown[left], shown[right], bool(is_same)) for left, right, is_same in ends]
+    if data.is_same is None:
+        raise DataError(f"{data.source} has no pairs of images to draw")
+    good = [
+        a not in refused and b not in refused
+        for a, b in zip(data.left, data.right, strict=True)
+    ]
+    kept = data.subset(np.array(good, bool))
+    assert kept.is_same is not None
+    order = np.random.default_rng(seed).permutation(len(kept))
+    halves = [order[kept.is_same[order]], order[~kept.is_same[order]]]
+    chosen = sorted(np.concatenate([half[: count // 2] for half in halves]).tolist())
+    return [(kept.left[i], kept.right[i], bool(kept.is_same[i])) for i in chosen]
+
+
+def _facts_of_items(data: Dataset) -> dict[str, Any]:
+    per_class = np.bincount(data.labels, minlength=data.n_classes)
+    facts: dict[str, Any] = {
+        "images": len(data),
+        "classes": data.n_classes,
+        "images per class": _spread(per_class),
+        "classes of one image": int((per_class == 1).sum()),
+    }
+    if data.groups is not None:
+        facts["groups"] = len(data.group_names)
+    if data.drawers is not None:
+        facts["drawers"] = len(np.unique(data.drawers))
+    if data.splits is not None:
+        facts["splits"] = _counts(data.splits)
+    if data.folds is not None:
+        facts["folds"] = _counts(data.folds)
+    return {**facts, "fingerprint": data.fingerprint}
+
+
+def _facts_of_pairs(data: Pairs, n_distinct: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {"pairs": len(data), "distinct sides": n_distinct}
+    if data.is_same is not None:
+        facts["same"] = int(data.is_same.sum())
+        facts["different"] = int((~data.is_same).sum())
+    if data.targets is not None:
+        facts["targets"] = _spread(data.targets)
+    if data.folds is not None:
+        facts["folds"] = _counts(data.folds)
+    return facts
+
+
+def _spread(values: NDArray[Any]) -> dict[str, float]:
+    if not len(values):
+        return {"smallest": 0, "median": 0, "largest": 0}
+    low, median, high = (round(float(np.quantile(values, q)), 3) for q in (0, 0.5, 1))
+    return {"smallest": low, "median": median, "largest": high}
+
+
+def _counts(values: NDArray[Any]) -> dict[str, int]:
+    names, counts = np.unique(values, return_counts=True)
+    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+
+
+def _for_people(fact: Any) -> str:
+    if isinstance(fact, dict):
+        return ", ".join(f"{key} {_for_people(value)}" for key, value in fact.items())
+    return (
+        f"{fact:,g}"
+        if isinstance(fact, float)
+        else f"{fact:,}"
+        if isinstance(fact, int)
+        else fact
+    )
+
+
+def _look_at(addresses: tuple[str, ...] | list[str], progress: bool) -> ImageSummary:
+    """Sizes from the headers, and everything that does not decode: headers hide damage."""
+    summary = describe_images(addresses, progress)
+    console = Console(stderr=True)
+    chunks = track(
+        Preprocess(ImageSettings(height=32, width=32, crop=0)).load_chunks(
+            sorted(set(addresses))
+        ),
+        "decoding",
+        total=-(-summary.n_images // CHUNK),
+        console=console,
+        transient=True,
+        disable=not progress or not console.is_terminal,
+    )
+    return replace(summary, bad=[entry for chunk in chunks for entry in chunk.bad])
+
+
+def _all_of_sick(root: Path) -> Pairs:
+    parts = {split: sources.sick(root, split) for split in ("train", "trial", "test")}
+    counts = ", ".join(f"{len(part):,} {split}" for split, part in parts.items())
+    return Pairs(
+        tuple(text for part in parts.values() for text in part.left),
+        tuple(text for part in parts.values() for text in part.right),
+        targets=np.concatenate([np.asarray(part.targets) for part in parts.values()]),
+        source=f"SICK 2014 ({counts})",
+    )

@@ -1,0 +1,178 @@
+"""Embed many files and keep the vectors beside their paths, as NPZ or Parquet."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from onelook.data.images import Preprocess, refuse_bad
+from onelook.data.sequences import TextPreprocess
+from onelook.data.sources import IMAGE_SUFFIXES
+from onelook.data.trees import open_tree
+from onelook.errors import DataError, OnelookError
+from onelook.verifier import Verifier
+
+BLOCK = 256
+KINDS = (".npz", ".parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """N embeddings (N, D) float32 with the address of each, and what could not be read."""
+
+    paths: tuple[str, ...]
+    vectors: NDArray[np.float32]
+    bad: list[tuple[str, str]]
+
+
+def embed_files(
+    verifier: Verifier,
+    paths: Sequence[str | Path],
+    side: str = "left",
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> Vectors:
+    """Embeddings of files and of all files in folders and archives, in order.
+
+    Args:
+        verifier: The model.
+        paths: Files, folders, archives; for a text model the texts themselves.
+        side: "left" or "right": the encoder of a pseudo-siamese network that is used.
+        skip_bad: Go on without files that cannot be read.
+        progress: Draw a bar on a terminal.
+
+    Raises:
+        DataError: If nothing is there, or, at the end, if files could not be read.
+    """
+    addresses = _addresses(verifier, paths, side)
+    kept: list[str] = []
+    parts: list[NDArray[np.float32]] = []
+    bad: list[tuple[str, str]] = []
+    console = Console(stderr=True)
+    for start in track(
+        range(0, len(addresses), BLOCK),
+        "embedding",
+        console=console,
+        transient=True,
+        disable=not progress or not console.is_terminal,
+    ):
+        good, vectors, refused = _embed_block(
+            verifier, addresses[start : start + BLOCK], side
+        )
+        kept += good
+        parts += [vectors] if good else []
+        bad += refused
+    if not skip_bad or not kept:
+        refuse_bad(bad, len(addresses), "files")
+    return Vectors(tuple(kept), np.concatenate(parts), bad)
+
+
+def write_vectors(path: str | Path, content: Vectors) -> Path:
+    """Write ``paths`` and ``vectors`` (.npz) or columns ``path`` and ``vector`` (.parquet).
+
+    Raises:
+        ValueError: If the ending is neither.
+        OnelookError: If Parquet is asked for and pyarrow is not installed.
+    """
+    target = Path(path).expanduser()
+    check_ending(target)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        if target.suffix == ".npz":
+            with fresh.open("wb") as file:
+                np.savez(file, paths=np.array(content.paths), vectors=content.vectors)
+        else:
+            _write_parquet(fresh, content)
+        os.replace(fresh, target)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return target
+
+
+def check_ending(path: str | Path) -> None:
+    """Refuse, before any work, a file that ``write_vectors`` could not write."""
+    if Path(path).suffix not in KINDS:
+        raise ValueError(
+            f"vectors go into a file ending in .npz or .parquet, got {str(path)!r}"
+        )
+    if Path(path).suffix == ".parquet":
+        _pyarrow()
+
+
+def _addresses(verifier: Verifier, paths: Sequence[str | Path], side: str) -> list[str]:
+    preprocess = verifier.preprocess_of(side)
+    if isinstance(preprocess, TextPreprocess):
+        return [str(path) for path in paths]
+    suffixes = IMAGE_SUFFIXES if isinstance(preprocess, Preprocess) else {".txt"}
+    found: list[str] = []
+    for path in map(os.path.expanduser, map(str, paths)):
+        if not os.path.isdir(path) and not path.lower().endswith(
+            (".zip", ".tgz", ".tar", ".tar.gz")
+        ):
+            found.append(path)
+            continue
+        tree = open_tree(path)
+        inside = [n for n in tree.names if PurePosixPath(n).suffix.lower() in suffixes]
+        if not inside:
+            raise DataError(
+                f"{path} holds no files that end in {', '.join(sorted(suffixes))}"
+            )
+        found += [tree.address(name) for name in inside]
+    return found
+
+
+def _embed_block(
+    verifier: Verifier, addresses: Sequence[str], side: str
+) -> tuple[list[str], NDArray[np.float32], list[tuple[str, str]]]:
+    """Addresses, vectors and what is bad; one by one where the block has a bad file."""
+    try:
+        return list(addresses), verifier.embed(addresses, side), []
+    except DataError as error:
+        if len(addresses) == 1:
+            return (
+                [],
+                np.empty((0, 0), np.float32),
+                [(addresses[0], _reason(error, addresses[0]))],
+            )
+    kept: list[str] = []
+    parts: list[NDArray[np.float32]] = []
+    bad: list[tuple[str, str]] = []
+    for address in addresses:
+        good, vectors, refused = _embed_block(verifier, [address], side)
+        kept, bad = kept + good, bad + refused
+        parts += [vectors] if good else []
+    return kept, np.concatenate(parts) if parts else np.empty((0, 0), np.float32), bad
+
+
+def _reason(error: DataError, address: str) -> str:
+    """The part of a message about one file that says why."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    line = next((line for line in lines if line.startswith(f"{address}: ")), lines[0])
+    return line.removeprefix(f"{address}: ")
+
+
+def _write_parquet(path: Path, content: Vectors) -> None:
+    pyarrow, parquet = _pyarrow()
+    size = content.vectors.shape[1]
+    flat = pyarrow.array(content.vectors.reshape(-1))
+    vectors = pyarrow.FixedSizeListArray.from_arrays(flat, size)
+    parquet.write_table(
+        pyarrow.table({"path": list(content.paths), "vector": vectors}), path
+    )
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise OnelookError(
+            "Parquet needs the 'pyarrow' package: pip install 'onelook[parquet]'"
+        ) from error
+    return pyarrow, parquet
