@@ -13,5 +13,9 @@ class CheckpointError(OnelookError):
     """A model folder of a wrong format or version, or weights that do not fit their encoder."""
 
 
+class TrainingError(OnelookError):
+    """A loss that is not a number, or embeddings that have collapsed."""
+
+
 class GalleryError(OnelookError):
     """An unknown or duplicate identity, or embeddings that do not fit the gallery."""

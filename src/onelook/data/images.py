@@ -499,3 +499,8 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def picture_of(address: str) -> NDArray[np.uint8]:
+    """An image as people see it: (H, W) or (H, W, 3) uint8, upright, in its own size."""
+    return np.asarray(decode(read_bytes(address), address))

@@ -1,0 +1,260 @@
+"""Protocols by name: which data, which trials, which figure. ``evaluate`` runs one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.data import lfw, omniglot, sources
+from onelook.data.items import Dataset
+from onelook.data.pairs import Pairs, read_pairs
+from onelook.data.parts import digits_part, stroke_part
+from onelook.errors import DataError
+from onelook.evaluation.baselines import ModifiedHausdorff, NearestPixels, WordOverlap
+from onelook.evaluation.oneshot import (
+    OneShotResult,
+    koch_trials,
+    matching_trials,
+    n_way_k_shot,
+    omniglot_20_runs,
+    vinyals_episodes,
+    within_alphabet_trials,
+)
+from onelook.evaluation.pairing import koch_pairs
+from onelook.evaluation.scorer import Scorer
+from onelook.evaluation.sentences import GradedResult, evaluate_graded
+from onelook.evaluation.verification import (
+    VerificationResult,
+    lfw_folds,
+    verify_all_pairs,
+    verify_pairs,
+)
+from onelook.verifier import Verifier, load
+
+Result = OneShotResult | VerificationResult | GradedResult
+Data = str | Path | None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How one benchmark is run, and what it measures in a line."""
+
+    about: str
+    run: Callable[[Scorer, Data], Result]
+
+
+def evaluate(model: Scorer | str | Path, protocol: str, data: Data = None) -> Result:
+    """Measure a model, or a baseline, by a published protocol.
+
+    Args:
+        model: A Verifier, a model folder, shipped weights, or a baseline: ``"hausdorff"``,
+            ``"nearest-pixels"`` or ``"word-overlap"``.
+        protocol: A name from ``PROTOCOLS``.
+        data: Folder of the data; None looks in ``ONELOOK_DATA`` and in the user's cache.
+
+    Raises:
+        DataError: If the protocol or the data is not known.
+    """
+    if protocol not in PROTOCOLS:
+        raise DataError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
+    scorer = scorer_of(model) if isinstance(model, str | Path) else model
+    return PROTOCOLS[protocol].run(scorer, data)
+
+
+BASELINES: dict[str, Callable[[], Scorer]] = {
+    "hausdorff": ModifiedHausdorff,
+    "nearest-pixels": NearestPixels,
+    "word-overlap": WordOverlap,
+}
+
+
+def scorer_of(name: str | Path) -> Scorer:
+    """A baseline by its name, or the model of a folder or of shipped weights."""
+    return BASELINES[str(name)]() if str(name) in BASELINES else load(name)
+
+
+def _omniglot(data: Data) -> Path:
+    return sources.find_data("omniglot", data)
+
+
+def _lfw(data: Data) -> Path:
+    return sources.find_data("lfw", data)
+
+
+def _chosen_threshold(scorer: Scorer) -> float | None:
+    """The most accurate threshold on the classes held out of the model's own training."""
+    if not isinstance(scorer, Verifier):
+        return None
+    threshold = scorer.card.get("metrics", {}).get("held-out best threshold")
+    return None if threshold is None else float(threshold)
+
+
+def _within_alphabet(scorer: Scorer, data: Data) -> OneShotResult:
+    return within_alphabet_trials(scorer, omniglot.omniglot(_omniglot(data), "evaluation"))
+
+
+def _koch_verification(scorer: Scorer, data: Data) -> VerificationResult:
+    """10,000 test pairs, the threshold chosen on 10,000 pairs of the validation drawers."""
+    koch = omniglot.omniglot_koch(_omniglot(data))
+    test, validation = (
+        koch_pairs(koch.of_split(s), 10_000, seed=0) for s in ("test", "val")
+    )
+    return verify_pairs(
+        scorer,
+        test,
+        "Koch's verification test: 10,000 pairs, negatives within their alphabet",
+        threshold_pairs=validation,
+    )
+
+
+def _vinyals(n_way: int, n_shot: int) -> Callable[[Scorer, Data], OneShotResult]:
+    def run(scorer: Scorer, data: Data) -> OneShotResult:
+        test = omniglot.omniglot_vinyals(_omniglot(data)).of_split("test")
+        return vinyals_episodes(scorer, test, n_way, n_shot)
+
+    return run
+
+
+def _lfw_view1(scorer: Scorer, data: Data) -> VerificationResult:
+    pairs = lfw.lfw_view1(_lfw(data), "test")
+    threshold = _chosen_threshold(scorer)
+    return verify_pairs(
+        scorer,
+        pairs,
+        "LFW View 1 test: 1,000 pairs",
+        threshold=threshold,
+        threshold_pairs=lfw.lfw_view1(_lfw(data), "train") if threshold is None else None,
+    )
+
+
+def _lfw_view2(scorer: Scorer, data: Data) -> VerificationResult:
+    return lfw_folds(scorer, lfw.lfw_view2(_lfw(data)))
+
+
+def _att_people(scorer: Scorer, data: Data) -> VerificationResult:
+    people = sources.att(sources.find_data("att", data)).of_split("test")
+    return verify_all_pairs(
+        scorer,
+        people,
+        "AT&T faces: all pairs of s5, s6 and s7",
+        max_pairs=None,
+        threshold=_chosen_threshold(scorer),
+    )
+
+
+def _strokes(scorer: Scorer, data: Data) -> OneShotResult:
+    """On the alphabets that the model's own part leaves out; on all for any other model."""
+    card = scorer.card if isinstance(scorer, Verifier) else {}
+    part = str(card.get("recipe", {}).get("data", {}).get("part", ""))
+    both = stroke_part(omniglot.strokes(_omniglot(data)), part.removeprefix("not-"))
+    return matching_trials(scorer, both.images, both.strokes)
+
+
+def _sick(scorer: Scorer, data: Data) -> GradedResult:
+    root = sources.find_data("sick", data)
+    return evaluate_graded(scorer, sources.sick(root, "test"), "SICK test")
+
+
+def _digits(scorer: Scorer, data: Data) -> VerificationResult:
+    return verify_all_pairs(
+        scorer,
+        digits_part("test"),
+        "scikit-learn's digits 7, 8 and 9, never trained on",
+        threshold=_chosen_threshold(scorer),
+    )
+
+
+def _own_folder(data: Data) -> Dataset:
+    if data is None:
+        raise DataError(
+            "this protocol needs --data, the folder of your images (CLASS/IMAGE)"
+        )
+    return sources.class_folder(data)
+
+
+def _folder_one_shot(scorer: Scorer, data: Data) -> OneShotResult:
+    dataset = _own_folder(data)
+    return n_way_k_shot(scorer, dataset, min(20, dataset.n_classes), 1)
+
+
+def _folder_verification(scorer: Scorer, data: Data) -> VerificationResult:
+    return verify_all_pairs(scorer, _own_folder(data), threshold=_chosen_threshold(scorer))
+
+
+def _pair_file(scorer: Scorer, data: Data) -> VerificationResult:
+    if data is None or not Path(data).is_file():
+        raise DataError(
+            f"this protocol needs --data, a pair file with a header; got {data!r}"
+        )
+    pairs: Pairs = read_pairs(data, root=Path(data).parent)
+    return verify_pairs(scorer, pairs, threshold=_chosen_threshold(scorer))
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "omniglot-20-runs": Protocol(
+        "the official 20 one-shot runs of Lake et al., 400 trials",
+        lambda scorer, data: omniglot_20_runs(
+            scorer, omniglot.omniglot_runs(_omniglot(data))
+        ),
+    ),
+    "omniglot-within-alphabet": Protocol(
+        "20,000 random 20-way trials within the 20 evaluation alphabets", _within_alphabet
+    ),
+    "koch-one-shot": Protocol(
+        "Koch's 400 trials on ten alphabets and four drawers",
+        lambda scorer, data: koch_trials(
+            scorer, omniglot.omniglot_koch(_omniglot(data)).of_split("test")
+        ),
+    ),
+    "koch-verification": Protocol("Koch's 10,000 verification pairs", _koch_verification),
+    "vinyals-5w1s": Protocol("Vinyals split, 5-way 1-shot, 1,000 episodes", _vinyals(5, 1)),
+    "vinyals-5w5s": Protocol("Vinyals split, 5-way 5-shot, 1,000 episodes", _vinyals(5, 5)),
+    "vinyals-20w1s": Protocol(
+        "Vinyals split, 20-way 1-shot, 1,000 episodes", _vinyals(20, 1)
+    ),
+    "vinyals-20w5s": Protocol(
+        "Vinyals split, 20-way 5-shot, 1,000 episodes", _vinyals(20, 5)
+    ),
+    "lfw-view1": Protocol(
+        "LFW View 1 test pairs; the threshold from people held out of training", _lfw_view1
+    ),
+    "lfw-view2": Protocol(
+        "LFW View 2: ten folds, the threshold of each from the nine others", _lfw_view2
+    ),
+    "att-s5-s7": Protocol("AT&T faces, all pairs of s5, s6 and s7", _att_people),
+    "strokes-20w": Protocol(
+        "drawings matched to their own pen strokes among up to 20 characters", _strokes
+    ),
+    "sick-test": Protocol("SICK's 4,927 test pairs, correlation with people", _sick),
+    "digits": Protocol("scikit-learn's digits 7 to 9, verification", _digits),
+    "folder-one-shot": Protocol(
+        "your class folders, up to 20-way 1-shot, 1,000 episodes", _folder_one_shot
+    ),
+    "folder-verification": Protocol("your class folders, all pairs", _folder_verification),
+    "pairs": Protocol("your pair file", _pair_file),
+}
+
+# The protocol that a model is measured by when nobody says another: that of its source.
+DEFAULT_PROTOCOLS: dict[str, str] = {
+    "omniglot": "omniglot-20-runs",
+    "lfw": "lfw-view1",
+    "att": "att-s5-s7",
+    "digits": "digits",
+    "class-folder": "folder-one-shot",
+    "pairs": "pairs",
+    "strokes": "strokes-20w",
+    "sick": "sick-test",
+}
+
+
+def default_protocol(model: Any) -> str:
+    """The protocol of a model's own source.
+
+    Raises:
+        DataError: If the model does not say what it was trained on.
+    """
+    card = getattr(model, "card", {})
+    source = card.get("recipe", {}).get("data", {}).get("source")
+    if source not in DEFAULT_PROTOCOLS:
+        raise DataError(f"name a protocol: {', '.join(PROTOCOLS)}")
+    return DEFAULT_PROTOCOLS[source]

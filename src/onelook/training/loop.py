@@ -1,0 +1,305 @@
+"""The training loop, to be read from top to bottom: ``fit`` is the loop, ``Training`` its state."""
+
+import logging
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from onelook.data.augment import Augment
+from onelook.data.images import Preprocess
+from onelook.data.sequences import TextPreprocess
+from onelook.errors import CheckpointError, TrainingError
+from onelook.recipe import NamedSettings, Recipe
+from onelook.training.health import HealthCheck, all_finite
+from onelook.training.losses import build_loss
+from onelook.training.monitor import Journal, Speed, interruptible, progress_bar
+from onelook.training.optimizer import AveragedWeights, build_optimizer, set_schedule
+from onelook.training.prepare import AnyPreprocess, Material
+from onelook.training.state import load_state, save_state
+from onelook.training.step import RawBatch, batch_loss, network_inputs, prefetched
+from onelook.training.validation import FIGURE_NAMES, validate
+from onelook.verifier import Verifier, build_model
+
+log = logging.getLogger(__name__)
+
+LOG_EVERY = 20  # steps
+SAVE_SECONDS = 30.0
+LARGEST_SAVE_SHARE = 0.05  # of the time may go into saving a large state
+STATE_FILE, BEST_FILE, LOG_FILE = "training/last.pt", "training/best.pt", "log.jsonl"
+
+
+class Interrupted(Exception):
+    """Ctrl-C was pressed; the state is saved and the training can be resumed."""
+
+
+@dataclass
+class Position:
+    """Where a training stands; with the tensors, this is its whole state."""
+
+    step: int = 0
+    best_value: float = float("-inf")
+    best_epoch: int = 0
+    validations_without_gain: int = 0
+    finished: bool = False
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    recipe: Recipe,
+    material: Material,
+    out: Path,
+    resume: bool = False,
+    tracker: str | None = None,
+    progress: bool = True,
+) -> tuple[Verifier, Position]:
+    """Train, and return the network that is best on the held-out classes, and how it went.
+
+    Args:
+        recipe: What to train and how.
+        material: From ``prepare``.
+        out: Folder for ``log.jsonl`` and the states in ``training/``.
+        resume: Go on from ``training/last.pt``; the end is that of an unbroken run.
+        tracker: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``; its extra must be installed.
+        progress: Show a bar on standard error.
+
+    Raises:
+        TrainingError: If the loss is not a number or the embeddings collapse.
+        Interrupted: After Ctrl-C, once the state is saved.
+        CheckpointError: If the state to resume from is of another recipe or other data.
+    """
+    # Weights and dropout draw from torch's global generator: it is seeded here and for each
+    # step, and given back to the user as it was.
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        training = Training(recipe, material, out, tracker)
+        if resume:
+            training.restore()
+        journal = Journal(out / LOG_FILE, training.position.history)
+        position, n_steps, speed = training.position, training.n_steps, Speed()
+        with (
+            progress_bar(recipe.name, n_steps, position.step, progress) as show,
+            interruptible() as interrupted,
+            prefetched(
+                material, recipe.data.rotations, position.step, n_steps, training.device
+            ) as batches,
+        ):
+            while position.step < n_steps and not position.finished:
+                raw = next(batches)
+                loss = training.step(raw)
+                speed.add(len(raw.batch.items))
+                show(position.step, f"loss {loss:.4f} · {speed.per_second:,.0f} images/s")
+                if position.step % LOG_EVERY == 0:
+                    training.note(journal, loss=loss, images_per_second=speed.per_second)
+                if training.is_time_to_validate():
+                    training.note(journal, validation=training.validate(), loss=loss)
+                last = interrupted.is_set() or position.finished or position.step == n_steps
+                training.save_if_due(now=last)
+                if interrupted.is_set():
+                    raise Interrupted(
+                        f"stopped after step {position.step} of {n_steps}; nothing is lost"
+                    )
+        return training.best(), position
+
+
+class Training:
+    """The network, its optimizer and where they stand."""
+
+    def __init__(
+        self, recipe: Recipe, material: Material, out: Path, tracker: str | None
+    ) -> None:
+        self.recipe, self.material, self.out = recipe, material, out
+        self.accelerator = Accelerator(
+            mixed_precision=resolve_precision(recipe.precision),
+            log_with=tracker,
+            project_dir=str(out) if tracker else None,
+        )
+        if tracker:
+            self.accelerator.init_trackers("onelook", config={"recipe": recipe.name})
+        self.device = self.accelerator.device
+        settings = model_settings(recipe, material)
+        self.model = build_model(settings)
+        self.loss = build_loss(recipe.loss)
+        # A loss may learn too: a temperature, proxies of classes.
+        together = nn.ModuleDict({"model": self.model, "loss": self.loss})
+        optimizer = build_optimizer(together, recipe.optimizer)
+        self.together, self.optimizer = self.accelerator.prepare(together, optimizer)
+        ema = recipe.optimizer.ema
+        self.averaged = AveragedWeights(self.model, ema) if ema else None
+        self.verifier = Verifier(
+            self.averaged.model if self.averaged else self.model,
+            material.preprocess,
+            material.right_preprocess,
+            card={"model": settings, "name": recipe.name},
+        )
+        self.augment = Augment(recipe.augment)
+        self.health = HealthCheck(
+            recipe.loss.arguments.get("margin"), recipe.optimizer.learning_rate
+        )
+        self.position = Position()
+        self.steps_per_epoch = material.sampler.steps_per_epoch
+        self.n_steps = recipe.epochs * self.steps_per_epoch
+        self._begun = self._saved = time.monotonic()
+        self._save_cost = 0.0
+
+    def step(self, raw: RawBatch) -> float:
+        """One optimizer step; gives the loss."""
+        recipe, step = self.recipe, self.position.step
+        self.together.train()
+        seed = step_seed(recipe.seed, step)
+        torch.manual_seed(seed)
+        set_schedule(
+            self.optimizer, recipe.optimizer, step, self.n_steps, self.steps_per_epoch
+        )
+        generator = torch.Generator().manual_seed(seed)
+        left, right = network_inputs(
+            raw, self.material, self.augment, generator, self.device
+        )
+        with self.accelerator.autocast():
+            loss, embeddings = batch_loss(
+                self.model, self.loss, raw.batch, left, right, recipe.twins
+            )
+        value = float(loss.detach())
+        self.health.check(step, value, embeddings)
+        self.accelerator.backward(loss)
+        if recipe.optimizer.clip_norm:
+            self.accelerator.clip_grad_norm_(
+                self.together.parameters(), recipe.optimizer.clip_norm
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.averaged:
+            self.averaged.update(self.model, step)
+        self.position.step += 1
+        return value
+
+    def is_time_to_validate(self) -> bool:
+        epoch, step_of_epoch = divmod(self.position.step, self.steps_per_epoch)
+        due = step_of_epoch == 0 and epoch % self.recipe.validation.every_epochs == 0
+        return due or self.position.step == self.n_steps
+
+    def validate(self) -> float:
+        """The held-out figure; keeps the weights when it is the best so far."""
+        position, recipe = self.position, self.recipe
+        if not all_finite(self.together):
+            raise TrainingError(
+                f"a weight is not a number after step {position.step}; the last good "
+                f"checkpoint is {self.out / STATE_FILE}: resume with a lower learning rate"
+            )
+        self.verifier.model.eval()
+        figure = validate(
+            self.verifier, self.material.held_out, recipe.validation, recipe.seed
+        )
+        epoch = position.step // self.steps_per_epoch
+        position.validations_without_gain += 1
+        if figure > position.best_value:
+            position.best_value, position.best_epoch = figure, epoch
+            position.validations_without_gain = 0
+            save_state(self.out / BEST_FILE, {"model": self.verifier.model.state_dict()})
+        patience = recipe.validation.patience
+        position.finished = 0 < patience <= position.validations_without_gain
+        name = FIGURE_NAMES[recipe.validation.figure]
+        log.info("epoch %d of %d: %s %.4f", epoch, recipe.epochs, name, figure)
+        return figure
+
+    def note(self, journal: Journal, **values: float) -> None:
+        """A row in the journal and in the tracker."""
+        self.position.seconds = time.monotonic() - self._begun
+        journal.add(
+            {
+                "step": self.position.step,
+                "epoch": self.position.step / self.steps_per_epoch,
+                "learning_rate": self.optimizer.param_groups[0]["lr"],
+                "seconds": round(self.position.seconds, 2),
+                **values,
+            }
+        )
+        self.accelerator.log(values, step=self.position.step)
+
+    def _identity(self) -> dict[str, Any]:
+        return {"recipe": self.recipe.model_dump_json(), "data": str(self.material.about)}
+
+    def save_if_due(self, now: bool) -> None:
+        wait = max(SAVE_SECONDS, self._save_cost / LARGEST_SAVE_SHARE)
+        begun = time.monotonic()
+        if not now and begun - self._saved < wait:
+            return
+        self.position.seconds = begun - self._begun
+        save_state(
+            self.out / STATE_FILE,
+            {
+                "identity": self._identity(),
+                "together": self.together.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "averaged": self.averaged.model.state_dict() if self.averaged else {},
+                "position": asdict(self.position),
+            },
+        )
+        self._saved = time.monotonic()
+        self._save_cost = self._saved - begun
+
+    def restore(self) -> None:
+        """Go back to what ``save_if_due`` wrote last."""
+        path = self.out / STATE_FILE
+        if not path.is_file():
+            log.info("%s does not exist: the training starts at step 0", path)
+            return
+        state = load_state(path)
+        if state["identity"] != self._identity():
+            raise CheckpointError(
+                f"{path} is of another recipe or other data, so it cannot be resumed; give the "
+                "same recipe, settings and data, or another --out"
+            )
+        self.together.load_state_dict(state["together"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.averaged:
+            self.averaged.model.load_state_dict(state["averaged"])
+        self.position = Position(**state["position"])
+        self._begun = time.monotonic() - self.position.seconds
+
+    def best(self) -> Verifier:
+        """The verifier with the best weights by the held-out figure."""
+        self.accelerator.end_training()
+        self.verifier.model.load_state_dict(load_state(self.out / BEST_FILE)["model"])
+        self.verifier.model.eval()
+        return self.verifier
+
+
+def model_settings(recipe: Recipe, material: Material) -> dict[str, Any]:
+    """The "model" part of ``model.json``: the recipe's names, and what the data adds to them."""
+    right = None
+    if recipe.right_encoder is not None:
+        assert material.right_preprocess is not None
+        right = _encoder_settings(recipe.right_encoder, material.right_preprocess)
+    return {
+        "encoder": _encoder_settings(recipe.encoder, material.preprocess),
+        "right_encoder": right,
+        "similarity": recipe.similarity.model_dump(),
+    }
+
+
+def _encoder_settings(settings: NamedSettings, preprocess: AnyPreprocess) -> dict[str, Any]:
+    arguments = dict(settings.arguments)
+    if isinstance(preprocess, TextPreprocess):
+        arguments["vocabulary_size"] = preprocess.n_tokens
+    if isinstance(preprocess, Preprocess) and settings.name == "compact":
+        arguments["input_shape"] = list(preprocess.input_shape)
+    return {"name": settings.name, "arguments": arguments}
+
+
+def resolve_precision(precision: str) -> str:
+    """ "bf16" or "no", as Accelerate says it; "auto" is bf16 where the machine is built for it."""
+    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if precision == "auto":
+        return "bf16" if fast or torch.cpu._is_amx_tile_supported() else "no"
+    return "bf16" if precision == "bf16" else "no"
+
+
+def step_seed(seed: int, step: int) -> int:
+    """A seed for each step, so that no random state has to be saved."""
+    return (seed * 1_000_003 + step) * 2_654_435_761 % 2**63

@@ -1,0 +1,100 @@
+"""What a recipe's optimizer settings mean: parameter groups, schedule, averaged weights."""
+
+import copy
+import math
+
+import torch
+from torch import nn
+
+from onelook.recipe import OptimizerSettings
+
+
+def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """The optimizer over ``model``'s parameters, each group with its ``base_rate``.
+
+    Args:
+        model: Its parameters are grouped by the prefixes of ``layer_rates`` and ``layer_decays``.
+        settings: Of the recipe.
+
+    Raises:
+        ValueError: If a prefix names no parameter.
+    """
+    grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in {**settings.layer_rates, **settings.layer_decays}:
+        if not any(name.startswith(prefix) for name in names):
+            raise ValueError(
+                f"no parameter starts with {prefix!r}; there are {', '.join(names)}"
+            )
+    for name, parameter in model.named_parameters():
+        factor = _by_prefix(settings.layer_rates, name, 1.0)
+        decay = _by_prefix(settings.layer_decays, name, settings.weight_decay)
+        if settings.name == "adamw" and parameter.ndim < 2:
+            decay = 0.0  # norms and biases are scales, not weights
+        grouped.setdefault((factor, decay), []).append(parameter)
+    groups = [
+        {
+            "params": parameters,
+            "base_rate": factor * settings.learning_rate,
+            "lr": factor * settings.learning_rate,
+            "weight_decay": decay,
+        }
+        for (factor, decay), parameters in grouped.items()
+    ]
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, momentum=settings.momentum[0], fused=True)
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    return kind(groups, fused=True)
+
+
+def _by_prefix(table: dict[str, float], name: str, default: float) -> float:
+    matches = [prefix for prefix in table if name.startswith(prefix)]
+    return table[max(matches, key=len)] if matches else default
+
+
+def set_schedule(
+    optimizer: torch.optim.Optimizer,
+    settings: OptimizerSettings,
+    step: int,
+    n_steps: int,
+    steps_per_epoch: int,
+) -> float:
+    """Set every group's rate and momentum for ``step`` (from 0) and return the rate's factor."""
+    progress = step / max(1, n_steps)
+    epoch = step // steps_per_epoch
+    factor = {
+        "constant": 1.0,
+        "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+        "linear": 1 - progress,
+        "exponential": settings.epoch_decay**epoch,
+    }[settings.schedule]
+    if step < settings.warmup_steps:
+        factor *= (step + 1) / settings.warmup_steps
+    start, end = settings.momentum
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_rate"] * factor
+        if "momentum" in group:
+            n_epochs = max(1, n_steps // steps_per_epoch - 1)
+            group["momentum"] = start + (end - start) * min(1.0, epoch / n_epochs)
+    return factor
+
+
+class AveragedWeights:
+    """An exponential moving average of a network's weights, as a network of its own.
+
+    Buffers (the statistics of batch norm) are copied: they are averages already.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        # The first steps count less than the last: the start of a training is no part of an average.
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averages = list(self.model.parameters())
+        values = [parameter.detach() for parameter in model.parameters()]
+        torch._foreach_lerp_(averages, values, 1 - decay)
+        for average, value in zip(self.model.buffers(), model.buffers(), strict=True):
+            average.copy_(value)

@@ -1,0 +1,377 @@
+"""From a recipe and a folder of data to what a training works on: stores, a sampler, held-out items."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from onelook.data import lfw, omniglot, sources
+from onelook.data.images import Preprocess
+from onelook.data.items import Dataset
+from onelook.data.pairs import Pairs, read_pairs
+from onelook.data.parts import digits_part, stroke_part
+from onelook.data.pixels import PixelStore
+from onelook.data.sampling import (
+    BalancedPairs,
+    ClassBatches,
+    PairListBatches,
+    Sampler,
+    Triplets,
+)
+from onelook.data.sequences import SequenceStore, StrokePreprocess, TextPreprocess
+from onelook.errors import DataError
+from onelook.recipe import DataSettings, Recipe, SequenceSettings
+
+AnyPreprocess = Preprocess | TextPreprocess | StrokePreprocess
+Store = PixelStore | SequenceStore
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side of the twins: a store and the row in it of every item."""
+
+    store: Store
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Items of classes that are not trained on, or the pairs of such items.
+
+    ``labels``, ``groups`` and ``drawers`` describe the items; ``pairs`` are indices of items on the
+    left and on the right with ``is_same`` or ``targets``.
+    """
+
+    left: Side
+    right: Side
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
+    drawers: NDArray[np.int64] | None = None
+    pair_left: NDArray[np.int64] | None = None
+    pair_right: NDArray[np.int64] | None = None
+    targets: NDArray[np.float32] | None = None
+    class_names: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Everything of the data that a training needs."""
+
+    left: Side
+    right: Side | None
+    n_items: int
+    sampler: Sampler
+    held_out: HeldOut
+    preprocess: AnyPreprocess
+    right_preprocess: AnyPreprocess | None = None
+    # What people and the model card read: counts, fingerprint.
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(
+    recipe: Recipe,
+    data: str | Path | None = None,
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> Material:
+    """Find, split, decode and line up the data of a recipe.
+
+    Args:
+        recipe: Its ``data``, ``images``, ``left``, ``right`` and ``sampling`` blocks.
+        data: Folder of the data; None looks in ``ONELOOK_DATA`` and in the user's cache.
+        skip_bad: Go on without the images that cannot be read.
+        progress: Show progress bars on standard error.
+
+    Raises:
+        DataError: If the data is not found, too small, or has broken images.
+    """
+    if recipe.data.source == "sick":
+        return _graded_sentences(recipe, data)
+    if recipe.data.source == "strokes":
+        return _images_and_strokes(recipe, data, skip_bad, progress)
+    if recipe.images is None:
+        raise DataError(
+            f"recipe {recipe.name} needs an 'images' block for {recipe.data.source}"
+        )
+    preprocess = Preprocess(recipe.images)
+    if recipe.data.pair_file or recipe.data.source == "pairs":
+        return _listed_pairs(recipe, preprocess, data, skip_bad, progress)
+    return _labelled_images(recipe, preprocess, data, skip_bad, progress)
+
+
+def labelled_dataset(settings: DataSettings, data: str | Path | None) -> Dataset:
+    """The items of a source that may be trained or validated on; never its test classes."""
+    part = settings.part
+    if settings.source == "omniglot":
+        root = sources.find_data("omniglot", data)
+        if part == "vinyals":
+            return omniglot.omniglot_vinyals(root).of_split("train")
+        if part == "koch":
+            return omniglot.omniglot_koch(root).of_split("train")
+        return omniglot.omniglot(root, part or "background")
+    if settings.source == "att":
+        people = sources.att(sources.find_data("att", data))
+        if part.startswith("not-fold"):
+            assert people.folds is not None
+            return people.subset(people.folds != int(part.removeprefix("not-fold")))
+        return people.of_split(part or "train")
+    if settings.source == "lfw":
+        return lfw.lfw_people(sources.find_data("lfw", data), part or "DevTrain")
+    if settings.source == "digits":
+        return digits_part(part or "train")
+    if data is None:
+        raise DataError(
+            f"a {settings.source} recipe needs --data, the folder of your images"
+        )
+    return sources.class_folder(data, depth=settings.depth)
+
+
+def _labelled_images(
+    recipe: Recipe,
+    preprocess: Preprocess,
+    data: str | Path | None,
+    skip_bad: bool,
+    progress: bool,
+) -> Material:
+    dataset = labelled_dataset(recipe.data, data)
+    store = PixelStore.prepare(
+        dataset.paths, preprocess, skip_bad=skip_bad, progress=progress
+    )
+    if store.bad:
+        bad = {address for address, _ in store.bad}
+        dataset = dataset.subset(np.array([path not in bad for path in dataset.paths]))
+    train, held = _split(dataset, recipe)
+    side = Side(store, store.rows(train.paths))
+    return Material(
+        left=side,
+        right=None,
+        n_items=len(train),
+        sampler=_sampler(recipe, train),
+        held_out=_held_out_items(held, Side(store, store.rows(held.paths))),
+        preprocess=preprocess,
+        about={**_about(train, held), "skipped images": len(store.bad)},
+    )
+
+
+def _split(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Dataset]:
+    fraction = recipe.data.validation_fraction
+    parts = {"train": 1 - fraction, "validation": fraction}
+    by_group = recipe.data.validation_by == "group" and dataset.groups is not None
+    split = dataset.split_by_group if by_group else dataset.split_by_class
+    halves = split(parts, recipe.seed)
+    return halves["train"], halves["validation"]
+
+
+def _about(train: Dataset, held: Dataset) -> dict[str, Any]:
+    return {
+        "training data": train.name,
+        "training images": len(train),
+        "training classes": train.n_classes,
+        "held-out images": len(held),
+        "held-out classes": held.n_classes,
+        "fingerprint": train.fingerprint,
+    }
+
+
+def _held_out_items(held: Dataset, side: Side) -> HeldOut:
+    return HeldOut(
+        side, side, held.labels, held.groups, held.drawers, class_names=held.class_names,
+        addresses=held.paths,
+    )  # fmt: skip
+
+
+def _sampler(recipe: Recipe, train: Dataset) -> Sampler:
+    settings = recipe.sampling
+    if settings.name == "classes":
+        return ClassBatches(
+            train.labels,
+            settings.classes_per_batch,
+            settings.samples_per_class,
+            seed=recipe.seed,
+            groups=train.groups,
+            within_group=settings.within_group,
+            rotations=recipe.data.rotations,
+        )
+    if settings.name == "pair-list":
+        raise DataError(
+            f"recipe {recipe.name}: sampling 'pair-list' needs data.pair_file; 'pairs' draws them"
+        )
+    draw = BalancedPairs if settings.name == "pairs" else Triplets
+    return draw(
+        train.labels,
+        settings.batch_size,
+        seed=recipe.seed,
+        groups=train.groups,
+        within_group=settings.within_group,
+        per_epoch=settings.per_epoch,
+    )
+
+
+def _listed_pairs(
+    recipe: Recipe,
+    preprocess: Preprocess,
+    data: str | Path | None,
+    skip_bad: bool,
+    progress: bool,
+) -> Material:
+    """Pairs that the data gives, some people (or other identities) of them held out whole."""
+    pairs, addresses, labels, class_names = _pairs_with_identities(recipe.data, data)
+    store = PixelStore.prepare(addresses, preprocess, skip_bad=skip_bad, progress=progress)
+    bad = {address for address, _ in store.bad}
+    items = Dataset("pairs", tuple(addresses), labels, class_names)
+    items = items.subset(np.array([address not in bad for address in addresses]))
+    train, held = _split(items, recipe)
+    index = {address: i for i, address in enumerate(train.paths)}
+    keep = np.array(
+        [a in index and b in index for a, b in zip(pairs.left, pairs.right, strict=True)]
+    )
+    kept = pairs.subset(keep)
+    if not len(kept):
+        raise DataError(
+            f"{pairs.source}: no pair is left to train on after holding out "
+            f"{held.n_classes} of {items.n_classes} identities; lower data.validation_fraction"
+        )
+    sampler = PairListBatches(
+        np.array([index[address] for address in kept.left]),
+        np.array([index[address] for address in kept.right]),
+        recipe.sampling.batch_size,
+        is_same=kept.is_same,
+        seed=recipe.seed,
+    )
+    return Material(
+        left=Side(store, store.rows(train.paths)),
+        right=None,
+        n_items=len(train),
+        sampler=sampler,
+        held_out=_held_out_items(held, Side(store, store.rows(held.paths))),
+        preprocess=preprocess,
+        about={**_about(train, held), "training pairs": len(kept), "all pairs": len(pairs)},
+    )
+
+
+def _pairs_with_identities(
+    settings: DataSettings, data: str | Path | None
+) -> tuple[Pairs, list[str], NDArray[np.int64], tuple[str, ...]]:
+    """The pairs, their distinct files, and who is on each file.
+
+    LFW names its people. In any other pair file the files joined by "same" pairs are one identity.
+    """
+    if settings.source == "lfw":
+        pairs = lfw.lfw_pair_file(sources.find_data("lfw", data), settings.pair_file)
+        addresses = sorted({*pairs.left, *pairs.right})
+        people = [address.split("/")[-2] for address in addresses]
+        class_names, labels = np.unique(people, return_inverse=True)
+        return pairs, addresses, labels.astype(np.int64), tuple(class_names.tolist())
+    if data is None:
+        raise DataError(
+            "a pairs recipe needs --data, the folder of its images and pair file"
+        )
+    pairs = read_pairs(Path(data) / (settings.pair_file or "pairs.txt"), root=data)
+    addresses = sorted({*pairs.left, *pairs.right})
+    index = {address: i for i, address in enumerate(addresses)}
+    assert pairs.is_same is not None
+    left = np.array([index[a] for a in pairs.left])[pairs.is_same]
+    right = np.array([index[b] for b in pairs.right])[pairs.is_same]
+    n = len(addresses)
+    _, labels = connected_components(
+        coo_matrix((np.ones(len(left)), (left, right)), (n, n))
+    )
+    names = tuple(f"identity {i + 1}" for i in range(int(labels.max()) + 1))
+    return pairs, addresses, labels.astype(np.int64), names
+
+
+def _images_and_strokes(
+    recipe: Recipe, data: str | Path | None, skip_bad: bool, progress: bool
+) -> Material:
+    """Drawings on the left, the pen strokes they came from on the right."""
+    if recipe.images is None or recipe.right is None:
+        raise DataError(f"recipe {recipe.name} needs an 'images' block and a 'right' block")
+    both = stroke_part(
+        omniglot.strokes(sources.find_data("omniglot", data)), recipe.data.part
+    )
+    preprocess, right_preprocess = Preprocess(recipe.images), StrokePreprocess(recipe.right)
+    pixels = PixelStore.prepare(
+        both.images.paths, preprocess, skip_bad=skip_bad, progress=progress
+    )
+    strokes = SequenceStore.prepare(both.strokes.paths, right_preprocess)
+    images = both.images
+    stroke_of = dict(zip(images.paths, both.strokes.paths, strict=True))
+    if pixels.bad:
+        bad = {address for address, _ in pixels.bad}
+        images = images.subset(np.array([path not in bad for path in images.paths]))
+    train, held = _split(images, recipe)
+
+    def sides(part: Dataset) -> tuple[Side, Side]:
+        stroke_rows = strokes.rows([stroke_of[path] for path in part.paths])
+        return Side(pixels, pixels.rows(part.paths)), Side(strokes, stroke_rows)
+
+    left, right = sides(train)
+    held_left, held_right = sides(held)
+    return Material(
+        left=left,
+        right=right,
+        n_items=len(train),
+        sampler=_sampler(recipe, train),
+        held_out=HeldOut(
+            held_left,
+            held_right,
+            held.labels,
+            held.groups,
+            held.drawers,
+            class_names=held.class_names,
+            addresses=held.paths,
+        ),  # fmt: skip
+        preprocess=preprocess,
+        right_preprocess=right_preprocess,
+        about=_about(train, held),
+    )
+
+
+def _graded_sentences(recipe: Recipe, data: str | Path | None) -> Material:
+    """Sentence pairs with a graded relatedness; the official trial pairs choose the epoch."""
+    settings = recipe.left or SequenceSettings(kind="text")
+    root = sources.find_data("sick", data)
+    train, trial = sources.sick(root, "train"), sources.sick(root, "trial")
+    texts = sorted({*train.left, *train.right})
+    preprocess = TextPreprocess.fit(texts, settings)
+    every = sorted({*texts, *trial.left, *trial.right})
+    store = SequenceStore.prepare(every, preprocess)
+    index = {text: i for i, text in enumerate(every)}
+    side = Side(store, store.rows(every))
+
+    def indices(column: tuple[str, ...]) -> NDArray[np.int64]:
+        return np.array([index[text] for text in column])
+
+    sampler = PairListBatches(
+        indices(train.left),
+        indices(train.right),
+        recipe.sampling.batch_size,
+        targets=train.targets,
+        seed=recipe.seed,
+    )
+    return Material(
+        left=side,
+        right=None,
+        n_items=len(every),
+        sampler=sampler,
+        held_out=HeldOut(
+            side,
+            side,
+            np.arange(len(every)),
+            pair_left=indices(trial.left),
+            pair_right=indices(trial.right),
+            targets=trial.targets,
+        ),
+        preprocess=preprocess,
+        about={
+            "training data": "SICK train",
+            "training pairs": len(train),
+            "held-out pairs": len(trial),
+            "vocabulary": len(preprocess.vocabulary),
+        },
+    )

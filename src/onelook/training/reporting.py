@@ -1,0 +1,142 @@
+"""What the report of a training shows: gathered here, drawn by ``onelook.report``."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.data.images import Preprocess
+from onelook.data.pixels import PixelStore
+from onelook.data.sampling import sample_episodes
+from onelook.decision import Decision
+from onelook.errors import DataError
+from onelook.recipe import Recipe
+from onelook.report import ReportInputs, WrongPair
+from onelook.training.loop import Position
+from onelook.training.prepare import HeldOut, Material
+from onelook.training.validation import HeldOutPairs
+from onelook.verifier import Verifier
+
+N_WRONG_PAIRS = 12
+N_CONFUSED_CLASSES = 20
+N_MAP_ITEMS = 600
+Picture = NDArray[np.uint8]
+
+
+def report_inputs(
+    recipe: Recipe,
+    material: Material,
+    verifier: Verifier,
+    position: Position,
+    embeddings: NDArray[np.float32],
+    pairs: HeldOutPairs | None,
+) -> ReportInputs:
+    held_out = material.held_out
+    metrics = verifier.card["metrics"]
+    lines = [
+        (key, f"{value:.4f}" if isinstance(value, float) else str(value))
+        for key, value in metrics.items()
+    ]
+    inputs = ReportInputs(
+        title=recipe.name,
+        recipe=recipe.model_dump(mode="json", exclude_defaults=True),
+        data=material.about,
+        history=position.history,
+        result_lines=lines + _decision_lines(verifier.decision),
+    )
+    shown = np.sort(np.random.default_rng(0).permutation(len(embeddings))[:N_MAP_ITEMS])
+    if held_out.class_names:
+        inputs.embeddings, inputs.labels = embeddings[shown], held_out.labels[shown]
+        inputs.class_names = list(held_out.class_names)
+    if _shows_images(held_out):
+        inputs.pixels = _pictures(verifier, held_out, shown)
+    if pairs is None:
+        return inputs
+    inputs.scores, inputs.is_same = pairs.scores, pairs.is_same
+    inputs.threshold = None if verifier.decision is None else verifier.decision.threshold
+    inputs.dissimilarity = verifier.dissimilarities(pairs.scores)
+    inputs.worst = _worst_pairs(verifier, held_out, pairs)
+    if _shows_images(held_out):
+        inputs.confusion = _confusion(verifier, held_out, embeddings, recipe.seed)
+    return inputs
+
+
+def _decision_lines(decision: Decision | None) -> list[tuple[str, str]]:
+    if decision is None:
+        return [("decision", "none: the held-out classes do not support a threshold")]
+    return [
+        (
+            "threshold",
+            f"{decision.threshold:.4f} at a false-accept rate of {decision.far:g}",
+        )
+    ]
+
+
+def _worst_pairs(
+    verifier: Verifier, held_out: HeldOut, pairs: HeldOutPairs
+) -> list[WrongPair]:
+    """The same pairs that look least alike and the different pairs that look most alike."""
+    if not _shows_images(held_out):
+        return []
+    order = np.argsort(pairs.scores, kind="stable")
+    least_alike = [i for i in order if pairs.is_same[i]][: N_WRONG_PAIRS // 2]
+    most_alike = [i for i in order[::-1] if not pairs.is_same[i]][: N_WRONG_PAIRS // 2]
+    worst = []
+    for i in _interleave(least_alike, most_alike):
+        a, b = int(pairs.left[i]), int(pairs.right[i])
+        answer = verifier.judge(
+            held_out.addresses[a], held_out.addresses[b], float(pairs.scores[i])
+        )
+        pictures = _pictures(verifier, held_out, np.array([a, b]))
+        worst.append(
+            WrongPair(
+                left=pictures[0],
+                right=pictures[1],
+                left_name=held_out.class_names[held_out.labels[a]],
+                right_name=held_out.class_names[held_out.labels[b]],
+                is_same=bool(pairs.is_same[i]),
+                dissimilarity=answer.dissimilarity,
+                probability=answer.probability,
+            )
+        )
+    return worst
+
+
+def _interleave(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    return [i for pair in zip(first, second, strict=False) for i in pair]
+
+
+def _shows_images(held_out: HeldOut) -> bool:
+    return isinstance(held_out.left.store, PixelStore) and held_out.right is held_out.left
+
+
+def _pictures(verifier: Verifier, held_out: HeldOut, items: NDArray[np.int64]) -> Picture:
+    """(N, H, W) or (N, H, W, 3) uint8 of held-out items as a person would see them."""
+    store = held_out.left.store
+    assert isinstance(store, PixelStore) and isinstance(verifier.preprocess, Preprocess)
+    pixels = store.gather(held_out.left.rows[items]).cpu().numpy()  # (N, C, H, W)
+    upright = 255 - pixels if verifier.preprocess.settings.invert else pixels
+    pictures: Picture = upright.transpose(0, 2, 3, 1)
+    return pictures[..., 0] if pictures.shape[3] == 1 else pictures
+
+
+def _confusion(
+    verifier: Verifier, held_out: HeldOut, embeddings: NDArray[np.float32], seed: int
+) -> tuple[list[str], NDArray[np.int64]] | None:
+    """Names and counts (C, C) of one-shot answers among the classes most often mistaken."""
+    counts = np.bincount(held_out.labels)
+    n_way = min(N_CONFUSED_CLASSES, int((counts > 1).sum()))
+    try:
+        episodes = sample_episodes(held_out.labels, n_way, 1, 1, 500, seed)
+    except DataError:
+        return None
+    n_classes = len(held_out.class_names)
+    matrix = np.zeros((n_classes, n_classes), np.int64)
+    for support, query in zip(episodes.support, episodes.query, strict=True):
+        scores = verifier.score_matrix(embeddings[query], embeddings[support])
+        answers = held_out.labels[support[scores.argmax(axis=1)]]
+        np.add.at(matrix, (held_out.labels[query], answers), 1)
+    wrong = matrix - np.diag(np.diag(matrix))
+    order = np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")
+    shown = np.sort(order[:N_CONFUSED_CLASSES])
+    return [held_out.class_names[i] for i in shown], matrix[np.ix_(shown, shown)]

@@ -1,0 +1,119 @@
+"""``train``: from a recipe's name to a model folder with weights, decision and report."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onelook.decision import fit_decision
+from onelook.metrics import best_threshold, equal_error_rate, roc_auc
+from onelook.recipe import Recipe, override, read_recipe
+from onelook.report import write_report
+from onelook.training.loop import Position, fit
+from onelook.training.prepare import Material, prepare
+from onelook.training.reporting import report_inputs
+from onelook.training.validation import (
+    FIGURE_NAMES,
+    embed_held_out,
+    held_out_pairs,
+)
+from onelook.verifier import Verifier
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What ``train`` gives: the trained verifier, where it lies, and how it went."""
+
+    verifier: Verifier
+    out: Path
+    report: Path
+    best_figure: float
+    best_epoch: int
+    seconds: float
+
+    def __str__(self) -> str:
+        figure = self.verifier.card["metrics"]["held-out figure"]
+        return (
+            f"{self.verifier.name}: {figure} {self.best_figure:.4f} at epoch {self.best_epoch}, "
+            f"{self.seconds / 60:.1f} minutes\nmodel:  {self.out}\nreport: {self.report}"
+        )
+
+
+def train(
+    recipe: str | Path | Recipe,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    changes: dict[str, Any] | None = None,
+    skip_bad: bool = False,
+    tracker: str | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train a twin network by a recipe, calibrate it on held-out classes, and save it.
+
+    Args:
+        recipe: A shipped recipe's name, a YAML file, or a Recipe.
+        data: Folder of the data; None looks in ``ONELOOK_DATA`` and in the user's cache.
+        out: Folder of the model; ``runs/NAME`` by default.
+        resume: Go on where a killed or stopped training of the same recipe stood.
+        changes: Settings that differ from the recipe, dotted: ``{"epochs": 3}``.
+        skip_bad: Go on without images that cannot be read.
+        tracker: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``.
+        progress: Show progress bars.
+
+    Raises:
+        DataError: If the recipe or the data is wrong.
+        TrainingError: If the training fails.
+        Interrupted: After Ctrl-C; ``resume=True`` goes on.
+
+    Example:
+        >>> run = train("digits", out="runs/digits")  # doctest: +SKIP
+        >>> run.verifier.compare("a.png", "b.png")  # doctest: +SKIP
+    """
+    chosen = override(read_recipe(recipe), changes or {})
+    folder = Path(out or Path("runs") / chosen.name).expanduser()
+    material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
+    verifier, position = fit(chosen, material, folder, resume, tracker, progress)
+    return _finish(chosen, material, verifier, position, folder)
+
+
+def _finish(
+    recipe: Recipe, material: Material, verifier: Verifier, position: Position, out: Path
+) -> Run:
+    """Calibrate on the held-out classes, save the model folder, write the report."""
+    held_out = material.held_out
+    left, right = embed_held_out(verifier, held_out)
+    metrics: dict[str, Any] = {
+        "held-out figure": FIGURE_NAMES[recipe.validation.figure],
+        "held-out value": position.best_value,
+        "best epoch": position.best_epoch,
+        "seconds": round(position.seconds, 1),
+    }
+    pairs = None
+    if held_out.pair_left is None:
+        pairs = held_out_pairs(verifier, held_out, left, right, recipe.seed)
+        metrics["held-out AUC"] = roc_auc(pairs.scores, pairs.is_same)
+        metrics["held-out EER"] = equal_error_rate(pairs.scores, pairs.is_same)
+        # The accuracy of a protocol is measured at this threshold: chosen on other classes.
+        metrics["held-out best threshold"] = best_threshold(pairs.scores, pairs.is_same)
+        n_classes = len(set(held_out.labels.tolist()))
+        try:
+            verifier.decision = fit_decision(
+                pairs.scores, pairs.is_same, far=recipe.far, n_classes=n_classes
+            )
+        except ValueError as error:
+            log.warning("no threshold: %s", error)
+    verifier.card.update(
+        name=recipe.name,
+        recipe=recipe.model_dump(mode="json"),
+        data=material.about,
+        metrics=metrics,
+    )
+    verifier.save(out)
+    inputs = report_inputs(recipe, material, verifier, position, left, pairs)
+    report = write_report(inputs, out / "report.html")
+    return Run(
+        verifier, out, report, position.best_value, position.best_epoch, position.seconds
+    )

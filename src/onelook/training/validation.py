@@ -1,0 +1,96 @@
+"""What held-out classes say of a network: the figure that chooses the epoch, and pair scores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.evaluation.matched import matched_correct
+from onelook.evaluation.oneshot import within_group_accuracy
+from onelook.evaluation.pairing import sample_pairs
+from onelook.evaluation.scorer import score_rows
+from onelook.metrics import pearson, roc_auc
+from onelook.recipe import ValidationSettings
+from onelook.training.prepare import HeldOut
+from onelook.verifier import Verifier
+
+MOST_PAIRS = 100_000
+FIGURE_NAMES = {
+    "one-shot": "held-out one-shot accuracy",
+    "verification": "held-out AUC",
+    "pearson": "held-out Pearson",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutPairs:
+    """Pairs of held-out items: (M,) scores, truth, and the items they join."""
+
+    scores: NDArray[np.float64]
+    is_same: NDArray[np.bool_]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+
+
+def embed_held_out(
+    verifier: Verifier, held_out: HeldOut
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Left and right embeddings (N, D) of the held-out items; the same array for one encoder."""
+    left = verifier.embed_store(held_out.left.store, held_out.left.rows, "left")
+    if held_out.right is held_out.left:
+        return left, left
+    return left, verifier.embed_store(held_out.right.store, held_out.right.rows, "right")
+
+
+def held_out_pairs(
+    verifier: Verifier,
+    held_out: HeldOut,
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+    seed: int,
+) -> HeldOutPairs:
+    """A seeded sample of the pairs of held-out items, half of them the same where there are enough."""
+    left_items, right_items = sample_pairs(held_out.labels, MOST_PAIRS, seed)
+    return HeldOutPairs(
+        score_rows(verifier, left, right, left_items, right_items),
+        held_out.labels[left_items] == held_out.labels[right_items],
+        left_items,
+        right_items,
+    )
+
+
+def validate(
+    verifier: Verifier, held_out: HeldOut, settings: ValidationSettings, seed: int
+) -> float:
+    """The validation figure, larger when better (a fraction or a correlation)."""
+    left, right = embed_held_out(verifier, held_out)
+    if settings.figure == "pearson":
+        assert held_out.pair_left is not None and held_out.pair_right is not None
+        assert held_out.targets is not None
+        scores = verifier.score(left[held_out.pair_left], right[held_out.pair_right])
+        return pearson(scores, held_out.targets)
+    if settings.figure == "verification":
+        pairs = held_out_pairs(verifier, held_out, left, right, seed)
+        return roc_auc(pairs.scores, pairs.is_same)
+    if right is not left:
+        correct = matched_correct(
+            left,
+            right,
+            held_out.labels,
+            held_out.groups,
+            held_out.drawers,
+            n_way=settings.n_way,
+            seed=seed,
+            score_matrix=verifier.score_matrix,
+        )
+        return float(correct.mean())
+    return within_group_accuracy(
+        left,
+        held_out.labels,
+        held_out.groups,
+        held_out.drawers,
+        n_way=settings.n_way,
+        n_trials=settings.n_trials,
+        seed=seed,
+        score_matrix=verifier.score_matrix,
+    )
