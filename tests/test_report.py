@@ -1,0 +1,251 @@
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onelook.metrics import far_at, frr_at
+from onelook.report import (
+    ReportInputs,
+    WrongPair,
+    choose_for_map,
+    draw_comparison,
+    draw_pairs,
+    write_report,
+)
+
+
+def picture(seed=0, shape=(20, 30)):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def full_inputs():
+    rng = np.random.default_rng(0)
+    is_same = np.arange(300) % 3 == 0
+    scores = rng.normal(size=300) + 2.0 * is_same
+    history = [
+        {"step": 5 * i, "epoch": i / 2, "loss": 1 / (i + 1), "learning_rate": 1e-3}
+        for i in range(20)
+    ]
+    history += [
+        {"step": 5 * i, "epoch": i / 2, "held-out error": 0.3 / i} for i in range(1, 9)
+    ]
+    labels = np.arange(40) % 4
+    return ReportInputs(
+        title="a <title> & more",
+        recipe={
+            "about": "Reproduces <nothing>.",
+            "epochs": 10,
+            "loss": {"name": "contrastive", "arguments": {"margin": 2.0}},
+            "augment": {},
+        },
+        data={"images": 12345, "source": "drawn"},
+        history=history,
+        result_lines=[(f"figure {i}", f"0.{i}000") for i in range(6)],
+        scores=scores,
+        is_same=is_same,
+        threshold=1.0,
+        dissimilarity=-scores,
+        embeddings=np.eye(4)[labels] + 0.1 * rng.normal(size=(40, 4)),
+        labels=labels,
+        class_names=["a", "b", "c", "d"],
+        pixels=rng.integers(0, 256, (40, 8, 8), dtype=np.uint8),
+        confusion=(["a", "b"], np.array([[9, 1], [3, 7]])),
+        worst=[
+            WrongPair(picture(1), picture(2, (9, 9, 3)), "Ada", "Bob", False, 1.2345, 0.25),
+            WrongPair(picture(3, (9, 9, 1)), picture(4), "Cleo", "Cleo", True, 9.0),
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def page(full_inputs, tmp_path_factory):
+    path = write_report(
+        full_inputs, tmp_path_factory.mktemp("report") / "new" / "report.html"
+    )
+    return path.read_text("utf-8")
+
+
+def test_the_report_has_every_section_and_links_to_each(page):
+    headings = re.findall(r'<section id="([^"]+)"><h2>([^<]+)</h2>', page)
+    assert [name for _, name in headings] == [
+        "Results",
+        "Recipe and data",
+        "Loss and validation",
+        "ROC and DET",
+        "Distances",
+        "Confusion",
+        "Map of unseen classes",
+        "Most wrong pairs",
+    ]
+    assert re.findall(r'<a href="#([^"]+)">', page) == [key for key, _ in headings]
+
+
+def test_the_report_asks_no_network(page):
+    assert "http:" not in page and "https:" not in page and "<script" not in page
+    assert "<link" not in page and "@import" not in page
+    sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
+    assert sources and all(s.startswith(("data:image/png;base64,", "#")) for s in sources)
+    assert "default-src 'none'" in page
+
+
+def test_names_from_outside_are_escaped(page):
+    assert "<title>a &lt;title&gt; &amp; more</title>" in page
+    assert "Reproduces &lt;nothing&gt;." in page
+
+
+def test_every_picture_has_an_alternative_text(page):
+    assert all(" alt=" in tag for tag in re.findall(r"<img[^>]*>", page))
+    assert all(" aria-label=" in tag for tag in re.findall(r"<svg[^>]*>", page))
+    assert len(re.findall(r"<svg", page)) == 3 + 2 + 1 + 1 + 1
+
+
+def test_headline_figures_come_first(page):
+    cards = page[page.index('class="cards"') : page.index("<table>")]
+    assert re.findall(r"<b>([^<]+)</b>", cards) == ["0.0000", "0.1000", "0.2000", "0.3000"]
+    assert "0.5000" in page
+
+
+def test_wrong_pairs_show_their_pictures_and_figures(page):
+    pairs = page[page.index('class="pairs"') :]
+    assert "Dissimilarity: 1.2345" in pairs and "Dissimilarity: 9.0000" in pairs
+    assert "Probability of the same: 0.2500" in pairs
+    assert "Ada <i>and</i> Bob" in pairs
+    assert pairs.count("Cleo") == 3  # two alternative texts, one name
+    encoded = re.findall(r'src="data:image/png;base64,([^"]+)"', pairs)
+    shown = [np.array(Image.open(io.BytesIO(base64.b64decode(code)))) for code in encoded]
+    np.testing.assert_array_equal(shown[0], picture(1))
+    np.testing.assert_array_equal(shown[1], picture(2, (9, 9, 3)))
+    np.testing.assert_array_equal(shown[2][:, :, 0], picture(3, (9, 9, 1))[:, :, 0])
+
+
+def test_the_error_counts_at_the_threshold_are_those_of_a_plain_loop(page, full_inputs):
+    missed = taken = 0
+    for score, same in zip(full_inputs.scores, full_inputs.is_same, strict=True):
+        missed += bool(same) and score < 1.0
+        taken += not same and score >= 1.0
+    assert f"{missed} of 100 same pairs are judged different" in page
+    assert f"{taken} of 200 different pairs are judged the same" in page
+    far = far_at(full_inputs.scores, full_inputs.is_same, 1.0)
+    frr = frr_at(full_inputs.scores, full_inputs.is_same, 1.0)
+    assert f"accepts {far:.4f} of" in page and f"rejects {frr:.4f} of" in page
+
+
+def test_the_threshold_is_shown_as_a_dissimilarity(page):
+    shown = float(re.search(r"threshold (-?[0-9.]+)<", page)[1])
+    assert shown == pytest.approx(-1.0, abs=0.01)
+
+
+def test_settings_are_shown_flat(page):
+    assert "<th>margin</th><td>2</td>" in page and "<td>12,345</td>" in page
+    assert "<h3>augment</h3>" not in page
+
+
+def test_confusions_are_listed_by_name(page):
+    assert "b taken for a: 3 of 10" in page and "a taken for b: 1 of 10" in page
+
+
+def test_an_empty_report_says_why_each_section_is_missing(tmp_path):
+    text = write_report(ReportInputs(title="none"), tmp_path / "r.html").read_text("utf-8")
+    assert text.count("<section") == 1 and text.count("<li>") == 8
+    assert "no figure was measured" in text and "no scored pairs" in text
+    assert "no episodes" in text and "no embeddings" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"is_same": np.ones(300, dtype=bool)}, "all 300 pairs are same pairs"),
+        ({"scores": np.full(300, np.nan)}, "300 of the scores are not finite"),
+        ({"embeddings": np.ones((3, 2))}, "a map needs 6 items, and there are 3"),
+        ({"dissimilarity": None}, "no dissimilarities were given"),
+        ({"confusion": (["a"], np.zeros((1, 1)))}, "the episodes hold no answer"),
+        ({"history": [{"step": 1, "loss": float("nan")}]}, "no training history"),
+    ],
+)
+def test_a_part_that_cannot_be_drawn_is_left_out_with_its_reason(
+    changes, reason, full_inputs, tmp_path
+):
+    known = {"title": "part", "labels": full_inputs.labels}
+    known |= {"scores": full_inputs.scores, "dissimilarity": -full_inputs.scores}
+    known |= {"is_same": full_inputs.is_same}
+    inputs = ReportInputs(**{**known, **changes})
+    assert reason in write_report(inputs, tmp_path / "r.html").read_text("utf-8")
+
+
+def test_a_large_confusion_shows_the_most_confused_classes(tmp_path):
+    matrix = 10 * np.eye(50, dtype=int)
+    matrix[48, 49] = 5
+    inputs = ReportInputs("big", confusion=([f"class{i}" for i in range(50)], matrix))
+    text = write_report(inputs, tmp_path / "r.html").read_text("utf-8")
+    assert "The 30 most confused of 50 classes" in text
+    assert "class48 taken for class49: 5 of 15" in text
+    assert ">class48</text>" in text and ">class40</text>" not in text
+
+
+def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
+    path = write_report(ReportInputs("old"), tmp_path / "r.html")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_report(ReportInputs("new"), path)
+    assert "<title>old</title>" in path.read_text("utf-8")
+
+
+def test_the_map_takes_few_classes_and_few_items():
+    labels = np.random.default_rng(0).integers(0, 500, 20_000)
+    chosen = choose_for_map(labels)
+    assert len(set(chosen.tolist())) == len(chosen) <= 600
+    assert len(set(labels[chosen])) == 24
+    lonely = np.concatenate([np.arange(100), np.repeat(np.arange(100, 110), 5)])
+    assert set(range(100, 110)) <= set(lonely[choose_for_map(lonely)])
+
+
+def size_of(path):
+    with Image.open(path) as image:
+        return image.size
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 12, 30])
+def test_pictures_of_pairs_and_comparisons_are_drawn(count, tmp_path):
+    pairs = [(picture(i), picture(i, (40, 10, 3)), i % 2 == 0) for i in range(count)]
+    size = size_of(draw_pairs(pairs, tmp_path / "pairs.png"))
+    assert 200 < size[0] < 3000 and 200 < size[1] < 3000
+    others = [picture(i) for i in range(count)]
+    path = draw_comparison(
+        picture(),
+        others,
+        ["a $file_name\nDissimilarity: 1.2345"] * count,
+        tmp_path / "c.png",
+    )
+    assert 400 < size_of(path)[0] < 3000
+
+
+def test_captions_of_pairs_are_words_under_each_pair(tmp_path):
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        pairs = [(picture(), picture(1), i < 2) for i in range(5)]
+        text = draw_pairs(pairs, tmp_path / "p.svg").read_text("utf-8")
+        other = draw_comparison(
+            picture(),
+            [picture(1)],
+            ["Dissimilarity: 1.2345"],
+            tmp_path / "c.svg",
+            "query.png",
+        )
+    assert text.count(">same</text>") == 2 and text.count(">different</text>") == 3
+    assert ">Dissimilarity: 1.2345</text>" in other.read_text("utf-8")
+    assert ">query.png</text>" in other.read_text("utf-8")
+
+
+def test_pictures_say_what_they_cannot_draw(tmp_path):
+    with pytest.raises(ValueError, match="at least one pair, got 0"):
+        draw_pairs([], tmp_path / "p.png")
+    with pytest.raises(ValueError, match="got 1 pictures and 0 captions"):
+        draw_comparison(picture(), [picture()], [], tmp_path / "p.png")
+    with pytest.raises(ValueError, match=r"must end in .png, .*, got 'p.bmp'"):
+        draw_pairs([(picture(), picture(), True)], tmp_path / "p.bmp")
+    assert not list(tmp_path.iterdir())
