@@ -46,19 +46,32 @@ def roc_curve(
         >>> roc_curve([0.9, 0.8, 0.8, 0.1], [True, True, False, False]).tar
         array([0. , 0.5, 1. , 1. ])
     """
-    scores, is_same = _checked(scores, is_same)
-    counts = np.ones(len(scores)) if weights is None else np.asarray(weights, np.float64)
-    order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    true_accepts = np.cumsum(counts[order] * is_same[order])[last]
-    false_accepts = np.cumsum(counts[order] * ~is_same[order])[last]
-    if true_accepts[-1] <= 0 or false_accepts[-1] <= 0:
-        raise ValueError("the weights leave no same pairs or no different pairs")
-    return RocCurve(
-        far=np.append(0.0, false_accepts / false_accepts[-1]),
-        tar=np.append(0.0, true_accepts / true_accepts[-1]),
-        thresholds=np.append(np.inf, scores[order][last]),
-    )
+    ranked = _Ranked(*_checked(scores, is_same))
+    return ranked.curve(None if weights is None else np.asarray(weights, np.float64))
+
+
+class _Ranked:
+    """Pairs sorted once, best first, for many ROC curves with other weights."""
+
+    def __init__(self, scores: Floats, is_same: NDArray[np.bool_]) -> None:
+        self.order = np.argsort(-scores, kind="stable")
+        ranked = scores[self.order]
+        self.is_same = is_same[self.order]
+        self.last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # of equal scores
+        self.thresholds = np.append(np.inf, ranked[self.last])
+
+    def curve(self, weights: Floats | None = None) -> RocCurve:
+        counts = np.ones(len(self.order)) if weights is None else weights[self.order]
+        accepts = np.cumsum(counts)[self.last]
+        true_accepts = np.cumsum(counts * self.is_same)[self.last]
+        n_same, n_different = true_accepts[-1], accepts[-1] - true_accepts[-1]
+        if n_same <= 0 or n_different <= 0:
+            raise ValueError("the weights leave no same pairs or no different pairs")
+        return RocCurve(
+            far=np.append(0.0, (accepts - true_accepts) / n_different),
+            tar=np.append(0.0, true_accepts / n_same),
+            thresholds=self.thresholds,
+        )
 
 
 def roc_auc(scores: ArrayLike, is_same: ArrayLike) -> float:
@@ -270,12 +283,9 @@ def bootstrap_interval(
         ValueError: If there are fewer than 10 classes.
     """
     scores, is_same = _checked(scores, is_same)
-    order = np.argsort(-scores, kind="stable")  # sorted once; sorting again is then cheap
-    scores, is_same = scores[order], is_same[order]
-    names, classes = np.unique(
-        np.stack([np.asarray(left_classes)[order], np.asarray(right_classes)[order]]),
-        return_inverse=True,
-    )
+    ranked = _Ranked(scores, is_same)
+    sides = np.stack([np.asarray(left_classes), np.asarray(right_classes)])
+    names, classes = np.unique(sides, return_inverse=True)
     left, right = classes.reshape(2, -1)
     if len(names) < CLASSES_NEEDED:
         raise ValueError(
@@ -286,10 +296,10 @@ def bootstrap_interval(
     drawn = []
     for _ in range(n_resamples):
         chosen = generator.integers(len(names), size=len(names))
-        times = np.bincount(chosen, minlength=len(names))
-        weights = np.where(is_same, times[left], times[left] * times[right])
+        times = np.bincount(chosen, minlength=len(names)).astype(np.float64)
+        weights = times[left] * np.where(is_same, 1.0, times[right])
         if weights[is_same].any() and weights[~is_same].any():
-            drawn.append(figures(roc_curve(scores, is_same, weights)))
+            drawn.append(figures(ranked.curve(weights)))
     tails = [0.5 - level / 2, 0.5 + level / 2]
     low, high = np.quantile(np.array(drawn, np.float64), tails, axis=0)
     return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]

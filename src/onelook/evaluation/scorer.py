@@ -1,0 +1,96 @@
+"""Scorer: what every protocol needs of a model or a baseline, and helpers that call it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Bytes of embeddings handed to a scorer at once.
+CHUNK_BYTES = 2**26
+
+ScoreMatrix = Callable[[Any, Any], Any]
+
+
+class Scorer(Protocol):
+    """A Verifier or a classical baseline.
+
+    ``embed`` gives whatever ``score`` takes, in an array of N rows: vectors, or objects
+    such as point sets. A scorer whose two sides share one encoder may say so with ``shared
+    = True``; then an item that stands on both sides is embedded once.
+    """
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    def embed(self, addresses: Sequence[str], side: str = "left") -> NDArray[Any]:
+        """(N, ...) for N addresses, of the side "left" or "right"."""
+        ...
+
+    def score(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+        """(N,) scores of N pairs, larger = more alike."""
+        ...
+
+    def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+        """(N, M) scores of all pairs."""
+        ...
+
+
+def is_shared(scorer: Scorer) -> bool:
+    """Whether the left and the right side have one encoder."""
+    return bool(getattr(scorer, "shared", False))
+
+
+def score_pairs(
+    scorer: Scorer, left: Sequence[str], right: Sequence[str]
+) -> NDArray[np.float64]:
+    """(N,) scores of pairs of addresses; every distinct address is embedded once a side."""
+    if not len(left):
+        raise ValueError("expected at least one pair, got 0")
+    if is_shared(scorer):
+        addresses, rows = np.unique([*left, *right], return_inverse=True)
+        left_embeddings = right_embeddings = scorer.embed(addresses.tolist())
+        left_rows, right_rows = rows[: len(left)], rows[len(left) :]
+    else:
+        lefts, left_rows = np.unique(list(left), return_inverse=True)
+        rights, right_rows = np.unique(list(right), return_inverse=True)
+        left_embeddings = scorer.embed(lefts.tolist(), "left")
+        right_embeddings = scorer.embed(rights.tolist(), "right")
+    return score_rows(scorer, left_embeddings, right_embeddings, left_rows, right_rows)
+
+
+def embed_both(scorer: Scorer, addresses: Sequence[str]) -> tuple[Any, Any]:
+    """Left and right embeddings of the same N addresses."""
+    left = scorer.embed(addresses, "left")
+    return left, left if is_shared(scorer) else scorer.embed(addresses, "right")
+
+
+def score_rows(
+    scorer: Scorer,
+    left_embeddings: NDArray[Any],
+    right_embeddings: NDArray[Any],
+    left_rows: NDArray[np.int64],
+    right_rows: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """(N,) scores of pairs of rows of embeddings, in pieces of bounded memory."""
+    row_bytes = max(1, left_embeddings[:1].nbytes)
+    step = max(256, min(CHUNK_BYTES // row_bytes, 2**16))
+    parts = [
+        to_numpy(
+            scorer.score(
+                left_embeddings[left_rows[start : start + step]],
+                right_embeddings[right_rows[start : start + step]],
+            )
+        )
+        for start in range(0, len(left_rows), step)
+    ]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def to_numpy(values: Any) -> NDArray[Any]:
+    """A NumPy array of an array or of a tensor on any device."""
+    if hasattr(values, "detach"):
+        values = values.detach().float().cpu().numpy()
+    return np.asarray(values)
