@@ -1,0 +1,133 @@
+"""Which pairs are taken: against plain loops, and by their counts."""
+
+import numpy as np
+import pytest
+
+from onelook.data.items import Dataset
+from onelook.data.pairs import Pairs
+from onelook.errors import DataError
+from onelook.evaluation.pairing import (
+    folder_classes,
+    koch_pairs,
+    sample_pairs,
+    whole_classes,
+)
+
+LABELS = np.array([3, 0, 1, 3, 0, 0, 2, 1, 3, 3])
+
+
+def as_set(left, right):
+    pairs = {
+        tuple(sorted(pair)) for pair in zip(left.tolist(), right.tolist(), strict=True)
+    }
+    assert len(pairs) == len(left), "a pair is repeated"
+    return pairs
+
+
+def every_pair(same):
+    n = len(LABELS)
+    return {
+        (i, j)
+        for i in range(n)
+        for j in range(i + 1, n)
+        if (LABELS[i] == LABELS[j]) == same
+    }
+
+
+def test_all_pairs_are_those_of_a_plain_loop():
+    assert as_set(*sample_pairs(LABELS, None, 0)) == every_pair(True) | every_pair(False)
+
+
+def test_a_sample_takes_all_same_pairs_where_they_are_few():
+    left, right = sample_pairs(LABELS, 25, 0)
+    same = LABELS[left] == LABELS[right]
+    assert as_set(left[same], right[same]) == every_pair(True)
+    assert len(left) == 25 and as_set(left[~same], right[~same]) < every_pair(False)
+
+
+def test_a_sample_is_balanced_and_repeatable():
+    left, right = sample_pairs(LABELS, 12, 5)
+    assert (LABELS[left] == LABELS[right]).sum() == 6 and len(as_set(left, right)) == 12
+    np.testing.assert_array_equal(sample_pairs(LABELS, 12, 5)[0], left)
+    assert not np.array_equal(sample_pairs(LABELS, 12, 6)[0], left)
+
+
+def test_every_pair_is_drawn_equally_often():
+    counts = dict.fromkeys(every_pair(True) | every_pair(False), 0)
+    for seed in range(1200):
+        for pair in as_set(*sample_pairs(LABELS, 12, seed)):
+            counts[pair] += 1
+    for same in (True, False):
+        share = 6 / len(every_pair(same))
+        times = np.array([counts[pair] for pair in every_pair(same)])
+        spread = np.sqrt(1200 * share * (1 - share))
+        assert (np.abs(times - 1200 * share) < 5 * spread).all()
+
+
+def test_a_million_items_are_sampled_without_listing_their_pairs():
+    labels = np.arange(1_000_000) // 5
+    left, right = sample_pairs(labels, 10_000, 0)
+    assert (labels[left] == labels[right]).sum() == 5000
+    assert (left != right).all()
+
+
+def test_sampling_needs_both_kinds_of_pairs():
+    with pytest.raises(DataError, match="3 items of 3 classes make 0 same and 3 different"):
+        sample_pairs(np.arange(3), None, 0)
+    with pytest.raises(DataError, match="make 3 same and 0 different"):
+        sample_pairs(np.zeros(3, int), 2, 0)
+
+
+def test_whole_classes_keeps_classes_together():
+    labels = np.repeat(np.arange(100), 7)
+    items = whole_classes(labels, 70, 0)
+    assert len(items) == 70 and (np.bincount(labels[items])[labels[items]] == 7).all()
+    np.testing.assert_array_equal(whole_classes(LABELS, 10, 0), np.arange(10))
+
+
+def test_folders_are_classes_only_where_they_agree_with_the_truth():
+    left, right = ("f.zip!/ada/1.jpg", "x/ada/2.jpg"), ("f.zip!/ada/2.jpg", "x/bob/1.jpg")
+    same = np.array([True, False])
+    assert folder_classes(Pairs(left, right, same)) == (
+        ["f.zip/ada", "x/ada"],
+        ["f.zip/ada", "x/bob"],
+    )
+    assert folder_classes(Pairs(left, right, ~same)) is None
+    assert folder_classes(Pairs(left, right)) is None
+
+
+def drawn_alphabets():
+    """Three alphabets of 4, 5 and 6 characters by 3 drawers."""
+    labels = np.repeat(np.arange(15), 3)
+    return Dataset(
+        name="drawn",
+        paths=tuple(f"{label}/{i % 3}" for i, label in enumerate(labels)),
+        labels=labels,
+        class_names=tuple(map(str, range(15))),
+        groups=np.repeat([0, 1, 2], [12, 15, 18]),
+        group_names=("a", "b", "c"),
+        drawers=np.tile([1, 2, 3], 15),
+    )
+
+
+@pytest.mark.parametrize("negatives", ["within", "any"])
+def test_koch_pairs_are_half_same_and_equal_in_every_alphabet(negatives):
+    dataset = drawn_alphabets()
+    pairs = koch_pairs(dataset, 600, seed=0, negatives=negatives)
+    row = {path: i for i, path in enumerate(dataset.paths)}
+    left = np.array([row[path] for path in pairs.left])
+    right = np.array([row[path] for path in pairs.right])
+    np.testing.assert_array_equal(
+        dataset.labels[left] == dataset.labels[right], pairs.is_same
+    )
+    assert (left != right).all()
+    for is_same in (True, False):
+        groups = dataset.groups[left[pairs.is_same == is_same]]
+        np.testing.assert_array_equal(np.bincount(groups), [100, 100, 100])
+    crossing = dataset.groups[left] != dataset.groups[right]
+    assert crossing.any() == (negatives == "any") and not crossing[pairs.is_same].any()
+
+
+def test_koch_pairs_refuse_what_they_cannot_halve():
+    with pytest.raises(ValueError, match="must be even, .* got 7"):
+        koch_pairs(drawn_alphabets(), 7, 0)

@@ -1,0 +1,187 @@
+"""Verification protocols on drawn points, against plain loops and scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+import torch
+from table_scorer import TableScorer
+
+from onelook.data.items import Dataset
+from onelook.data.pairs import Pairs
+from onelook.errors import DataError
+from onelook.evaluation.verification import (
+    lfw_folds,
+    pair_scores_of_embeddings,
+    verify_all_pairs,
+    verify_class_folds,
+    verify_pairs,
+)
+
+
+def drawn_people(n_people=12, n_images=5, seed=0, n_folds=4):
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(n_people), n_images)
+    paths = tuple(f"person{c:02}/{i}.png" for i, c in enumerate(labels))
+    points = 2 * generator.normal(size=(n_people, 2))[labels]
+    table = dict(zip(paths, points + generator.normal(size=(len(labels), 2)), strict=True))
+    names = tuple(f"person{c:02}" for c in range(n_people))
+    dataset = Dataset("people", paths, labels, names, folds=labels % n_folds + 1)
+    return dataset, TableScorer(table)
+
+
+def listed_pairs(dataset, n=400, seed=0, folds=None):
+    left, right = np.random.default_rng(seed).integers(0, len(dataset), (2, n))
+    return Pairs(
+        tuple(dataset.paths[i] for i in left),
+        tuple(dataset.paths[i] for i in right),
+        is_same=dataset.labels[left] == dataset.labels[right],
+        folds=folds,
+    )
+
+
+def loop_scores(scorer, pairs):
+    """Scores pair by pair, straight from the table."""
+    table = scorer.table
+    return np.array(
+        [
+            -np.sqrt(((table[a] - table[b]) ** 2).sum())
+            for a, b in zip(pairs.left, pairs.right, strict=True)
+        ]
+    )
+
+
+def test_verify_pairs_matches_scikit_learn():
+    dataset, scorer = drawn_people()
+    pairs = listed_pairs(dataset)
+    result = verify_pairs(scorer, pairs, "mine", threshold=-1.5)
+    scores = loop_scores(scorer, pairs)
+    assert result.auc == pytest.approx(sklearn.metrics.roc_auc_score(pairs.is_same, scores))
+    assert result.accuracy == pytest.approx(np.mean((scores >= -1.5) == pairs.is_same))
+    assert (result.n_pairs, result.n_same) == (400, pairs.is_same.sum())
+    assert result.n_classes == 12 and result.protocol == "mine"
+    for name in ("auc", "eer", "accuracy", "tar_at_far_0.1"):
+        low, high = result.intervals[name]
+        assert low < high
+    assert result.intervals["auc"][0] < result.auc < result.intervals["auc"][1]
+
+
+def test_the_threshold_comes_from_the_other_pairs():
+    dataset, scorer = drawn_people()
+    pairs, others = listed_pairs(dataset, seed=0), listed_pairs(dataset, seed=1)
+    result = verify_pairs(scorer, pairs, threshold_pairs=others)
+    scores = loop_scores(scorer, others)
+    best = max(np.mean((scores >= t) == others.is_same) for t in scores)
+    assert np.mean((scores >= result.threshold) == others.is_same) == pytest.approx(best)
+    assert result.accuracy == pytest.approx(
+        np.mean((loop_scores(scorer, pairs) >= result.threshold) == pairs.is_same)
+    )
+    assert "threshold chosen on 400 other pairs" in result.protocol
+    with pytest.raises(ValueError, match="not both"):
+        verify_pairs(scorer, pairs, threshold=1.0, threshold_pairs=others)
+
+
+def test_what_cannot_be_told_is_refused_with_its_reason():
+    dataset, scorer = drawn_people(n_people=6)
+    result = verify_pairs(scorer, listed_pairs(dataset, n=100))
+    assert result.accuracy is None and result.tar_at_far[0.001] is None
+    assert "needs a threshold" in result.refused["accuracy"]
+    assert "at least 10000 different pairs" in result.refused["tar_at_far_0.001"]
+    assert result.intervals == {} and "10 classes, got 6" in result.refused["intervals"]
+    text = str(result)
+    assert "accuracy             -" in text and "no intervals: a bootstrap" in text
+
+
+def test_pairs_of_unknown_classes_have_no_intervals():
+    scorer = TableScorer({"a": [0.0], "b": [0.1], "c": [5.0]})
+    pairs = Pairs(("a", "a"), ("b", "c"), np.array([True, False]))
+    result = verify_pairs(scorer, pairs)
+    assert result.auc == 1 and result.n_classes is None
+    assert "classes of the pairs are not known" in result.refused["intervals"]
+    with pytest.raises(DataError, match="does not say which pairs are the same"):
+        verify_pairs(scorer, Pairs(("a",), ("b",)))
+
+
+def test_a_result_becomes_json_without_its_arrays():
+    dataset, scorer = drawn_people()
+    values = json.loads(json.dumps(verify_pairs(scorer, listed_pairs(dataset)).to_dict()))
+    assert values["tar_at_far"]["0.0001"] is None and len(values["intervals"]["auc"]) == 2
+    assert not {"scores", "is_same", "left", "right"} & set(values)
+
+
+def test_verify_all_pairs_takes_every_pair_once():
+    dataset, scorer = drawn_people()
+    result = verify_all_pairs(scorer, dataset)
+    assert result.n_pairs == 60 * 59 // 2 and result.n_same == 12 * 10
+    pairs = Pairs(result.left, result.right, result.is_same)
+    np.testing.assert_allclose(result.scores, loop_scores(scorer, pairs))
+    assert len(scorer.embedded) == 60 and result.protocol == "all pairs of people"
+    sampled = verify_all_pairs(scorer, dataset, max_pairs=200, n_resamples=0)
+    assert (sampled.n_pairs, sampled.n_same, sampled.intervals) == (200, 100, {})
+
+
+def test_lfw_folds_match_a_plain_loop():
+    dataset, scorer = drawn_people()
+    folds = np.arange(400) % 10 + 1
+    pairs = listed_pairs(dataset, folds=folds)
+    scores, accuracies = loop_scores(scorer, pairs), []
+    for fold in range(1, 11):
+        others = folds != fold
+        ordered = np.sort(scores[others])
+        rates = [np.mean((scores[others] >= t) == pairs.is_same[others]) for t in ordered]
+        result = lfw_folds(scorer, pairs)
+        threshold = result.per_fold["threshold"][fold - 1]
+        at_threshold = np.mean((scores[others] >= threshold) == pairs.is_same[others])
+        assert at_threshold == pytest.approx(max(rates))
+        inside = ~others
+        accuracies.append(np.mean((scores[inside] >= threshold) == pairs.is_same[inside]))
+    assert result.accuracy == pytest.approx(np.mean(accuracies))
+    assert result.standard_errors["accuracy"] == pytest.approx(scipy.stats.sem(accuracies))
+    assert result.n_classes == 12 and "±" in str(result)
+
+
+def test_lfw_folds_asks_for_the_scorer_of_each_fold():
+    dataset, scorer = drawn_people()
+    pairs = listed_pairs(dataset, folds=np.arange(400) % 4)
+    asked = []
+    result = lfw_folds(lambda fold: asked.append(fold) or scorer, pairs)
+    assert asked == [1, 2, 3] and result.n_pairs == 300  # fold 0 is no fold
+    with pytest.raises(DataError, match="at least 2 folds, got 0"):
+        lfw_folds(scorer, listed_pairs(dataset))
+
+
+def test_class_folds_average_the_folds():
+    dataset, scorer = drawn_people()
+    result = verify_class_folds(lambda fold: scorer, dataset)
+    eers = [
+        verify_all_pairs(scorer, dataset.subset(dataset.folds == fold), n_resamples=0).eer
+        for fold in (1, 2, 3, 4)
+    ]
+    assert result.eer == pytest.approx(np.mean(eers))
+    assert result.standard_errors["eer"] == pytest.approx(scipy.stats.sem(eers))
+    assert result.n_same == 120 and result.accuracy is None
+
+
+def test_pair_scores_of_embeddings_match_a_plain_loop():
+    generator = np.random.default_rng(0)
+    embeddings, labels = generator.normal(size=(600, 3)), generator.integers(0, 60, 600)
+
+    def all_scores(left, right):
+        return -torch.cdist(left, right)
+
+    tensors = torch.from_numpy(embeddings)
+    scores, is_same = pair_scores_of_embeddings(tensors, labels, all_scores, max_pairs=500)
+    assert len(scores) == 500 and is_same.sum() == 250
+    distances = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=2)
+    possible = {
+        True: np.sort(-distances[labels[:, None] == labels[None]]),
+        False: np.sort(-distances[labels[:, None] != labels[None]]),
+    }
+    for score, same in zip(scores, is_same, strict=True):
+        place = np.searchsorted(possible[bool(same)], score)
+        near = possible[bool(same)][max(0, place - 1) : place + 1]
+        assert np.abs(near - score).min() < 1e-5
+    again, _ = pair_scores_of_embeddings(tensors, labels, all_scores, max_pairs=500)
+    np.testing.assert_array_equal(again, scores)
