@@ -2,8 +2,15 @@
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from onelook.models.encoders.sequence import LstmEncoder, StrokeEncoder, masked_mean, places
+from onelook.models.encoders.sequence import (
+    LstmEncoder,
+    PaddedLstm,
+    StrokeEncoder,
+    masked_mean,
+    places,
+)
 
 LENGTHS = torch.tensor([7, 1, 4, 0, 5])
 
@@ -61,7 +68,10 @@ def test_lstm_matches_a_plain_loop_over_an_lstm_cell():
     mean.load_state_dict(encoder.state_dict())
     cell = torch.nn.LSTMCell(8, 6)
     cell.load_state_dict(
-        {name.removesuffix("_l0"): v for name, v in encoder.lstm.state_dict().items()}
+        {
+            name.removesuffix("_l0"): v
+            for name, v in encoder.lstm.ahead[0].state_dict().items()
+        }
     )
     for i, length in enumerate(lengths.clamp(min=1).tolist()):
         state, states = (torch.zeros(1, 6), torch.zeros(1, 6)), []
@@ -73,12 +83,30 @@ def test_lstm_matches_a_plain_loop_over_an_lstm_cell():
         torch.testing.assert_close(mean(one), torch.stack(states).mean(0))
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_padded_lstm_matches_the_lstm_of_pytorch_on_packed_sequences(bidirectional):
+    values, lengths = draw_strokes()
+    ours = PaddedLstm(3, 6, 2, bidirectional)
+    theirs = torch.nn.LSTM(3, 6, 2, batch_first=True, bidirectional=bidirectional)
+    for suffix, layers in (("", ours.ahead), ("_reverse", ours.back)):
+        for i, layer in enumerate(layers):
+            for name, value in layer.named_parameters():
+                getattr(theirs, name.replace("l0", f"l{i}") + suffix).data = value.data
+    packed = pack_padded_sequence(values, lengths.clamp(min=1), True, enforce_sorted=False)
+    output, (hidden, _) = theirs(packed)
+    expected, _ = pad_packed_sequence(output, batch_first=True)
+    states, last = ours(values, lengths)
+    mask = (torch.arange(7) < lengths.clamp(min=1)[:, None])[:, :, None]
+    torch.testing.assert_close(states * mask, expected)
+    torch.testing.assert_close(last, torch.cat(list(hidden[-1 - bidirectional :]), dim=1))
+
+
 def test_malstm_has_the_published_sizes():
     encoder = LstmEncoder(vocabulary_size=100)
     assert encoder.embedding_size == 50
     n_weights = sum(p.numel() for p in encoder.parameters())
     assert n_weights == 100 * 300 + 4 * 50 * (300 + 50 + 2)
-    total = encoder.lstm.bias_ih_l0 + encoder.lstm.bias_hh_l0
+    total = encoder.lstm.ahead[0].bias_ih_l0 + encoder.lstm.ahead[0].bias_hh_l0
     assert (total[50:100] == 2.5).all()  # the forget gate
     assert (total[:50] != 2.5).all()
 

@@ -21,8 +21,8 @@ from onelook.recipe import NamedSettings
 
 # Entries of one block of a float64 matrix: 64 MB.
 BLOCK_ENTRIES = 2**23
-# Squared distances below this share of the squared norms are rounding, not distance.
-ROUNDING = 1e-14
+# A squared distance below this share of the squared length is rounding, not distance.
+ROUNDING = 2e-14
 
 
 def squared_euclidean_distance(left: Tensor, right: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ def exponential_similarity(left: Tensor, right: Tensor) -> Tensor:
 def squared_euclidean_distance_matrix(left: Tensor, right: Tensor) -> Tensor:
     """Squared Euclidean distances of all combinations.
 
-    From one matrix product in float64, twenty times as fast as differences one by one and
-    no less exact than they are in float32: identical embeddings are at exactly 0.
+    From one matrix product in float64, faster than differences one by one and no less exact
+    than they are in float32: identical embeddings are at exactly 0.
 
     Args:
         left: (N, D) embeddings.
@@ -94,9 +94,13 @@ def squared_euclidean_distance_matrix(left: Tensor, right: Tensor) -> Tensor:
 
     def block(rows: Tensor) -> Tensor:
         a, b = _widest(rows), _widest(right)  # (n, D), (M, D)
-        norms = a.square().sum(1)[:, None] + b.square().sum(1)[None, :]  # (n, M)
-        squared = norms - 2 * (a @ b.T)
-        return torch.where(squared <= ROUNDING * norms, 0.0, squared).to(rows.dtype)
+        a_squared = a.square().sum(1, keepdim=True)  # (n, 1)
+        b_squared = b.square().sum(1, keepdim=True)  # (M, 1)
+        # |a|^2 + |b|^2 - 2 ab, as one product.
+        a_side = torch.cat([-2 * a, a_squared, torch.ones_like(a_squared)], dim=1)
+        b_side = torch.cat([b, torch.ones_like(b_squared), b_squared], dim=1)
+        squared = a_side @ b_side.T  # (n, M)
+        return torch.where(squared <= ROUNDING * a_squared, 0.0, squared).to(rows.dtype)
 
     return _by_rows(block, left, right)
 
@@ -378,6 +382,8 @@ def _comparable(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _square_root(squared: Tensor) -> Tensor:
+    if not squared.requires_grad:
+        return squared.sqrt()
     # sqrt has no finite gradient at 0. "== 0" and not "> 0", so that a NaN stays one.
     zero = squared == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, squared).sqrt())
