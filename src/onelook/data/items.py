@@ -1,4 +1,4 @@
-"""Dataset: what each item of a collection is. It knows addresses and labels, never pixels."""
+"""Dataset: what each item of a collection is. It knows addresses, never pixels."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -87,7 +87,7 @@ class Dataset:
     def subset(
         self, keep: NDArray[np.bool_] | NDArray[np.int64], name: str = ""
     ) -> "Dataset":
-        """The items that ``keep`` selects, (N,) bool or indices; classes left empty are dropped."""
+        """The items that ``keep`` selects, (N,) bool or indices; drops empty classes."""
         indices = np.arange(len(self))[keep]  # refuses a mask of another length
         labels, class_names = _renumber(self.labels[indices], self.class_names)
         groups, group_names = None, self.group_names
@@ -165,7 +165,7 @@ class Dataset:
             raise ValueError(f"fractions must add up to 1, got {dict(fractions)}")
         if n_units < len(fractions):
             raise DataError(
-                f"{self.name} has {n_units} {units}, too few for the {len(fractions)} parts "
+                f"{self.name} has {n_units} {units}, too few for {len(fractions)} parts "
                 f"{', '.join(fractions)}; add classes or ask for fewer parts"
             )
         order = np.random.default_rng(seed).permutation(n_units)

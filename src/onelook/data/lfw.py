@@ -18,7 +18,8 @@ VARIANTS = {
     "plain": ("lfw",),
 }
 _PLACES = ("", "lfw")
-SUFFIXES = (".zip", ".tgz", ".tar.gz", "")
+# A tree before a .tgz, which would have to be unpacked once more.
+SUFFIXES = (".zip", "", ".tgz", ".tar.gz")
 _PHOTOGRAPH = re.compile(r"(?:(.*)/)?([^/]+)/\2_(\d{4})\.jpg")
 _FETCH = "onelook data lfw --download fetches the official archives"
 

@@ -31,7 +31,7 @@ RUN_ALPHABETS = (
 N_CHARACTERS = {"background": 964, "evaluation": 659}
 
 _PLACES = ("", "omniglot", "python", "omniglot/python", "omniglot-py")
-_RUN_PLACES = (*_PLACES, *(f"{place}/one-shot-classification" for place in _PLACES))
+_RUN_PLACES = (*_PLACES, *(f"./{place}/one-shot-classification" for place in _PLACES))
 _ITEM = re.compile(r"(?:.*/)?([^/]+)/(character\d+)/(\d+_(\d+))\.(?:png|txt)")
 _LABELS = re.compile(r"(?:.*/)?(run\d\d)/class_labels\.txt")
 

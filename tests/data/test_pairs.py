@@ -1,0 +1,317 @@
+"""Pair files: conventions, folds, line numbers, and what each malformed file prints."""
+
+import random
+import zipfile
+
+import numpy as np
+import pytest
+
+from onelook.data.pairs import (
+    Pairs,
+    read_lfw_pairs,
+    read_pair_table,
+    read_pairs,
+    resolver,
+    write_pairs,
+)
+from onelook.errors import DataError
+
+
+def text(folder, content, name="pairs.txt"):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def address(person, number):
+    return f"{person}/{number}"
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", " ", "   ", ", "])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_separator_and_line_end_reads_the_same(tmp_path, separator, end):
+    lines = ["# same=1", "", "a.png b.png 1", "# a remark", "a.png c.png 0"]
+    content = end.join(
+        line.replace(" ", separator) if "." in line else line for line in lines
+    )
+    pairs = read_pairs(text(tmp_path, "\ufeff" + content), check=False)
+    assert pairs.left == ("a.png", "a.png") and pairs.right == ("b.png", "c.png")
+    assert pairs.is_same.tolist() == [True, False]
+    assert pairs.line_numbers.tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("same", [0, 1])
+def test_the_header_and_the_option_say_the_same_thing(tmp_path, same):
+    body = "a b 1\nc d 0\n"
+    by_option = read_pairs(text(tmp_path, body), same=same, check=False)
+    by_header = read_pairs(text(tmp_path, f"#same = {same}\n{body}"), check=False)
+    expected = [1 == same, 0 == same]
+    assert by_option.is_same.tolist() == by_header.is_same.tolist() == expected
+
+
+def test_paths_with_spaces_and_commas_need_tabs(tmp_path):
+    path = text(tmp_path, "# same=1\nAda L/1, a.png\tb c.png\t1\na,b.png c.png 0\n")
+    pairs = read_pairs(path, check=False)
+    assert pairs.left == ("Ada L/1, a.png", "a,b.png")
+    assert pairs.right == ("b c.png", "c.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "same", "message"),
+    [
+        (
+            "a b 1\n",
+            None,
+            r"pairs.txt:1: what does label '1' mean\? .*--same 1 or --same 0",
+        ),
+        (
+            "# same=1\na b 1\n",
+            0,
+            "pairs.txt:1: the file says same=1, the option --same says 0",
+        ),
+        (
+            "# same=1\n# same=0\na b 1",
+            None,
+            "pairs.txt:2: the file says same=0, an earlier",
+        ),
+        ("# same=2\na b 1\n", None, "pairs.txt:1: same must be 0 or 1, got '2'"),
+        ("# same=1\n\na b\n", None, "pairs.txt:3: expected PATH PATH LABEL .*got 'a b'"),
+        (
+            "# same=1\na b c 1\n",
+            None,
+            "pairs.txt:2: expected .* a path with spaces needs tabs",
+        ),
+        ("# same=1\na b 7\n", None, "pairs.txt:2: label must be 0 or 1, got '7'"),
+        ("left,right,label\na,b,1\n", 1, "pairs.txt:1: label must be 0 or 1, got 'label'"),
+        ("# same=1\n\n", None, "pairs.txt holds no pairs"),
+        ("", None, "pairs.txt holds no pairs"),
+        (b"# same=1\nJos\xe9 b 1\n", None, "pairs.txt:2: byte 0xe9 is not UTF-8"),
+        ("# same=1\na b 1\n".encode("utf-16"), None, "pairs.txt:1: byte 0xff is not UTF-8"),
+        ("# same=1\na\0 b 1\n", None, "pairs.txt:2: a zero byte"),
+    ],
+)
+def test_a_malformed_file_is_named_with_its_line(tmp_path, content, same, message):
+    with pytest.raises(DataError, match=message):
+        read_pairs(text(tmp_path, content), same=same, check=False)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(DataError, match="cannot read .*nothing.txt: No such file"):
+        read_pairs(tmp_path / "nothing.txt", same=1)
+    with pytest.raises(DataError, match="Is a directory"):
+        read_pairs(tmp_path, same=1)
+    with pytest.raises(ValueError, match="same must be 0 or 1, got 2"):
+        read_pairs(tmp_path / "pairs.txt", same=2)
+
+
+def test_paths_are_resolved_under_a_folder_and_an_archive(tmp_path):
+    (tmp_path / "one").mkdir()
+    for name in ("a.png", "b.png"):
+        (tmp_path / "one" / name).touch()
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("one/a.png", "")
+        archive.writestr("one/b.png", "")
+    path = text(tmp_path, "# same=1\na.png ./b.png 1\n")
+    in_folder = read_pairs(path, tmp_path / "one")
+    assert in_folder.left == (f"{tmp_path}/one/a.png",)
+    in_archive = read_pairs(path, f"{tmp_path}/all.zip!/one")
+    assert in_archive.right == (f"{tmp_path}/all.zip!/one/b.png",)
+    with pytest.raises(
+        DataError, match="pairs.txt:2: there is no file .*/a.png; --root names"
+    ):
+        read_pairs(path, tmp_path)
+    with pytest.raises(DataError, match="pairs.txt:2: there is no file .*all.zip!/a.png"):
+        read_pairs(path, tmp_path / "all.zip")
+
+
+def test_a_resolver_joins_like_a_shell_would(tmp_path):
+    assert resolver()("x/1.png") == "x/1.png"
+    assert resolver("faces")("/abs/1.png") == "/abs/1.png"
+    assert resolver("a.zip")("x/../1.png") == "a.zip!/1.png"
+    (tmp_path / "odd.zip").mkdir()  # a folder may be called so
+    assert resolver(tmp_path / "odd.zip")("1.png") == f"{tmp_path}/odd.zip/1.png"
+
+
+@pytest.mark.parametrize("same", [0, 1])
+def test_written_pairs_read_back_equal(tmp_path, same):
+    generator = random.Random(0)
+    names = ["ü/a b.png", "c,d.png", "x.zip!/e/f.png", "plain.png"]
+    n = 50
+    pairs = Pairs(
+        left=tuple(generator.choice(names) for _ in range(n)),
+        right=tuple(generator.choice(names) for _ in range(n)),
+        is_same=np.array([generator.random() < 0.5 for _ in range(n)]),
+    )
+    write_pairs(tmp_path / "out.txt", pairs, same)
+    again = read_pairs(tmp_path / "out.txt", check=False)
+    assert (again.left, again.right) == (pairs.left, pairs.right)
+    np.testing.assert_array_equal(again.is_same, pairs.is_same)
+    first = (tmp_path / "out.txt").read_text().splitlines()[0]
+    assert first == f"# same={same}"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.txt"]
+
+
+@pytest.mark.parametrize("name", ["a\tb", "a\nb", " a", "#a", ""])
+def test_a_path_that_would_not_read_back_is_not_written(tmp_path, name):
+    pairs = Pairs((name,), ("b",), is_same=np.array([True]))
+    with pytest.raises(DataError, match="does not fit into a pair file"):
+        write_pairs(tmp_path / "out.txt", pairs)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pairs_of_unequal_columns_are_refused_and_a_subset_keeps_all():
+    with pytest.raises(DataError, match="is_same has 2 entries for 1 pairs"):
+        Pairs(("a",), ("b",), is_same=np.array([True, False]))
+    pairs = Pairs(
+        ("a", "b", "c"),
+        ("d", "e", "f"),
+        is_same=np.array([True, False, True]),
+        targets=np.array([1, 2, 3], dtype=np.float32),
+        folds=np.array([1, 1, 2]),
+        line_numbers=np.array([5, 6, 7]),
+    )
+    part = pairs.subset(pairs.is_same)
+    assert part.left == ("a", "c") and part.right == ("d", "f")
+    assert part.targets.tolist() == [1, 3] and part.folds.tolist() == [1, 2]
+    assert part.line_numbers.tolist() == [5, 7] and len(part) == 2
+
+
+FOLDS = "2\t1\nAda\t1\t2\nAda\t1\tBob\t3\nCy\t2\t4\nCy\t1\tDee\t1\n"
+
+
+def test_lfw_folds_and_lines_are_kept(tmp_path):
+    pairs = read_lfw_pairs(text(tmp_path, FOLDS), address)
+    assert pairs.left == ("Ada/1", "Ada/1", "Cy/2", "Cy/1")
+    assert pairs.right == ("Ada/2", "Bob/3", "Cy/4", "Dee/1")
+    assert pairs.is_same.tolist() == [True, False, True, False]
+    assert pairs.folds.tolist() == [1, 1, 2, 2]
+    assert pairs.line_numbers.tolist() == [2, 3, 4, 5]
+    development = read_lfw_pairs(
+        text(tmp_path, "1\n" + "\n".join(FOLDS.split("\n")[1:3])), address
+    )
+    assert development.folds is None and len(development) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            FOLDS.replace("Ada\t1\tBob\t3", "Ada\t1"),
+            r"pairs.txt:3: expected 3 or 4 tab-sep.*got 2",
+        ),
+        (
+            FOLDS.replace("Cy\t2\t4", "Cy\tx\t4"),
+            "pairs.txt:4: an image's number .* got 'x'",
+        ),
+        (
+            FOLDS.replace("Cy\t2\t4", "Cy\t0\t4"),
+            "pairs.txt:4: an image's number .* got '0'",
+        ),
+        (
+            FOLDS.replace("Ada\t1\t2\n", ""),
+            r"pairs.txt:2: expected 3 fields \(same\) for pair 1",
+        ),
+        (FOLDS + "Cy\t1\t2\n", "pairs.txt:6: line 1 says 4 pairs, here is one more"),
+        (FOLDS.rpartition("Cy")[0], "pairs.txt: line 1 says 4 pairs, the file has 3"),
+        ("Ada\t1\t2\n", "pairs.txt:1: expected the number of pairs of each kind"),
+        ("0\n", "pairs.txt:1: expected the number"),
+        ("", "pairs.txt:1: expected the number"),
+    ],
+)
+def test_a_malformed_lfw_file_is_named_with_its_line(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        read_lfw_pairs(text(tmp_path, content), address)
+
+
+def test_a_missing_lfw_image_is_named_with_its_line(tmp_path):
+    def missing(person, number):
+        if person == "Cy":
+            raise DataError(f"no image {number} of {person}")
+        return address(person, number)
+
+    with pytest.raises(DataError, match="pairs.txt:4: no image 2 of Cy"):
+        read_lfw_pairs(text(tmp_path, FOLDS), missing)
+
+
+def test_a_table_of_texts_keeps_quotes_commas_and_newlines(tmp_path):
+    content = 'left,label,right\n"a ""b"", c",4.5,plain\n"two\nlines",1,x\nlast,2,y\n'
+    pairs = read_pair_table(
+        text(tmp_path, content, "t.csv"),
+        label_kind="target",
+        left_side="text",
+        right_side="text",
+    )
+    assert pairs.left == ('a "b", c', "two\nlines", "last")
+    assert pairs.right == ("plain", "x", "y")
+    assert pairs.targets.dtype == np.float32 and pairs.targets.tolist() == [4.5, 1, 2]
+    assert pairs.line_numbers.tolist() == [2, 3, 5] and pairs.is_same is None
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", ";"])
+def test_a_table_pairs_an_image_with_a_text(tmp_path, separator):
+    (tmp_path / "1.png").touch()
+    content = f"# same=0\nid{separator}picture{separator}title{separator}match\n"
+    content += f"7{separator}1.png{separator}a cat{separator}0\n"
+    pairs = read_pair_table(
+        text(tmp_path, content, "t.csv"),
+        left="picture",
+        right="title",
+        label="match",
+        right_side="text",
+        root=tmp_path,
+    )
+    assert pairs.left == (f"{tmp_path}/1.png",) and pairs.right == ("a cat",)
+    assert pairs.is_same.tolist() == [True] and pairs.line_numbers.tolist() == [3]
+
+
+def test_words_as_labels_need_no_convention(tmp_path):
+    path = text(tmp_path, "left,right,label\na,b,same\na,c,Different\n")
+    pairs = read_pair_table(path, left_side="text", right_side="text")
+    assert pairs.is_same.tolist() == [True, False]
+    unlabelled = read_pair_table(path, label=None, left_side="text", right_side="text")
+    assert (
+        unlabelled.is_same is None and unlabelled.targets is None and len(unlabelled) == 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (
+            "a,b,c\n1,2,3\n",
+            {},
+            "pairs.txt:1: no column 'left', 'right' or 'label' in 'a,b,c'",
+        ),
+        ("", {}, "pairs.txt:1: no column 'left'"),
+        ("left,right,label\na,b\n", {}, "pairs.txt:2: expected 3 fields, got 2: 'a,b'"),
+        ("left,right,label\na,b,1\n", {}, "pairs.txt:2: what does label '1' mean"),
+        ("left,right,label\na,b,yes\n", {"same": 1}, "pairs.txt:2: label must be .*'yes'"),
+        ("left,right,label\na,,1\n", {"same": 1}, "pairs.txt:2: column 'right' is empty"),
+        (
+            "left,right,label\na,b,x\n",
+            {"label_kind": "target"},
+            "must be a number, got 'x'",
+        ),
+        ("left,right,label\na,b,nan\n", {"label_kind": "target"}, "must be a number"),
+        (
+            'left,right,label\n\n"a,b,1\nc,d,1\n',
+            {"same": 1},
+            "pairs.txt:3: .*check the quotes",
+        ),
+        ("left,right,label\n", {"same": 1}, "holds no pairs below"),
+        (
+            "left,right,label\na,b,1\n",
+            {"same": 1, "left_side": "path"},
+            "pairs.txt:2: there is no",
+        ),
+        (
+            "# same=0\nleft,right,label\na,b,1\n",
+            {"same": 1},
+            "pairs.txt:1: the file says same=0",
+        ),
+    ],
+)
+def test_a_malformed_table_is_named_with_its_line(tmp_path, content, options, message):
+    options = {"left_side": "text", "right_side": "text", **options}
+    with pytest.raises(DataError, match=message):
+        read_pair_table(text(tmp_path, content), **options)
