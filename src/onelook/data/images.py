@@ -291,8 +291,8 @@ class Preprocess:
     with the stated filter (Pillow's, which averages when it shrinks), pad, invert.
 
     A JPEG with at least four times the sides that are asked for is decoded at 1/2, 1/4 or
-    1/8 of its size, never below twice those. Photographs measured 2 to 3.4 times as fast, at
-    most 2 grey levels away from the full decoding and 0.2 on average.
+    1/8 of its size, never below twice those. Photographs measured 2 to 3.4 times as fast,
+    at most 2 grey levels away from the full decoding and 0.2 on average.
 
     Args:
         settings: Size, channels, crop, filter, normalisation.
