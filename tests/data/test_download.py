@@ -24,6 +24,7 @@ from onelook.data.download import (
     download,
     download_source,
 )
+from onelook.data.sources import find_data
 from onelook.errors import DataError
 
 BODY = random.Random(0).randbytes(700_000)
@@ -223,6 +224,15 @@ def test_a_source_is_fetched_from_the_mirror_when_the_home_is_gone(
         download_source("ours", tmp_path / "elsewhere")
     with pytest.raises(ValueError, match="unknown source 'mnist'; known: att_faces, lfw"):
         download_source("mnist")
+
+
+def test_the_alignments_of_lfw_land_where_lfw_is_looked_for(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path))
+    monkeypatch.delenv("ONELOOK_DATA", raising=False)
+    server.files["lfw-funneled.tgz"] = BODY
+    fake = Archive("lfw-funneled.tgz", (f"{server.url}/lfw-funneled.tgz",), md5=MD5)
+    monkeypatch.setitem(OFFICIAL_ARCHIVES, "lfw-funneled", (fake,))
+    assert download_source("lfw-funneled") == tmp_path / "lfw" == find_data("lfw")
 
 
 def test_the_cache_is_the_user_s_by_default(monkeypatch):

@@ -154,16 +154,19 @@ def download_source(name: str, folder: Path | None = None) -> Path:
 
     Args:
         name: A key of ``OFFICIAL_ARCHIVES``, such as ``"omniglot"``.
-        folder: Where to put the files; the cache's folder of that name by default.
+        folder: Where to put the files; the cache's folder of that name by default, where
+            ``find_data`` looks.
 
     Raises:
         ValueError: If the source is unknown.
         DataError: If no address answers, or a file is not what was published.
     """
+    name = {"att": "att_faces"}.get(name, name)
     if name not in OFFICIAL_ARCHIVES:
         known = ", ".join(sorted(OFFICIAL_ARCHIVES))
         raise ValueError(f"unknown source {name!r}; known: {known}")
-    folder = cache_folder() / name if folder is None else folder
+    if folder is None:  # the alignments of LFW share the folder where they are looked for
+        folder = cache_folder() / name.partition("-")[0]
     for archive in OFFICIAL_ARCHIVES[name]:
         _download_archive(archive, folder)
     return folder
