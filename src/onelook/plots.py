@@ -272,17 +272,19 @@ def place_on_map(embeddings: NDArray[Any], seed: int = 0) -> NDArray[np.float64]
     """Embeddings (M, D) on a plane, (M, 2): PCA to 50 dimensions, then t-SNE."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     values = np.asarray(embeddings, dtype=np.float64)
-    if values.shape[1] > 50 and len(values) > 50:
-        values = PCA(50, random_state=seed).fit_transform(values)
-    spread = values.std()
-    values = (values - values.mean(axis=0)) / (spread if spread > 0 else 1.0)
-    perplexity = min(30.0, max(2.0, (len(values) - 1) / 3))
-    start = values[:, :2] if values.shape[1] >= 2 else np.pad(values, ((0, 0), (0, 1)))
-    start = start / (np.std(start[:, 0]) or 1.0) * 1e-4
-    tsne = TSNE(perplexity=perplexity, init=start, learning_rate="auto", random_state=seed)
-    return np.asarray(tsne.fit_transform(values), dtype=np.float64)
+    # Few points: more threads than one only wait for each other on a busy machine.
+    with threadpool_limits(1):
+        if values.shape[1] > 50 and len(values) > 50:
+            values = PCA(50, random_state=seed).fit_transform(values)
+        values = (values - values.mean(axis=0)) / (values.std() or 1.0)
+        start = values[:, :2] if values.shape[1] >= 2 else np.pad(values, ((0, 0), (0, 1)))
+        start = start / (np.std(start[:, 0]) or 1.0) * 1e-4
+        perplexity = min(30.0, max(2.0, (len(values) - 1) / 3))
+        tsne = TSNE(perplexity=perplexity, init=start, random_state=seed)
+        return np.asarray(tsne.fit_transform(values), dtype=np.float64)
 
 
 def draw_map(

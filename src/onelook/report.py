@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -43,6 +44,7 @@ MAP_POINTS = 600
 MAP_CLASSES = 24
 CONFUSION_CLASSES = 30
 HEADLINES = 4
+LINE_POINTS = 12.5  # from one line of a caption to the next
 PICTURE_KINDS = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 # Columns of a history that are no validation figures.
 NOT_VALIDATION = {
@@ -380,26 +382,24 @@ def draw_comparison(
             "a comparison needs at least one other picture and a caption for each, got "
             f"{len(others)} pictures and {len(captions)} captions"
         )
-    box, gap, margin, line = 130.0, 16.0, 20.0, 12.5
+    box, gap, margin = 130.0, 16.0, 20.0
     n_lines = max(text.count("\n") + 1 for text in [*captions, query_caption])
     n_rows = -(-len(others) // 5)
     n_columns = -(-len(others) // n_rows)
-    cell_width, cell_height = box + gap, box + 8 + line * n_lines + gap
+    cell_width, cell_height = box + gap, box + 8 + LINE_POINTS * n_lines + gap
     first = margin + box + 2 * gap  # where the others begin
     canvas = _Canvas(
         first + n_columns * cell_width - gap + margin,
         n_rows * cell_height - gap + 2 * margin,
     )
     canvas.add_picture(query, margin, margin, box)
-    canvas.add_text(
-        _fit(query_caption), margin + box / 2, margin + box + 6, 9, "#5b636b", spacing=line
-    )
+    canvas.add_text(_fit(query_caption), margin + box / 2, margin + box + 6, 9, "#5b636b")
     canvas.add_line(margin + box + gap, margin, n_rows * cell_height - gap)
     for i, (picture, caption) in enumerate(zip(others, captions, strict=True)):
         x = first + i % n_columns * cell_width
         y = margin + i // n_columns * cell_height
         canvas.add_picture(picture, x, y, box)
-        canvas.add_text(_fit(caption), x + box / 2, y + box + 6, 9, "#1d2126", spacing=line)
+        canvas.add_text(_fit(caption), x + box / 2, y + box + 6, 9, "#1d2126")
     return canvas.save(path)
 
 
@@ -407,8 +407,10 @@ class _Canvas:
     """A white sheet measured in points from its upper left corner."""
 
     def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = width, height
-        self.figure = Figure(figsize=(width / 72, height / 72), dpi=144, facecolor="white")
+        self.figure = Figure(figsize=(width / 72, height / 72), dpi=144)
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+        self.axes.set_axis_off()
+        self.axes.set_autoscale_on(False)
 
     def add_picture(self, picture: Picture, x: float, y: float, box: float) -> None:
         """The picture, as large as fits into a square of side ``box``, centred in it."""
@@ -416,19 +418,14 @@ class _Canvas:
         scale = box / max(height, width)
         w, h = width * scale, height * scale
         left, top = x + (box - w) / 2, y + (box - h) / 2
-        axes = self.figure.add_axes(
-            (
-                left / self.width,
-                1 - (top + h) / self.height,
-                w / self.width,
-                h / self.height,
-            )
+        self.axes.imshow(
+            as_rgb(picture),
+            extent=(left, left + w, top + h, top),
+            aspect="auto",
+            interpolation="nearest" if max(height, width) < 64 else "antialiased",
         )
-        smooth = "nearest" if max(height, width) < 64 else "antialiased"
-        axes.imshow(as_rgb(picture), aspect="auto", interpolation=smooth)
-        axes.set(xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set(color="#c9cdd2", linewidth=0.6)
+        frame = Rectangle((left, top), w, h, fill=False, edgecolor="#c9cdd2", linewidth=0.6)
+        self.axes.add_patch(frame)
 
     def add_text(
         self,
@@ -438,29 +435,16 @@ class _Canvas:
         size: float,
         colour: str,
         weight: str = "normal",
-        spacing: float = 12.5,
     ) -> None:
         """Lines centred on x, the first below y."""
         for i, line in enumerate(text.split("\n")):
-            self.figure.text(
-                x / self.width, 1 - (y + i * spacing) / self.height, line,
-                ha="center", va="top", size=size, color=colour, weight=weight,
-                parse_math=False,
-            )  # fmt: skip
+            look: dict[str, Any] = {"size": size, "color": colour, "weight": weight}
+            look |= {"ha": "center", "va": "top", "parse_math": False}
+            self.axes.text(x, y + i * LINE_POINTS, line, **look)
 
     def add_line(self, x: float, y: float, length: float) -> None:
         """An upright rule."""
-        axes = self.figure.add_axes(
-            (
-                x / self.width,
-                1 - (y + length) / self.height,
-                0.7 / self.width,
-                length / self.height,
-            )
-        )
-        axes.set(xticks=[], yticks=[], facecolor="#c9cdd2")
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        self.axes.plot([x, x], [y, y + length], color="#c9cdd2", linewidth=0.7)
 
     def save(self, path: str | Path) -> Path:
         path = Path(path)
