@@ -148,3 +148,9 @@ def test_the_order_of_a_sequence_counts():
         one, full = values[:1], torch.tensor([7])
         there, back = encoder((one, full)), encoder((one.flip(1), full))
         assert (there - back).abs().max() > 1e-4
+
+
+def test_padding_stays_a_zero_vector_and_tokens_start_small():
+    encoder = LstmEncoder(1000)
+    assert not encoder.tokens.weight[0].any()
+    assert encoder.tokens.weight[1:].std().item() == pytest.approx(0.1, rel=0.02)
