@@ -62,7 +62,8 @@ def demo(
 
 
 def find_demo_data(data: str | Path | None, echo: Echo) -> DemoData:
-    """Omniglot where it is or can be fetched, otherwise the digits that scikit-learn ships."""
+    """Omniglot where it is or can be fetched, otherwise the digits that scikit-learn
+    ships."""
     try:
         root = sources.find_data("omniglot", data)
     except DataError:

@@ -10,7 +10,7 @@ class DataError(OnelookError):
 
 
 class CheckpointError(OnelookError):
-    """A model folder of a wrong format or version, or weights that do not fit their encoder."""
+    """A model folder of a wrong format, or weights that do not fit their encoder."""
 
 
 class TrainingError(OnelookError):

@@ -1,4 +1,5 @@
-"""Recipe: what to train, on what, and how. Validated settings, read from YAML, saved with the model."""
+"""Recipe: what to train, on what, and how; validated, read from YAML, saved with the
+model."""
 
 from importlib import resources
 from pathlib import Path
@@ -20,11 +21,13 @@ class DataSettings(Settings):
     source: Literal[
         "omniglot", "lfw", "att", "digits", "class-folder", "pairs", "strokes", "sick"
     ]
-    # The part of the source that is trained on; each source documents its own ("" = its default).
+    # The part of the source that is trained on; each source documents its own ("" = its
+    # default).
     part: str = ""
     # Pair file of the training pairs, relative to the data folder; "" = pairs are sampled.
     pair_file: str = ""
-    # Class folders only: how many folders lie above an image's class folder (0 = CLASS/IMAGE).
+    # Class folders only: how many folders lie above an image's class folder (0 =
+    # CLASS/IMAGE).
     depth: int = Field(0, ge=0)
     # Share of the training classes (or groups) held out to choose epochs and thresholds.
     validation_fraction: float = Field(0.15, gt=0, lt=1)
@@ -35,13 +38,13 @@ class DataSettings(Settings):
 
 
 class ImageSettings(Settings):
-    """How an image file becomes a (channels, height, width) tensor; saved with the model."""
+    """How an image file becomes a (channels, height, width) tensor."""
 
     height: int = Field(gt=0)
     width: int = Field(gt=0)
     channels: Literal[1, 3] = 1
-    # Side of the centred square that is kept before resizing, as a fraction of the shorter side.
-    # 0 keeps the whole image.
+    # Side of the centred square that is kept before resizing, as a fraction of the shorter
+    # side. 0 keeps the whole image.
     crop: float = Field(0.0, ge=0, le=1)
     # "stretch" ignores the aspect ratio; "pad" keeps it, filling with the border's median.
     fit: Literal["stretch", "pad"] = "stretch"
@@ -80,7 +83,8 @@ class SamplingSettings(Settings):
     samples_per_class: int = Field(2, gt=1)
     # For pairs and pair lists: pairs a batch. For triplets: triplets a batch.
     batch_size: int = Field(64, gt=0)
-    # Share of the negatives (or of the P x K batches) drawn within one group, such as an alphabet.
+    # Share of the negatives (or of the P x K batches) drawn within one group, such as an
+    # alphabet.
     within_group: float = Field(0.0, ge=0, le=1)
     # Pairs or triplets an epoch; 0 = one for each training item.
     per_epoch: int = Field(0, ge=0)
@@ -108,7 +112,8 @@ class AugmentSettings(Settings):
     saturation: float = Field(0.0, ge=0)  # factor in 1 +- this, colour images only
     erasing: float = Field(0.0, ge=0, le=1)  # probability of one erased rectangle
     stroke_width: float = Field(0.0, ge=0, le=1)  # probability of thicker or thinner ink
-    # What lies outside the image after a geometric change: 0 in [0, 1], or the border repeated.
+    # What lies outside the image after a geometric change: 0 in [0, 1], or the border
+    # repeated.
     fill: float | Literal["border"] = 0.0
 
 
@@ -191,7 +196,8 @@ def read_recipe(source: "str | Path | Recipe") -> Recipe:
     """The recipe of a shipped name or a YAML file.
 
     Args:
-        source: A name from ``recipe_names()``, the path of a YAML file, or a Recipe (returned as it is).
+        source: A name from ``recipe_names()``, a YAML file, or a Recipe (returned as it
+        is).
 
     Raises:
         DataError: If there is no such recipe, or it has an unknown key or a bad value.
@@ -227,7 +233,7 @@ def parse_recipe(content: dict[str, Any], name: str) -> Recipe:
 
 
 def override(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """The recipe with dotted settings changed: ``{"optimizer.learning_rate": 0.01, "epochs": 3}``."""
+    """The recipe with dotted settings changed: ``{"optimizer.ema": 0.9, "epochs": 3}``."""
     content = recipe.model_dump()
     for dotted, value in changes.items():
         *parents, last = dotted.split(".")

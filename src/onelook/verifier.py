@@ -1,10 +1,10 @@
-"""Verifier: a trained twin network with its preprocessing and its decision, ready to use."""
+"""Verifier: a trained twin network with its preprocessing and its decision, ready to
+use."""
 
 import dataclasses
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from importlib import metadata, resources
 from pathlib import Path
@@ -44,7 +44,8 @@ Store = PixelStore | SequenceStore
 
 
 class Originals:
-    """The preprocessing of an embedding function: images as they are, upright, RGB or grey."""
+    """The preprocessing of an embedding function: images as they are, upright, RGB or
+    grey."""
 
     def load_many(self, addresses: Sequence[str]) -> list[Image.Image]:
         return [decode(read_bytes(address), address) for address in addresses]
@@ -60,9 +61,9 @@ AnyPreprocess = Preprocess | TextPreprocess | StrokePreprocess | Originals
 class Comparison:
     """What the network says of one pair.
 
-    ``score`` is larger when more alike and ``dissimilarity`` smaller; ``is_same`` is None when the
-    model is unsure, or when it carries no decision. ``threshold`` is a score and accepts the share
-    ``far`` of different pairs.
+    ``score`` is larger when more alike and ``dissimilarity`` smaller; ``is_same`` is None
+    when the model is unsure, or when it carries no decision. ``threshold`` is a score and
+    accepts the share ``far`` of different pairs.
     """
 
     left: str
@@ -79,7 +80,10 @@ class Comparison:
 
     def __str__(self) -> str:
         if self.threshold is None:
-            return f"dissimilarity {self.dissimilarity:.4f}; no threshold yet: calibrate the model"
+            return (
+                f"dissimilarity {self.dissimilarity:.4f}; the model has no threshold, as "
+                "too few classes were held out of its training"
+            )
         verdict = {True: "same", False: "different", None: "unsure"}[self.is_same]
         return (
             f"{verdict}: probability {self.probability:.3f}, dissimilarity "
@@ -135,7 +139,8 @@ class Verifier:
         """Embeddings (N, D) float32 of image files, stroke files or texts.
 
         Args:
-            addresses: N files (or ``ARCHIVE.zip!/MEMBER``); for text models the texts themselves.
+            addresses: N files (or ``ARCHIVE.zip!/MEMBER``); for text models the texts
+            themselves.
             side: "left" or "right": the encoder of a pseudo-siamese network that is used.
             quarter_turns: Turn images by this many times 90 degrees, counter-clockwise.
 
@@ -167,12 +172,10 @@ class Verifier:
         preprocess = self.preprocess_of(side)
         if isinstance(preprocess, Preprocess):
             pixels = torch.as_tensor(batch).to(self.device).rot90(quarter_turns, (2, 3))
-            inputs = preprocess.normalize(preprocess.to_float(pixels))
+            batch = preprocess.normalize(preprocess.to_float(pixels))
         elif isinstance(batch, Sequences):
-            inputs = to_device(batch, self.device)
-        else:
-            inputs = batch
-        embeddings: Tensor = self.model.encode(inputs, side)
+            batch = to_device(batch, self.device)
+        embeddings: Tensor = self.model.encode(batch, side)
         return embeddings.float().cpu().numpy()
 
     @torch.inference_mode()
@@ -190,7 +193,8 @@ class Verifier:
         return scores.float().cpu().numpy()
 
     def dissimilarity(self, score: float) -> float:
-        """The score as a number that people read: 0 for identical, larger when less alike."""
+        """The score as a number that people read: 0 for identical, larger when less
+        alike."""
         return float(self.dissimilarities(np.array([score]))[0])
 
     @torch.inference_mode()
@@ -255,15 +259,19 @@ class Verifier:
         return {"model": self.card.get("model"), **sides}
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``model.safetensors`` and ``model.json``; an older model there stays until the end.
+        """Write ``model.safetensors`` and ``model.json``; an older model there stays until
+        the end.
 
         Raises:
-            CheckpointError: If the model is not built from named encoders, so could not be loaded.
+            CheckpointError: If the model is not built from named encoders, so could not be
+            loaded.
         """
         if self.card.get("model") is None:
             raise CheckpointError(
-                "only a model made from a recipe can be saved: an encoder of your own has no "
-                "name to load it by; keep its code and weights, and build the Verifier again"
+                "only a model made from a recipe can be saved: an encoder of your own "
+                "has no "
+                "name to load it by; keep its code and weights, and build the Verifier "
+                "again"
             )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -300,8 +308,8 @@ def build_model(model: dict[str, Any]) -> Siamese | PseudoSiamese:
     """The network that the "model" part of ``model.json`` describes, with fresh weights.
 
     Args:
-        model: ``encoder`` and ``similarity`` as ``{"name", "arguments"}``; ``right_encoder`` too for
-            a pseudo-siamese network.
+        model: ``encoder`` and ``similarity`` as ``{"name", "arguments"}``;
+            ``right_encoder`` too for a pseudo-siamese network.
     """
     encoder = build_encoder(NamedSettings.model_validate(model["encoder"]))
     similarity_settings = NamedSettings.model_validate(model["similarity"])
@@ -313,14 +321,15 @@ def build_model(model: dict[str, Any]) -> Siamese | PseudoSiamese:
 
 
 def load(name: str | Path) -> Verifier:
-    """A Verifier from a folder that ``train`` wrote, or from the weights that ship with onelook.
+    """A Verifier from a folder that ``train`` wrote, or from the weights that ship with
+    onelook.
 
     Args:
         name: The folder, or the name of shipped weights.
 
     Raises:
-        CheckpointError: If there is no such model, its format is newer than this onelook knows, or
-            its weights do not fit its encoder.
+        CheckpointError: If there is no such model, its format is newer than this onelook
+            knows, or its weights do not fit its encoder.
     """
     folder = Path(name).expanduser()
     if not (folder / SETTINGS_FILE).is_file():
@@ -337,8 +346,10 @@ def load(name: str | Path) -> Verifier:
         )
     if content["format"] != FORMAT:
         raise CheckpointError(
-            f"{folder} has format {content['format']!r}, this onelook {metadata.version('onelook')} "
-            f"reads format {FORMAT}; upgrade onelook (pip install -U onelook) or train again"
+            f"{folder} has format {content['format']!r}, this onelook "
+            f"{metadata.version('onelook')} "
+            f"reads format {FORMAT}; upgrade onelook (pip install -U onelook) or train "
+            f"again"
         )
     try:
         model = build_model(content["model"])
@@ -371,8 +382,9 @@ def _shipped(name: str) -> Path:
     what = "a folder without model.json" if Path(name).is_dir() else "no folder"
     if Path(name).is_file():
         what = "a file; name the folder that holds model.json"
+    shipped = ", ".join(known) or "none"
     raise CheckpointError(
-        f"no model {name!r}: it is {what}; shipped with onelook: {', '.join(known) or 'none'}; "
+        f"no model {name!r}: it is {what}; shipped with onelook: {shipped}; "
         f"train one with: onelook train RECIPE --out {name}"
     )
 
@@ -384,7 +396,8 @@ def _load_weights(model: Siamese | PseudoSiamese, path: Path, digest: str) -> No
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise CheckpointError(
-            f"{path} is not the file that model.json was written with (it is cut off, changed or "
+            f"{path} is not the file that model.json was written with (it is cut off, "
+            f"changed or "
             "from another training); copy the whole folder again"
         )
     del data
@@ -407,13 +420,15 @@ def _check_input_shape(verifier: Verifier, folder: Path) -> None:
         if isinstance(preprocess, Preprocess) and expected is not None:
             if tuple(expected) != tuple(preprocess.input_shape):
                 raise CheckpointError(
-                    f"{folder}: the encoder takes images of {tuple(expected)} (channels, height, "
+                    f"{folder}: the encoder takes images of {tuple(expected)} "
+                    f"(channels, height, "
                     f"width), but the preprocessing gives {preprocess.input_shape}"
                 )
 
 
 class FunctionEncoder(torch.nn.Module):
-    """An embedding function of the user's as an encoder: PIL images in, embeddings (N, D) out."""
+    """An embedding function of the user's as an encoder: PIL images in, embeddings (N, D)
+    out."""
 
     input_shape = None
     embedding_size = 0  # only the function knows

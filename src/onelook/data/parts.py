@@ -1,4 +1,4 @@
-"""Parts of the sources: what is trained on and what is tested on, where nobody has published it."""
+"""Parts of sources, trained on or tested on, where nobody has published a split."""
 
 import numpy as np
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,16 +15,22 @@ SMALLEST_SPREAD = 1e-3
 
 
 class HealthCheck:
-    """Stops a training whose loss is not a number or whose embeddings have become all alike.
+    """Stops a training whose loss is not a number or whose embeddings have become all
+    alike.
 
     Args:
-        margin: Of the loss, where it has one: the value at which a collapsed triplet loss sticks.
+        margin: Of the loss, where it has one: the value at which a collapsed triplet loss
+        sticks.
         learning_rate: Named in the advice.
+        checkpoint: File of the last good state, named in the advice.
     """
 
-    def __init__(self, margin: float | None, learning_rate: float) -> None:
+    def __init__(
+        self, margin: float | None, learning_rate: float, checkpoint: str | Path
+    ) -> None:
         self.margin = margin
         self.learning_rate = learning_rate
+        self.checkpoint = checkpoint
         self.losses: deque[float] = deque(maxlen=CHECK_EVERY * CHECKS_IN_A_ROW)
         self.collapsed_checks = 0
 
@@ -40,8 +47,9 @@ class HealthCheck:
         """
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss} at step {step}; the last good checkpoint is kept: resume with "
-                f"a lower learning rate (it is {self.learning_rate:g}) or with clip_norm"
+                f"the loss is {loss} at step {step}; the last good checkpoint is "
+                f"{self.checkpoint}: resume with a lower learning rate (it is "
+                f"{self.learning_rate:g}) or with clip_norm"
             )
         self.losses.append(loss)
         if step % CHECK_EVERY:
@@ -50,10 +58,14 @@ class HealthCheck:
         self.collapsed_checks = self.collapsed_checks + 1 if collapsed else 0
         if self.collapsed_checks >= CHECKS_IN_A_ROW:
             raise TrainingError(
-                f"collapse at step {step}: all embeddings have been alike (relative spread below "
-                f"{SMALLEST_SPREAD:g}) for {CHECK_EVERY * CHECKS_IN_A_ROW} steps{self._stuck()}; "
-                f"lower the learning rate (it is {self.learning_rate:g}), mine semi-hard or all "
-                "triplets instead of hard ones, or take a loss that normalises the embeddings"
+                f"collapse at step {step}: all embeddings have been alike (relative "
+                f"spread below "
+                f"{SMALLEST_SPREAD:g}) for {CHECK_EVERY * CHECKS_IN_A_ROW} "
+                f"steps{self._stuck()}; "
+                f"lower the learning rate (it is {self.learning_rate:g}), mine "
+                f"semi-hard or all "
+                "triplets instead of hard ones, or take a loss that normalises the "
+                "embeddings"
             )
 
     def _stuck(self) -> str:
@@ -75,7 +87,8 @@ def _stuck_values(margin: float | None) -> list[tuple[str, float]]:
 
 
 def relative_spread(embeddings: Tensor) -> float:
-    """Root mean squared distance of embeddings (N, D) to their mean, over their mean norm."""
+    """Root mean squared distance of embeddings (N, D) to their mean, over their mean
+    norm."""
     embeddings = embeddings.detach().float()
     centred = embeddings - embeddings.mean(dim=0)
     norm = embeddings.norm(dim=1).mean().clamp_min(1e-12)

@@ -1,4 +1,4 @@
-"""The training loop, to be read from top to bottom: ``fit`` is the loop, ``Training`` its state."""
+"""The training loop: ``fit`` is the loop, ``Training`` what it works on."""
 
 import logging
 import time
@@ -65,7 +65,8 @@ def fit(
         material: From ``prepare``.
         out: Folder for ``log.jsonl`` and the states in ``training/``.
         resume: Go on from ``training/last.pt``; the end is that of an unbroken run.
-        tracker: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``; its extra must be installed.
+        tracker: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``; its extra must be
+        installed.
         progress: Show a bar on standard error.
 
     Raises:
@@ -139,7 +140,9 @@ class Training:
         )
         self.augment = Augment(recipe.augment)
         self.health = HealthCheck(
-            recipe.loss.arguments.get("margin"), recipe.optimizer.learning_rate
+            recipe.loss.arguments.get("margin"),
+            recipe.optimizer.learning_rate,
+            out / STATE_FILE,
         )
         self.position = Position()
         self.steps_per_epoch = material.sampler.steps_per_epoch
@@ -222,7 +225,11 @@ class Training:
         self.accelerator.log(values, step=self.position.step)
 
     def _identity(self) -> dict[str, Any]:
-        return {"recipe": self.recipe.model_dump_json(), "data": str(self.material.about)}
+        """What must not differ when a training goes on; what may be tamed after a NaN
+        can."""
+        tamed = {"learning_rate", "clip_norm"}
+        recipe = self.recipe.model_dump_json(exclude={"optimizer": tamed})
+        return {"recipe": recipe, "data": str(self.material.about)}
 
     def save_if_due(self, now: bool) -> None:
         wait = max(SAVE_SECONDS, self._save_cost / LARGEST_SAVE_SHARE)
@@ -252,7 +259,8 @@ class Training:
         state = load_state(path)
         if state["identity"] != self._identity():
             raise CheckpointError(
-                f"{path} is of another recipe or other data, so it cannot be resumed; give the "
+                f"{path} is of another recipe or other data, so it cannot be resumed; "
+                f"give the "
                 "same recipe, settings and data, or another --out"
             )
         self.together.load_state_dict(state["together"])
@@ -271,7 +279,8 @@ class Training:
 
 
 def model_settings(recipe: Recipe, material: Material) -> dict[str, Any]:
-    """The "model" part of ``model.json``: the recipe's names, and what the data adds to them."""
+    """The "model" part of ``model.json``: the recipe's names, and what the data adds to
+    them."""
     right = None
     if recipe.right_encoder is not None:
         assert material.right_preprocess is not None
@@ -293,7 +302,8 @@ def _encoder_settings(settings: NamedSettings, preprocess: AnyPreprocess) -> dic
 
 
 def resolve_precision(precision: str) -> str:
-    """ "bf16" or "no", as Accelerate says it; "auto" is bf16 where the machine is built for it."""
+    """ "bf16" or "no", as Accelerate says it; "auto" is bf16 where the machine is built
+    for it."""
     fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     if precision == "auto":
         return "bf16" if fast or torch.cpu._is_amx_tile_supported() else "no"

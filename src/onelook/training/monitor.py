@@ -1,4 +1,4 @@
-"""What a person sees of a training: a progress bar, a journal on disk, and a Ctrl-C that is safe."""
+"""What a person sees of a training: progress, a journal on disk, a Ctrl-C that is safe."""
 
 import json
 import signal
@@ -23,7 +23,8 @@ from onelook.verifier import write_atomically
 
 
 class Journal:
-    """A JSON-lines file, one row a log step or validation, without rows that a kill undid."""
+    """A JSON-lines file, one row a log step or validation, without rows that a kill
+    undid."""
 
     def __init__(self, path: Path, history: list[dict[str, float]]) -> None:
         self.path = path

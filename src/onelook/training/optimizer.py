@@ -2,18 +2,22 @@
 
 import copy
 import math
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
 from onelook.recipe import OptimizerSettings
 
+Model = TypeVar("Model", bound=nn.Module)
+
 
 def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
     """The optimizer over ``model``'s parameters, each group with its ``base_rate``.
 
     Args:
-        model: Its parameters are grouped by the prefixes of ``layer_rates`` and ``layer_decays``.
+        model: Its parameters are grouped by the prefixes of ``layer_rates`` and
+        ``layer_decays``.
         settings: Of the recipe.
 
     Raises:
@@ -59,7 +63,8 @@ def set_schedule(
     n_steps: int,
     steps_per_epoch: int,
 ) -> float:
-    """Set every group's rate and momentum for ``step`` (from 0) and return the rate's factor."""
+    """Set every group's rate and momentum for ``step`` (from 0) and return the rate's
+    factor."""
     progress = step / max(1, n_steps)
     epoch = step // steps_per_epoch
     factor = {
@@ -79,21 +84,22 @@ def set_schedule(
     return factor
 
 
-class AveragedWeights:
+class AveragedWeights(Generic[Model]):
     """An exponential moving average of a network's weights, as a network of its own.
 
     Buffers (the statistics of batch norm) are copied: they are averages already.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, model: Model, decay: float) -> None:
+        self.model: Model = copy.deepcopy(model).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        # The first steps count less than the last: the start of a training is no part of an average.
+        # The first steps count less than the last: the start of a training is no part of
+        # an average.
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages = list(self.model.parameters())
+        averages = [parameter.detach() for parameter in self.model.parameters()]
         values = [parameter.detach() for parameter in model.parameters()]
         torch._foreach_lerp_(averages, values, 1 - decay)
         for average, value in zip(self.model.buffers(), model.buffers(), strict=True):

@@ -1,4 +1,5 @@
-"""From a recipe and a folder of data to what a training works on: stores, a sampler, held-out items."""
+"""From a recipe and its data to what a training works on: stores, sampler, held-out
+items."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +43,8 @@ class Side:
 class HeldOut:
     """Items of classes that are not trained on, or the pairs of such items.
 
-    ``labels``, ``groups`` and ``drawers`` describe the items; ``pairs`` are indices of items on the
-    left and on the right with ``is_same`` or ``targets``.
+    ``labels``, ``groups`` and ``drawers`` describe the items; ``pairs`` are indices of
+    items on the left and on the right with ``is_same`` or ``targets``.
     """
 
     left: Side
@@ -199,7 +200,8 @@ def _sampler(recipe: Recipe, train: Dataset) -> Sampler:
         )
     if settings.name == "pair-list":
         raise DataError(
-            f"recipe {recipe.name}: sampling 'pair-list' needs data.pair_file; 'pairs' draws them"
+            f"recipe {recipe.name}: sampling 'pair-list' needs data.pair_file; 'pairs' "
+            f"draws them"
         )
     draw = BalancedPairs if settings.name == "pairs" else Triplets
     return draw(
@@ -219,7 +221,8 @@ def _listed_pairs(
     skip_bad: bool,
     progress: bool,
 ) -> Material:
-    """Pairs that the data gives, some people (or other identities) of them held out whole."""
+    """Pairs that the data gives, some people (or other identities) of them held out
+    whole."""
     pairs, addresses, labels, class_names = _pairs_with_identities(recipe.data, data)
     store = PixelStore.prepare(addresses, preprocess, skip_bad=skip_bad, progress=progress)
     bad = {address for address, _ in store.bad}
@@ -234,7 +237,8 @@ def _listed_pairs(
     if not len(kept):
         raise DataError(
             f"{pairs.source}: no pair is left to train on after holding out "
-            f"{held.n_classes} of {items.n_classes} identities; lower data.validation_fraction"
+            f"{held.n_classes} of {items.n_classes} identities; lower "
+            f"data.validation_fraction"
         )
     sampler = PairListBatches(
         np.array([index[address] for address in kept.left]),
@@ -259,7 +263,8 @@ def _pairs_with_identities(
 ) -> tuple[Pairs, list[str], NDArray[np.int64], tuple[str, ...]]:
     """The pairs, their distinct files, and who is on each file.
 
-    LFW names its people. In any other pair file the files joined by "same" pairs are one identity.
+    LFW names its people. In any other pair file the files joined by "same" pairs are one
+    identity.
     """
     if settings.source == "lfw":
         pairs = lfw.lfw_pair_file(sources.find_data("lfw", data), settings.pair_file)
@@ -333,7 +338,8 @@ def _images_and_strokes(
 
 
 def _graded_sentences(recipe: Recipe, data: str | Path | None) -> Material:
-    """Sentence pairs with a graded relatedness; the official trial pairs choose the epoch."""
+    """Sentence pairs with a graded relatedness; the official trial pairs choose the
+    epoch."""
     settings = recipe.left or SequenceSettings(kind="text")
     root = sources.find_data("sick", data)
     train, trial = sources.sick(root, "train"), sources.sick(root, "trial")

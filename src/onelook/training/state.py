@@ -12,7 +12,8 @@ STATE_FORMAT = 1
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values so that a reader finds the old file or the whole new one."""
+    """Write tensors and plain values so that a reader finds the old file or the whole new
+    one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
@@ -25,7 +26,8 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What ``save_state`` wrote; only tensors and plain values are read, nothing is executed.
+    """What ``save_state`` wrote; only tensors and plain values are read, nothing is
+    executed.
 
     Raises:
         CheckpointError: If the file cannot be read or is of another format.
@@ -38,7 +40,8 @@ def load_state(path: Path) -> dict[str, Any]:
         ) from error
     if state.get("format") != STATE_FORMAT:
         raise CheckpointError(
-            f"{path} has format {state.get('format')!r}, this onelook reads {STATE_FORMAT}; "
+            f"{path} has format {state.get('format')!r}, this onelook reads "
+            f"{STATE_FORMAT}; "
             "train again without --resume"
         )
     return state

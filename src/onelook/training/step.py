@@ -20,7 +20,8 @@ Inputs = Tensor | Sequences
 
 @dataclass(frozen=True, eq=False)
 class RawBatch:
-    """A batch as the stores give it: uint8 pixels or sequences, on the CPU or the device."""
+    """A batch as the stores give it: uint8 pixels or sequences, on the CPU or the
+    device."""
 
     batch: Batch
     left: Inputs
@@ -34,7 +35,8 @@ class RawBatch:
 def prefetched(
     material: Material, rotations: int, first_step: int, n_steps: int, device: torch.device
 ) -> Iterator[Iterator[RawBatch]]:
-    """The batches from ``first_step`` on, the next one read while the present one is used."""
+    """The batches from ``first_step`` on, the next one read while the present one is
+    used."""
 
     def read(step: int) -> RawBatch:
         batch = material.sampler.batch(step)
@@ -90,12 +92,14 @@ def batch_loss(
     right_inputs: Inputs | None,
     twins: str,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch, and the embeddings (B, D), or (2 B, D) of two sides, it came from."""
+    """The loss of a batch, and the embeddings (B, D), or (2 B, D) of two sides, it came
+    from."""
     if right_inputs is not None:
         left, right = model.encode(left_inputs, "left"), model.encode(right_inputs, "right")
         embeddings = torch.cat([left, right])
     elif twins == "apart":
-        # Two passes as the published pair systems make them: batch norm sees one side at a time.
+        # Two passes as the published pair systems make them: batch norm sees one side at a
+        # time.
         half = len(batch.items) // 2
         sides = [_part(left_inputs, 0, half), _part(left_inputs, half, 2 * half)]
         embeddings = torch.cat([model.encode(side, "left") for side in sides])

@@ -36,7 +36,8 @@ class Run:
     def __str__(self) -> str:
         figure = self.verifier.card["metrics"]["held-out figure"]
         return (
-            f"{self.verifier.name}: {figure} {self.best_figure:.4f} at epoch {self.best_epoch}, "
+            f"{self.verifier.name}: {figure} {self.best_figure:.4f} at epoch "
+            f"{self.best_epoch}, "
             f"{self.seconds / 60:.1f} minutes\nmodel:  {self.out}\nreport: {self.report}"
         )
 

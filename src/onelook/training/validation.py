@@ -1,4 +1,4 @@
-"""What held-out classes say of a network: the figure that chooses the epoch, and pair scores."""
+"""What held-out classes say of a network: the figure that chooses the epoch, and scores."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,8 @@ class HeldOutPairs:
 def embed_held_out(
     verifier: Verifier, held_out: HeldOut
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Left and right embeddings (N, D) of the held-out items; the same array for one encoder."""
+    """Left and right embeddings (N, D) of the held-out items; the same array for one
+    encoder."""
     left = verifier.embed_store(held_out.left.store, held_out.left.rows, "left")
     if held_out.right is held_out.left:
         return left, left
@@ -49,7 +50,8 @@ def held_out_pairs(
     right: NDArray[np.float32],
     seed: int,
 ) -> HeldOutPairs:
-    """A seeded sample of the pairs of held-out items, half of them the same where there are enough."""
+    """A seeded sample of pairs of held-out items, half of them the same if there are
+    enough."""
     left_items, right_items = sample_pairs(held_out.labels, MOST_PAIRS, seed)
     return HeldOutPairs(
         score_rows(verifier, left, right, left_items, right_items),

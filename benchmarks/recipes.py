@@ -1,0 +1,193 @@
+"""Train recipes and measure them by their protocols; write the figures to results.json.
+
+python benchmarks/recipes.py omniglot-compact
+python benchmarks/recipes.py att-contrastive --folds 8 --set epochs=30
+python benchmarks/recipes.py hausdorff
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from onelook.data.parts import STROKE_FOLDS
+from onelook.data.sources import att, find_data
+from onelook.evaluation.oneshot import OneShotResult
+from onelook.evaluation.protocols import (
+    BASELINES,
+    DEFAULT_PROTOCOLS,
+    Result,
+    evaluate,
+    scorer_of,
+)
+from onelook.evaluation.sentences import GradedResult
+from onelook.evaluation.verification import VerificationResult, verify_class_folds
+from onelook.metrics import wilson_interval
+from onelook.recipe import override, read_recipe, recipe_names
+from onelook.training.train import Run, train
+from record import Clock, record
+
+PROTOCOLS_OF = {
+    "omniglot-compact": ["omniglot-20-runs", "omniglot-within-alphabet"],
+    "triplet-omniglot": ["omniglot-20-runs", "omniglot-within-alphabet"],
+    "koch-2015": ["koch-one-shot", "koch-verification", "omniglot-20-runs"],
+    "hausdorff": ["omniglot-20-runs"],
+    "nearest-pixels": ["omniglot-20-runs"],
+    "word-overlap": ["sick-test"],
+}
+
+
+def main() -> None:
+    arguments = _arguments()
+    name = arguments.name
+    changes = dict(_setting(text) for text in arguments.set)
+    command = shlex.join(["python", "benchmarks/recipes.py", *sys.argv[1:]])
+    model = name if not arguments.label else f"{name} ({arguments.label})"
+    out = Path(arguments.out) / model.replace(" ", "-").replace("/", "-")
+    clock = Clock()
+    seeds: list[int] = []
+    if name in BASELINES:
+        for protocol in PROTOCOLS_OF[name]:
+            _report(evaluate(name, protocol), protocol, model, seeds, clock, command)
+        return
+    recipe = override(read_recipe(name), changes)
+    seeds = [recipe.seed]
+    if arguments.folds and recipe.data.source == "att":
+        _att_folds(name, changes, out, arguments.folds, model, seeds, clock, command)
+    elif arguments.folds:
+        _stroke_folds(name, changes, out, model, seeds, clock, command)
+    else:
+        run = _trained(name, changes, out)
+        protocols = PROTOCOLS_OF.get(name, [DEFAULT_PROTOCOLS[recipe.data.source]])
+        for protocol in protocols:
+            _report(
+                evaluate(run.verifier, protocol), protocol, model, seeds, clock, command
+            )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=[*recipe_names(), *BASELINES])
+    parser.add_argument("--set", action="append", default=[], help="epochs=3, dotted keys")
+    parser.add_argument(
+        "--label", default="", help="what differs from the recipe, in words"
+    )
+    parser.add_argument(
+        "--folds", type=int, default=0, help="AT&T: how many of the 8 folds"
+    )
+    parser.add_argument("--out", default="runs/benchmarks")
+    return parser.parse_args()
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, _, value = text.partition("=")
+    return key, yaml.safe_load(value)
+
+
+def _trained(name: str, changes: dict[str, Any], out: Path) -> Run:
+    run = train(name, out=out, changes=changes, resume=True)
+    print(run, flush=True)
+    return run
+
+
+def _report(
+    result: Result, protocol: str, model: str, seeds: list[int], clock: Clock, command: str
+) -> None:
+    print(result, flush=True)
+    for metric, value, interval in figures(result, protocol):
+        record(
+            protocol,
+            model,
+            metric,
+            value,
+            interval=interval,
+            seeds=seeds,
+            minutes=clock.minutes,
+            command=command,
+        )
+
+
+def figures(result: Result, protocol: str) -> list[tuple[str, float, Any]]:
+    """(metric, value, 95 % interval) of a result, by the names of DESIGN.md, section 6."""
+    if isinstance(result, GradedResult):
+        return [("pearson", result.pearson, result.interval)]
+    if isinstance(result, OneShotResult):
+        low, high = result.interval
+        if protocol == "omniglot-20-runs":
+            return [("error", result.error, (1 - high, 1 - low))]
+        return [("accuracy", result.accuracy, result.interval)]
+    rows = [
+        ("eer", result.eer, result.intervals.get("eer")),
+        ("auc", result.auc, result.intervals.get("auc")),
+    ]
+    if result.accuracy is not None:
+        low_high = result.intervals.get("accuracy") or wilson_interval(
+            result.accuracy * result.n_pairs, result.n_pairs
+        )
+        rows.insert(0, ("accuracy", result.accuracy, low_high))
+    return rows
+
+
+def _att_folds(
+    name: str,
+    changes: dict[str, Any],
+    out: Path,
+    n_folds: int,
+    model: str,
+    seeds: list[int],
+    clock: Clock,
+    command: str,
+) -> None:
+    """Eight folds of five people: each is tested with a network that never saw them."""
+    people = att(find_data("att"))
+    assert people.folds is not None
+    tested = people.subset(people.folds <= n_folds)
+    folders = {}
+    for fold in range(1, n_folds + 1):
+        folders[fold] = out / f"fold{fold}"
+        _trained(name, {**changes, "data.part": f"not-fold{fold}"}, folders[fold])
+    result: VerificationResult = verify_class_folds(
+        lambda fold: scorer_of(folders[fold]),
+        tested,
+        f"AT&T faces, {n_folds} folds of five people",
+    )
+    _report(result, f"att-{n_folds}-fold", model, seeds, clock, command)
+
+
+def _stroke_folds(
+    name: str,
+    changes: dict[str, Any],
+    out: Path,
+    model: str,
+    seeds: list[int],
+    clock: Clock,
+    command: str,
+) -> None:
+    """Four folds of two alphabets: every drawing is matched once, by a network of another
+    fold."""
+    results = []
+    for fold in range(1, STROKE_FOLDS + 1):
+        part = {"data.part": f"not-fold{fold}"}
+        run = _trained(name, {**changes, **part}, out / f"fold{fold}")
+        results.append(evaluate(run.verifier, "strokes-20w"))
+        print(results[-1], flush=True)
+    n_trials = sum(result.n_trials for result in results)
+    right = sum(result.accuracy * result.n_trials for result in results)
+    print(f"all folds: accuracy {right / n_trials:.4f} of {n_trials:,} drawings")
+    record(
+        "strokes-20w",
+        model,
+        "accuracy",
+        right / n_trials,
+        interval=wilson_interval(right, n_trials),
+        seeds=seeds,
+        minutes=clock.minutes,
+        command=command,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""results.json: the one home of every figure, written by the benchmarks, never by hand."""
+
+import json
+import os
+import platform
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def record(
+    benchmark: str,
+    model: str,
+    metric: str,
+    value: float,
+    *,
+    interval: tuple[float, float] | None,
+    seeds: list[int],
+    minutes: float,
+    command: str,
+) -> None:
+    """Put one row into results.json in place of an older one of the same name.
+
+    Args:
+        benchmark, model, metric: The name; see DESIGN.md, section 6.
+        value: Rates are fractions, times seconds.
+        interval: 95 %.
+        seeds: Of the trainings.
+        minutes: Of training and measuring, wall time.
+        command: That printed it.
+    """
+    row: dict[str, Any] = {
+        "benchmark": benchmark,
+        "model": model,
+        "metric": metric,
+        "value": round(value, 6),
+        "interval": None if interval is None else [round(end, 6) for end in interval],
+        "seeds": seeds,
+        "minutes": round(minutes, 1),
+        "machine": machine(),
+        "command": command,
+        "date": date.today().isoformat(),
+    }
+    rows = read_results()
+    rows = [r for r in rows if _name(r) != _name(row)] + [row]
+    rows.sort(key=_name)
+    temporary = RESULTS.with_suffix(f".{os.getpid()}")
+    temporary.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n", "utf-8")
+    os.replace(temporary, RESULTS)
+
+
+def read_results() -> list[dict[str, Any]]:
+    return json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else []
+
+
+def _name(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["benchmark"], row["model"], row["metric"]
+
+
+def machine() -> str:
+    """Cores and the instructions that decide the speed of matrix products."""
+    flags = ""
+    if Path("/proc/cpuinfo").exists():
+        known = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+        text = Path("/proc/cpuinfo").read_text("utf-8")
+        flags = next((flag for flag in known if flag in text), "")
+    return f"{os.cpu_count()} cores {platform.machine()} {flags}".strip()
+
+
+class Clock:
+    """Minutes since it was made."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        return (time.monotonic() - self._begun) / 60

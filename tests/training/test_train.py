@@ -1,0 +1,155 @@
+"""The whole way: train on drawn shapes, save, load, compare; and a training that is
+killed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from onelook.data.sources import class_folder
+from onelook.errors import CheckpointError, TrainingError
+from onelook.evaluation.protocols import evaluate
+from onelook.recipe import override
+from onelook.training.loop import BEST_FILE, STATE_FILE, Interrupted, fit
+from onelook.training.prepare import prepare
+from onelook.training.state import load_state
+from onelook.training.train import train
+from onelook.verifier import load
+
+
+@pytest.fixture(scope="module")
+def run(shapes_folder, shapes_recipe, tmp_path_factory):
+    return train(
+        shapes_recipe, shapes_folder, tmp_path_factory.mktemp("run"), progress=False
+    )
+
+
+def test_training_beats_chance_by_a_wide_margin(run, shapes_folder):
+    result = evaluate(run.verifier, "folder-one-shot", shapes_folder)
+    assert result.n_way == 20
+    assert result.accuracy > 0.6  # chance is 0.05
+
+
+def test_held_out_classes_are_not_trained_on(shapes_folder, shapes_recipe):
+    material = prepare(shapes_recipe, shapes_folder, progress=False)
+    trained = {material.left.store.addresses[row] for row in material.left.rows}
+    held = set(material.held_out.addresses)
+    assert {Path(p).parent for p in trained}.isdisjoint({Path(p).parent for p in held})
+
+
+def test_a_saved_model_gives_the_same_answers(run, shapes_folder):
+    dataset = class_folder(shapes_folder)
+    first, second, other = dataset.paths[0], dataset.paths[1], dataset.paths[-1]
+    loaded = load(run.out)
+    for a, b in ((first, second), (first, other)):
+        assert loaded.compare(a, b) == run.verifier.compare(a, b)
+    assert loaded.fingerprint == run.verifier.fingerprint
+    assert loaded.compare(first, first).dissimilarity == pytest.approx(0, abs=1e-5)
+
+
+def test_the_report_and_the_journal_are_written(run):
+    page = run.report.read_text()
+    assert "<html" in page and "Dissimilarity:" in page
+    rows = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
+    assert sum("validation" in row for row in rows) == 30
+    assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
+
+
+def test_the_decision_keeps_its_false_accept_rate_on_the_held_out_pairs(run):
+    decision = run.verifier.decision
+    assert decision is not None
+    assert decision.far >= 0.01
+    assert decision.n_classes == 12
+
+
+def test_a_stopped_training_resumes_to_the_same_weights(
+    shapes_folder, shapes_recipe, tmp_path, monkeypatch
+):
+    recipe = override(shapes_recipe, {"epochs": 4, "optimizer.ema": 0.9})
+    material = prepare(recipe, shapes_folder, progress=False)
+    fit(recipe, material, tmp_path / "whole", progress=False)
+
+    original = material.sampler.batch
+
+    def batch(step: int):
+        if step == 5:
+            signal.raise_signal(signal.SIGINT)
+        return original(step)
+
+    monkeypatch.setattr(material.sampler, "batch", batch)
+    # The signal reaches the main thread, as a Ctrl-C does.
+    with pytest.raises(Interrupted, match="nothing is lost"):
+        fit(recipe, material, tmp_path / "broken", progress=False)
+    monkeypatch.undo()
+    stopped = load_state(tmp_path / "broken" / STATE_FILE)["position"]["step"]
+    assert 0 < stopped < 12
+    fit(recipe, material, tmp_path / "broken", resume=True, progress=False)
+    for name in (STATE_FILE, BEST_FILE):
+        _assert_same_tensors(tmp_path / "whole" / name, tmp_path / "broken" / name)
+
+
+def _assert_same_tensors(first: Path, second: Path) -> None:
+    a, b = load_state(first), load_state(second)
+    for part in ("together", "averaged", "model"):
+        for name, tensor in a.get(part, {}).items():
+            assert torch.equal(tensor, b[part][name]), name
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_final_weights_are_those_of_an_unbroken_run(
+    shapes_folder, shapes_recipe, tmp_path
+):
+    recipe = override(shapes_recipe, {"epochs": 40})
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.model_dump_json())  # JSON is YAML
+    material = prepare(recipe, shapes_folder, progress=False)
+    fit(recipe, material, tmp_path / "whole", progress=False)
+    rng = np.random.default_rng(0)
+    script = (
+        "import sys, onelook.training.loop as loop; loop.SAVE_SECONDS = 0.0; "
+        "loop.LARGEST_SAVE_SHARE = 1e9; from onelook.training.train import train; "
+        "train(sys.argv[1], sys.argv[2], sys.argv[3], resume=True, progress=False)"
+    )
+    command = [sys.executable, "-c", script, str(path), str(shapes_folder)]
+    command.append(str(tmp_path / "broken"))
+    for _ in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        state = tmp_path / "broken" / STATE_FILE
+        deadline = time.monotonic() + 60
+        while not state.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(float(rng.uniform(0.0, 1.0)))
+        process.kill()
+        process.wait()
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    _assert_same_tensors(tmp_path / "whole" / BEST_FILE, tmp_path / "broken" / BEST_FILE)
+    _assert_same_tensors(tmp_path / "whole" / STATE_FILE, tmp_path / "broken" / STATE_FILE)
+
+
+def test_a_state_of_another_recipe_is_refused(shapes_folder, shapes_recipe, tmp_path):
+    recipe = override(shapes_recipe, {"epochs": 1})
+    material = prepare(recipe, shapes_folder, progress=False)
+    fit(recipe, material, tmp_path, progress=False)
+    other = override(recipe, {"similarity.name": "euclidean"})
+    with pytest.raises(CheckpointError, match="another recipe or other data"):
+        fit(other, material, tmp_path, resume=True, progress=False)
+
+
+def test_an_exploding_training_stops_with_its_step(shapes_folder, shapes_recipe, tmp_path):
+    recipe = override(
+        shapes_recipe,
+        {
+            "optimizer": {"name": "sgd", "learning_rate": 1e30},
+            "similarity.name": "squared-euclidean",
+            "loss": {"name": "triplet", "arguments": {"margin": 1.0}},
+        },
+    )
+    material = prepare(recipe, shapes_folder, progress=False)
+    with pytest.raises(TrainingError, match="at step|after step"):
+        fit(recipe, material, tmp_path, progress=False)
