@@ -4,6 +4,8 @@ import json
 import logging
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -95,7 +97,9 @@ def _options(
 @app.command(epilog=_example("onelook train digits --out runs/digits --set epochs=5"))
 def train(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="A recipe's name or a YAML file")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe's name or a YAML file")
+    ],
     data: Data = None,
     out: Annotated[
         Path | None,
@@ -120,15 +124,11 @@ def train(
     changes = dict(_setting(text) for text in settings or [])
     changes |= {} if epochs is None else {"epochs": epochs}
     changes |= {} if seed is None else {"seed": seed}
-    from onelook.training.loop import Interrupted
     from onelook.training.train import train as run_training
 
-    try:
+    again = ["onelook", *context.obj, *([] if resume else ["--resume"])]
+    with _stoppable(f"go on with: {shlex.join(again)}"):
         run = run_training(recipe, data, out, resume, changes, skip_bad, tracker)
-    except Interrupted as stop:
-        again = [*context.obj, *([] if resume else ["--resume"])]
-        _say(f"{stop}\ngo on with: {shlex.join(['onelook', *again])}")
-        raise typer.Exit(130) from None
     if as_json:
         fields = ("best_figure", "best_epoch", "seconds")
         places = {"model": str(run.out), "report": str(run.report)}
@@ -136,6 +136,18 @@ def train(
         _print_json(places | {field: getattr(run, field) for field in fields} | metrics)
     else:
         print(run)
+
+
+@contextmanager
+def _stoppable(advice: str) -> Iterator[None]:
+    """After Ctrl-C in a training, say how to go on and exit with 130."""
+    from onelook.training.loop import Interrupted
+
+    try:
+        yield
+    except Interrupted as stop:
+        _say(f"{stop}\n{advice}")
+        raise typer.Exit(130) from None
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -159,7 +171,10 @@ def _setting(text: str) -> tuple[str, Any]:
 def evaluate(
     model: Annotated[
         str | None,
-        typer.Argument(help=f"{MODEL_HELP}, or a baseline: hausdorff, nearest-pixels"),
+        typer.Argument(
+            metavar="MODEL",
+            help=f"{MODEL_HELP}; or hausdorff, nearest-pixels, word-overlap",
+        ),
     ] = None,
     protocol: Annotated[
         str | None,
@@ -201,7 +216,7 @@ def compare(
     items: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="A B [C D ...]", help="Images (or texts); A against all others"
+            metavar="A B", help="Images (or texts); the first against all others"
         ),
     ] = None,
     model: Model = None,
@@ -242,11 +257,12 @@ def compare(
 
 
 def _draw(answers: "list[Comparison]", out: Path) -> None:
+    from onelook.data.images import picture_of
     from onelook.report import draw_comparison
 
     draw_comparison(
-        _picture(answers[0].left),
-        [_picture(answer.right) for answer in answers],
+        picture_of(answers[0].left),
+        [picture_of(answer.right) for answer in answers],
         [f"{Path(a.right).name}\nDissimilarity: {a.dissimilarity:.4f}" for a in answers],
         out,
         query_caption=Path(answers[0].left).name,
@@ -298,7 +314,8 @@ def _cell(value: float | None) -> str:
 @app.command(epilog=_example("onelook embed photos/ --model runs/digits --out vectors.npz"))
 def embed(
     paths: Annotated[
-        list[str], typer.Argument(help="Images, folders or archives of images")
+        list[str],
+        typer.Argument(metavar="PATH", help="Images, folders or archives of images"),
     ],
     out: Annotated[
         Path,
@@ -333,11 +350,17 @@ def embed(
 @app.command(epilog=_example("onelook data photos/ --show pairs.png"))
 def data(
     source: Annotated[
-        str, typer.Argument(help="A known source, a folder of CLASS/IMAGE, or a pair file")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A known source, a folder of CLASS/IMAGE, or a pair file"
+        ),
     ],
     path: Annotated[
         Path | None,
-        typer.Argument(help="Where a known source lies; what a pair file is relative to"),
+        typer.Argument(
+            metavar="PATH",
+            help="Where a known source lies; what a pair file is relative to",
+        ),
     ] = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch the official archives first")
@@ -368,18 +391,24 @@ def data(
     else:
         print(description)
     if description.bad and not skip_bad:
-        _fail(f"{len(description.bad):,} images cannot be read; repair them, or --skip-bad")
+        share = f"{len(description.bad):,} of {description.n_files:,}"
+        _fail(f"{share} images cannot be read; repair or remove them, or --skip-bad")
     if show is not None:
+        from onelook.data.images import picture_of
         from onelook.report import draw_pairs
 
         drawn = describe.pairs_to_draw(opened, description.bad)
-        draw_pairs([(_picture(a), _picture(b), is_same) for a, b, is_same in drawn], show)
+        draw_pairs(
+            [(picture_of(a), picture_of(b), is_same) for a, b, is_same in drawn], show
+        )
         _say(f"picture: {show}")
 
 
 @app.command(epilog=_example("onelook recipes koch-2015 > mine.yaml"))
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Print this recipe's YAML")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Print this recipe's YAML")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the recipes with what they reproduce, or print one."""
@@ -400,22 +429,22 @@ def recipes(
     else:
         for recipe in map(read_recipe, recipe_names()):
             print(f"{recipe.name}: {recipe.about}")
-            print(
-                f"  published: {recipe.published}; minutes on two cores: {recipe.minutes:g}"
-            )
+            minutes = f"{recipe.minutes:g}" if recipe.minutes else "not measured"
+            print(f"  published: {recipe.published}; minutes on two cores: {minutes}")
 
 
 @app.command(epilog=_example("onelook demo --out demo"))
 def demo(
     data: Data = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the model and its report")
-    ] = None,
+        Path, typer.Option("--out", "-o", help="Folder of the model and its report")
+    ] = Path("runs/demo"),
 ) -> None:
     """Train and measure on real images in about a minute."""
     from onelook.demo import demo as run_demo
 
-    run_demo(data, out, echo=print)
+    with _stoppable("start again with: onelook demo"):
+        run_demo(data, out, echo=print)
 
 
 def _load(model: str | None) -> "Verifier":
@@ -434,17 +463,6 @@ def _load(model: str | None) -> "Verifier":
         model = shipped[0]
         _say(f"model: {model}")
     return load(model)
-
-
-def _picture(address: str) -> Any:
-    """The image as people see it: (H, W) or (H, W, 3) uint8."""
-    import numpy as np
-
-    from onelook.data.images import decode, read_bytes
-
-    image = decode(read_bytes(address), address)
-    image.thumbnail((512, 512))
-    return np.asarray(image)
 
 
 def _print_rows(rows: dict[str, str], as_json: bool) -> None:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from onelook.data.images import Preprocess, refuse_bad
-from onelook.data.sequences import TextPreprocess
+from onelook.data.images import refuse_bad
+from onelook.data.sequences import StrokePreprocess, TextPreprocess
 from onelook.data.sources import IMAGE_SUFFIXES
-from onelook.data.trees import open_tree
+from onelook.data.trees import address_exists, open_tree, split_address
 from onelook.errors import DataError, OnelookError
 from onelook.verifier import Verifier
 
@@ -109,12 +109,10 @@ def _addresses(verifier: Verifier, paths: Sequence[str | Path], side: str) -> li
     preprocess = verifier.preprocess_of(side)
     if isinstance(preprocess, TextPreprocess):
         return [str(path) for path in paths]
-    suffixes = IMAGE_SUFFIXES if isinstance(preprocess, Preprocess) else {".txt"}
+    suffixes = {".txt"} if isinstance(preprocess, StrokePreprocess) else IMAGE_SUFFIXES
     found: list[str] = []
     for path in map(os.path.expanduser, map(str, paths)):
-        if not os.path.isdir(path) and not path.lower().endswith(
-            (".zip", ".tgz", ".tar", ".tar.gz")
-        ):
+        if not _holds_files(path):
             found.append(path)
             continue
         tree = open_tree(path)
@@ -125,6 +123,13 @@ def _addresses(verifier: Verifier, paths: Sequence[str | Path], side: str) -> li
             )
         found += [tree.address(name) for name in inside]
     return found
+
+
+def _holds_files(path: str) -> bool:
+    """Whether the path is a folder or an archive, not one file."""
+    if split_address(path)[0]:
+        return not address_exists(path)  # a folder in an archive is no member of it
+    return os.path.isdir(path) or path.lower().endswith((".zip", ".tgz", ".tar", ".tar.gz"))
 
 
 def _embed_block(

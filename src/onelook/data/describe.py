@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from onelook.data import sources
-from onelook.data.download import cache_folder, download_source
+from onelook.data.download import download_source
 from onelook.data.images import CHUNK, Preprocess
 from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
 from onelook.data.pairs import Pairs, read_pairs
@@ -32,16 +32,6 @@ SOURCES: dict[str, Callable[[Path_], Dataset | Pairs]] = {
     "omniglot": lambda path: sources.omniglot(sources.find_data("omniglot", path), "all"),
     "sick": lambda path: _all_of_sick(sources.find_data("sick", path)),
     "strokes": lambda path: sources.strokes(sources.find_data("omniglot", path)).images,
-}
-# What download_source calls a source, and the cache's folder where find_data looks for it.
-_DOWNLOADS = {
-    "att": ("att_faces", "att_faces"),
-    "lfw": ("lfw", "lfw"),
-    "lfw-funneled": ("lfw-funneled", "lfw"),
-    "lfw-plain": ("lfw-plain", "lfw"),
-    "omniglot": ("omniglot", "omniglot"),
-    "sick": ("sick", "sick"),
-    "strokes": ("omniglot", "omniglot"),
 }
 _OTHER_NAMES = {"att_faces": "att"}
 
@@ -65,10 +55,16 @@ class Description:
         """Address and reason of every image that cannot be read."""
         return [] if self.images is None else self.images.bad
 
+    @property
+    def n_files(self) -> int:
+        """How many images were looked at."""
+        return 0 if self.images is None else self.images.n_images
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        images = None if self.images is None else self.images.to_dict()
-        return {"name": self.name, **self.facts, "images": images}
+        facts = {key.replace(" ", "_"): fact for key, fact in self.facts.items()}
+        files = None if self.images is None else self.images.to_dict()
+        return {"name": self.name, **facts, "files": files}
 
     def __str__(self) -> str:
         width = max(map(len, self.facts))
@@ -82,17 +78,9 @@ class Description:
 
 
 def download(source: str, folder: Path_ = None) -> Path:
-    """Fetch the official archives of a known source to where ``open_source`` finds them.
-
-    Raises:
-        DataError: If the source has no official archives, or they cannot be fetched.
-    """
-    name = _OTHER_NAMES.get(source, source)
-    if name not in _DOWNLOADS:
-        known = ", ".join(sorted(_DOWNLOADS))
-        raise DataError(f"{source} has no archive to download; those that have: {known}")
-    archives, place = _DOWNLOADS[name]
-    return download_source(archives, Path(folder or cache_folder() / place).expanduser())
+    """Fetch the official archives of a known source to where ``open_source`` finds them."""
+    archives = "omniglot" if source == "strokes" else source
+    return download_source(archives, None if folder is None else Path(folder).expanduser())
 
 
 def open_source(
@@ -206,7 +194,8 @@ def _facts_of_pairs(data: Pairs, n_distinct: int) -> dict[str, Any]:
 def _spread(values: NDArray[Any]) -> dict[str, float]:
     if not len(values):
         return {"smallest": 0, "median": 0, "largest": 0}
-    low, median, high = (round(float(np.quantile(values, q)), 3) for q in (0, 0.5, 1))
+    quantiles = (round(float(np.quantile(values, q)), 3) for q in (0, 0.5, 1))
+    low, median, high = (int(q) if q.is_integer() else q for q in quantiles)
     return {"smallest": low, "median": median, "largest": high}
 
 

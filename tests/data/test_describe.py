@@ -1,0 +1,103 @@
+"""Descriptions of sources against counts by hand, and against the published sizes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onelook.data.describe import describe, open_source, pairs_to_draw
+from onelook.data.items import Dataset
+from onelook.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a/1.png", "a/2.png", "a/3.png", "b/1.png", "c/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (30, 20)).save(tmp_path / name)
+    return tmp_path
+
+
+def test_a_folder_is_counted(folder):
+    description = describe(open_source(str(folder)))
+    assert description.facts["images"] == 5
+    assert description.facts["images per class"] == {
+        "smallest": 1,
+        "median": 1,
+        "largest": 3,
+    }
+    assert description.facts["classes of one image"] == 2
+    assert "groups" not in description.facts
+    assert description.images.heights == (20, 20, 20)
+    assert description.bad == []
+    assert "smallest 1, median 1, largest 3" in str(description)
+
+
+def test_damage_behind_a_sound_header_is_found(folder):
+    whole = (folder / "a/1.png").read_bytes()
+    (folder / "a/2.png").write_bytes(whole[:-25])
+    description = describe(open_source(str(folder)))
+    assert [address for address, _ in description.bad] == [str(folder / "a/2.png")]
+    assert f"cannot be read: {folder / 'a/2.png'}" in str(description)
+    drawn = pairs_to_draw(open_source(str(folder)), description.bad)
+    assert str(folder / "a/2.png") not in {side for pair in drawn for side in pair[:2]}
+
+
+def test_columns_that_a_source_has_are_counted():
+    data = Dataset(
+        "x",
+        ("1", "2", "3"),
+        np.array([0, 0, 1]),
+        ("a", "b"),
+        groups=np.array([0, 0, 0]),
+        group_names=("g",),
+        drawers=np.array([4, 5, 5]),
+        folds=np.array([1, 2, 2]),
+        splits=np.array(["train", "train", "test"]),
+    )
+    facts = describe(data).facts
+    assert (facts["groups"], facts["drawers"]) == (1, 2)
+    assert facts["splits"] == {"test": 1, "train": 2}
+    assert facts["folds"] == {"1": 1, "2": 2}
+
+
+def test_pairs_that_are_drawn_are_half_same_and_tell_the_truth(shapes_folder):
+    data = open_source(str(shapes_folder))
+    drawn = pairs_to_draw(data, [], count=20)
+    class_of = dict(zip(data.paths, data.labels.tolist(), strict=True))
+    assert sum(is_same for _, _, is_same in drawn) == 10
+    for left, right, is_same in drawn:
+        assert left != right and (class_of[left] == class_of[right]) == is_same
+
+
+def test_a_pair_file_is_counted_and_drawn(folder):
+    file = folder / "pairs.csv"
+    file.write_text("# same=0\na/1.png,a/2.png,0\na/1.png,b/1.png,1\na/3.png,c/1.png,1\n")
+    pairs = open_source(str(file), path=folder)
+    description = describe(pairs)
+    assert (description.facts["same"], description.facts["different"]) == (1, 2)
+    assert description.facts["distinct sides"] == 5
+    drawn = pairs_to_draw(pairs, [(str(folder / "c/1.png"), "why")])
+    assert [is_same for _, _, is_same in drawn] == [True, False]
+
+
+def test_a_second_place_for_a_folder_is_refused(folder):
+    with pytest.raises(DataError, match="leave out 'elsewhere'"):
+        open_source(str(folder), path="elsewhere")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("source", "facts"),
+    [
+        ("omniglot", {"images": 32460, "classes": 1623, "groups": 50, "drawers": 20}),
+        ("att", {"images": 400, "classes": 40, "splits": {"test": 30, "train": 370}}),
+        (
+            "sick",
+            {"pairs": 9927, "targets": {"smallest": 1, "median": 3.615, "largest": 5}},
+        ),
+    ],
+)
+def test_published_sizes(source, facts, data_root):
+    place = data_root / {"att": "att_faces"}.get(source, source)
+    found = describe(open_source(source, place)).facts
+    assert {key: found[key] for key in facts} == facts

@@ -1,0 +1,374 @@
+"""The command line: what it prints and where, and how it ends."""
+
+import json
+import logging
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onelook.cli import _setting, main
+from onelook.data.images import Preprocess
+from onelook.decision import Decision
+from onelook.recipe import ImageSettings
+from onelook.training.loop import Interrupted
+from onelook.verifier import Verifier, build_model, load
+
+
+@pytest.fixture(autouse=True)
+def _messages_end_with_the_test():
+    yield
+    logging.getLogger("onelook").handlers.clear()
+    logging.getLogger("onelook").setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def onelook(capsys):
+    """Run a command line and give (exit status, standard output, standard error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return end.value.code or 0, output.out, output.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A saved network that is not trained, with a decision between its scores."""
+    settings = {
+        "encoder": {
+            "name": "compact",
+            "arguments": {"width": 8, "embedding_size": 16, "input_shape": [1, 16, 16]},
+        },
+        "similarity": {"name": "cosine", "arguments": {}},
+    }
+    decision = Decision(
+        threshold=0.995,
+        reject_below=0.99,
+        far=0.1,
+        prior=0.5,
+        slope=10.0,
+        intercept=-9.9,
+        n_same=100,
+        n_different=400,
+        n_classes=20,
+    )
+    card = {
+        "name": "untrained",
+        "model": settings,
+        "recipe": {"data": {"source": "class-folder"}},
+        "metrics": {},
+    }
+    preprocess = Preprocess(ImageSettings(height=16, width=16, invert=True))
+    verifier = Verifier(build_model(settings), preprocess, decision=decision, card=card)
+    return verifier.save(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def three(shapes_folder) -> list[str]:
+    names = ("shape00/0.png", "shape00/1.png", "shape01/0.png")
+    return [str(shapes_folder / name) for name in names]
+
+
+def test_compare_gives_what_the_library_gives(onelook, model, three):
+    expected = load(model).compare(three[0], three[1])
+    status, out, _ = onelook("compare", three[0], three[1], "--model", model)
+    assert (status, out) == (0, f"{expected}\n")
+    status, out, _ = onelook("compare", three[0], three[1], "--model", model, "--json")
+    assert json.loads(out) == expected.to_dict()
+
+
+def test_compare_ranks_the_most_alike_first_and_draws(onelook, model, three, tmp_path):
+    verifier = load(model)
+    picture = tmp_path / "picture.png"
+    first, *others = three
+    others.append(first)
+    status, out, err = onelook(
+        "compare", first, *others, "-m", model, "-o", picture, "--json"
+    )
+    scores = {other: verifier.compare(first, other).score for other in others}
+    ranked = [answer["right"] for answer in json.loads(out)]
+    assert status == 0 and ranked == sorted(others, key=lambda other: -scores[other])
+    assert ranked[0] == first
+    assert str(picture) in err
+    with Image.open(picture) as image:
+        assert min(image.size) > 100
+    _, out, _ = onelook("compare", first, *others, "-m", model)
+    assert [line.split()[0] for line in out.splitlines()] == ranked
+
+
+@pytest.mark.parametrize("same", [0, 1])
+def test_compare_pairs_prints_a_table_and_the_accuracy(
+    onelook, model, shapes_folder, tmp_path, same
+):
+    pairs = [(f"shape{a:02d}/0.png", f"shape{b:02d}/1.png") for a in (0, 1) for b in (0, 1)]
+    labels = [same, 1 - same, 1 - same, same]
+    lines = [f"{a} {b} {label}\n" for (a, b), label in zip(pairs, labels, strict=True)]
+    file = tmp_path / "pairs.txt"
+    file.write_text("".join(lines))
+    arguments = ("compare", "--pairs", file, "-m", model, "--root", shapes_folder)
+    status, out, err = onelook(*arguments)
+    assert status == 1 and f"error: {file}:1: what does label" in err
+    status, out, _ = onelook(*arguments, "--same", same)
+    header, *rows, summary = out.splitlines()
+    assert status == 0
+    assert header.split("\t") == ["left", "right", "score", "probability", "verdict"]
+    verifier, right = load(model), 0
+    for row, (a, b), label in zip(rows, pairs, labels, strict=True):
+        answer = verifier.compare(shapes_folder / a, shapes_folder / b)
+        verdict = {True: "same", False: "different", None: "unsure"}[answer.is_same]
+        left, other, score, probability, printed = row.split("\t")
+        assert (left, other, printed) == (answer.left, answer.right, verdict)
+        assert float(score) == pytest.approx(answer.score, abs=1e-6)
+        assert float(probability) == pytest.approx(answer.probability, abs=1e-4)
+        right += (answer.score >= 0.995) == (label == same)
+    assert summary.startswith(f"# accuracy {right / 4:.4f} of 4 pairs")
+    _, out, _ = onelook(*arguments, "--same", same, "--json")
+    content = json.loads(out)
+    assert content["accuracy"] == right / 4 and len(content["pairs"]) == 4
+
+
+def test_compare_without_a_model_says_what_to_give(onelook, three, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.glob", lambda *_: iter(()))
+    status, out, err = onelook("compare", three[0], three[1])
+    assert (status, out) == (1, "")
+    assert err.startswith("error: no weights ship with this onelook: give --model")
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+def test_embed_keeps_paths_beside_vectors(onelook, model, shapes_folder, tmp_path, kind):
+    file = tmp_path / f"vectors.{kind}"
+    folder = shapes_folder / "shape03"
+    status, out, _ = onelook("embed", folder, "-m", model, "-o", file)
+    assert (status, out) == (0, f"8 vectors of 16 numbers: {file}\n")
+    if kind == "npz":
+        content = np.load(file)
+        paths, vectors = content["paths"].tolist(), content["vectors"]
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = parquet.read_table(file).to_pydict()
+        paths, vectors = table["path"], np.array(table["vector"], np.float32)
+    assert paths == sorted(map(str, folder.glob("*.png")))
+    np.testing.assert_array_equal(vectors, load(model).embed(paths))
+
+
+def test_embed_reports_broken_images_at_the_end(onelook, model, three, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a picture")
+    file = tmp_path / "vectors.npz"
+    arguments = ("embed", three[0], broken, three[2], "-m", model, "-o", file)
+    status, out, err = onelook(*arguments)
+    assert (status, out) == (1, "") and not file.exists()
+    assert "1 of 3 files cannot be read" in err and str(broken) in err
+    status, out, err = onelook(*arguments, "--skip-bad", "--json")
+    assert status == 0 and f"skipped {broken}" in err
+    assert json.loads(out)["vectors"] == 2
+    assert np.load(file)["paths"].tolist() == [three[0], three[2]]
+
+
+def test_embed_refuses_another_ending_before_it_works(onelook, model, three):
+    status, _, err = onelook("embed", three[0], "-m", "nowhere", "-o", "vectors.csv")
+    assert status == 1 and err.startswith("error: vectors go into a file ending in .npz")
+
+
+def test_data_describes_a_folder_and_draws_pairs(onelook, shapes_folder, tmp_path):
+    picture = tmp_path / "pairs.png"
+    status, out, err = onelook("data", shapes_folder, "--show", picture)
+    assert status == 0 and picture.exists() and str(picture) in err
+    assert "192" in out and "24" in out and "32 x 32" in out
+    status, out, _ = onelook("data", shapes_folder, "--json")
+    content = json.loads(out)
+    assert (content["images"], content["classes"]) == (192, 24)
+    assert content["images_per_class"] == {"smallest": 8, "median": 8, "largest": 8}
+
+
+def test_data_names_broken_images_and_fails_without_skip_bad(onelook, tmp_path):
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (20, 20), 9).save(tmp_path / name)
+    whole = (tmp_path / "a/1.png").read_bytes()
+    (tmp_path / "b/cut.png").write_bytes(whole[:-30])  # its header is sound
+    status, out, err = onelook("data", tmp_path)
+    assert status == 1 and str(tmp_path / "b/cut.png") in out
+    assert err.startswith("error: 1 of 5 images cannot be read")
+    status, out, _ = onelook("data", tmp_path, "--skip-bad", "--show", tmp_path / "p.png")
+    assert status == 0 and (tmp_path / "p.png").exists()
+
+
+def test_data_warns_of_images_below_the_depth(onelook, tmp_path):
+    for name in ("greek/alpha/1.png", "greek/1.png", "latin/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        Image.new("L", (20, 20), 9).save(tmp_path / name)
+    status, _, err = onelook("data", tmp_path)
+    assert status == 0 and err.startswith("warning: ") and "pass --depth 1" in err
+
+
+def test_data_names_the_line_of_a_malformed_pair_file(onelook, three, tmp_path):
+    file = tmp_path / "pairs.txt"
+    file.write_text(f"# same=1\n{three[0]} {three[1]} 1\n{three[0]} 1\n")
+    status, _, err = onelook("data", file)
+    assert status == 1 and err.startswith(f"error: {file}:3: expected PATH PATH LABEL")
+
+
+def test_an_unknown_source_lists_the_known(onelook):
+    status, _, err = onelook("data", "omniglott")
+    assert status == 1 and "no source 'omniglott'" in err and "omniglot, sick" in err
+
+
+def test_evaluate_prints_what_the_library_measures(onelook, shapes_folder, tmp_path):
+    from onelook.evaluation.protocols import evaluate
+
+    for name in ("shape00", "shape01", "shape02"):
+        shutil.copytree(shapes_folder / name, tmp_path / name)
+    expected = evaluate("nearest-pixels", "folder-verification", tmp_path)
+    arguments = ("evaluate", "nearest-pixels", "-p", "folder-verification")
+    status, out, _ = onelook(*arguments, "--data", tmp_path)
+    assert (status, out) == (0, f"{expected}\n")
+    status, out, _ = onelook(*arguments, "--data", tmp_path, "--json")
+    assert json.loads(out) == json.loads(json.dumps(expected.to_dict()))
+
+
+def test_evaluate_takes_the_protocol_of_the_models_source(onelook, model, shapes_folder):
+    status, out, err = onelook("evaluate", model, "--data", shapes_folder)
+    assert status == 0 and "protocol folder-one-shot: " in err and out
+
+
+def test_evaluate_lists_its_protocols(onelook):
+    status, out, _ = onelook("evaluate", "--protocol", "list")
+    assert status == 0
+    assert re.search(r"^omniglot-20-runs +the official 20 one-shot runs", out, re.MULTILINE)
+    status, out, _ = onelook("evaluate", "--protocol", "list", "--json")
+    assert "omniglot-20-runs" in json.loads(out)
+
+
+@pytest.mark.parametrize("arguments", [("evaluate",), ("evaluate", "x", "-p", "y", "-q")])
+def test_bad_usage_exits_2(onelook, arguments):
+    status, out, err = onelook(*arguments)
+    assert (status, out) == (2, "") and "Usage: onelook evaluate" in err
+
+
+def test_an_unknown_protocol_lists_the_known(onelook):
+    status, _, err = onelook("evaluate", "hausdorff", "--protocol", "omniglot")
+    assert status == 1 and "omniglot-20-runs" in err
+
+
+def test_recipes_lists_and_prints(onelook, tmp_path):
+    status, out, _ = onelook("recipes")
+    assert status == 0 and "\nkoch-2015: " in out and "published: 92.0 %" in out
+    status, out, _ = onelook("recipes", "koch-2015")
+    assert status == 0 and out.startswith("# Reproduces")
+    file = tmp_path / "mine.yaml"
+    file.write_text(out)
+    assert onelook("recipes", file) == (0, out, "")
+    content = json.loads(onelook("recipes", file, "--json")[1])
+    assert content == json.loads(onelook("recipes", "koch-2015", "--json")[1])
+    status, out, err = onelook("recipes", "nope")
+    assert (status, out) == (1, "") and err.startswith("error: no recipe 'nope'")
+
+
+def test_train_writes_a_model_that_the_other_commands_take(
+    onelook, shapes_folder, tmp_path
+):
+    changes = {
+        "images.height": 16,
+        "images.width": 16,
+        "encoder.arguments": '{"width": 8, "embedding_size": 16}',
+        "data.validation_fraction": 0.5,
+        "sampling.classes_per_batch": 4,
+    }
+    settings = [
+        word for item in changes.items() for word in ("--set", "{}={}".format(*item))
+    ]
+    out = tmp_path / "run"
+    arguments = ("train", "class-folder", "--data", shapes_folder, "--out", out)
+    status, printed, err = onelook(
+        *arguments, *settings, "--epochs", 1, "--seed", 7, "--json"
+    )
+    assert status == 0, err
+    content = json.loads(printed)
+    recipe = load(out).card["recipe"]
+    assert (recipe["epochs"], recipe["seed"], recipe["images"]["width"]) == (1, 7, 16)
+    assert content["model"] == str(out) and Path(content["report"]).is_file()
+    status, printed, _ = onelook("evaluate", out, "--data", shapes_folder, "--json")
+    assert status == 0 and json.loads(printed)["model"] == "class-folder"
+
+
+def test_a_stopped_training_says_the_exact_command_to_go_on(onelook, monkeypatch):
+    def stop(*arguments: object) -> None:
+        raise Interrupted("stopped after step 3 of 9; nothing is lost")
+
+    monkeypatch.setattr("onelook.training.train.train", stop)
+    status, _, err = onelook("train", "digits", "--out", "my runs/x", "--set", "epochs=3")
+    assert status == 130 and "step 3 of 9" in err
+    command = "onelook train digits --out 'my runs/x' --set epochs=3 --resume"
+    assert f"go on with: {command}\n" in err
+    _, _, err = onelook("train", "digits", "--resume")
+    assert err.endswith("go on with: onelook train digits --resume\n")
+
+
+def test_options_of_train_reach_the_library(onelook, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("onelook.training.train.train", lambda *given: seen.append(given))
+    monkeypatch.setattr("builtins.print", lambda *_, **__: None)
+    onelook("train", "x.yaml", "--data", tmp_path, "--resume", "--skip-bad")
+    onelook("train", "x.yaml", "-o", "y", "--set", "far=1e-3", "--tracker", "mlflow")
+    assert seen == [
+        ("x.yaml", tmp_path, None, True, {}, True, None),
+        ("x.yaml", None, Path("y"), False, {"far": 0.001}, False, "mlflow"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a.b=1e-3", 0.001),
+        ("a.b=true", True),
+        ("a.b=[1, 2]", [1, 2]),
+        ("a.b={name: cosine}", {"name": "cosine"}),
+        ("a.b=word", "word"),
+        ("a.b=x=y", "x=y"),
+    ],
+)
+def test_a_setting_is_read_as_json_or_yaml(text, value):
+    assert _setting(text) == ("a.b", value)
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", "a={"])
+def test_a_malformed_setting_is_bad_usage(onelook, text):
+    status, _, err = onelook("train", "digits", "--set", text)
+    assert status == 2 and "--set" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("encoder.name=resnet", "unknown encoder 'resnet'; known: "),
+        ("loss.margin=1", "unknown key 'loss.margin'; known: arguments, name"),
+        ("epochs=-1", "epochs: Input should be greater than 0, got -1"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_no_traceback(
+    onelook, change, message, shapes_folder, tmp_path
+):
+    status, out, err = onelook(
+        "train", "class-folder", "--data", shapes_folder, "-o", tmp_path, "--set", change
+    )
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ") and message in err and len(err.splitlines()) == 1
+
+
+def test_verbose_shows_where_an_error_came_from(onelook):
+    status, _, err = onelook("-v", "recipes", "nope")
+    assert status == 1 and "Traceback" in err and err.endswith("triplet-omniglot\n")
+
+
+def test_version(onelook):
+    from importlib.metadata import version
+
+    assert onelook("--version") == (0, f"onelook {version('onelook')}\n", "")
