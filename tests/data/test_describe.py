@@ -42,6 +42,18 @@ def test_damage_behind_a_sound_header_is_found(folder):
     assert str(folder / "a/2.png") not in {side for pair in drawn for side in pair[:2]}
 
 
+def test_every_broken_image_is_listed_with_its_reason(tmp_path):
+    folder = tmp_path / "class"
+    folder.mkdir()
+    for i in range(15):
+        (folder / f"{i:02d}.png").write_bytes(b"broken")
+    lines = str(describe(open_source(str(tmp_path)))).splitlines()
+    listed = [line for line in lines if line.startswith("  cannot be read: ")]
+    assert len(listed) == 15 and listed[14].startswith(
+        f"  cannot be read: {folder / '14.png'}"
+    )
+
+
 def test_columns_that_a_source_has_are_counted():
     data = Dataset(
         "x",

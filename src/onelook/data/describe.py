@@ -73,7 +73,8 @@ class Description:
             f"  {key:{width}}  {_for_people(fact)}" for key, fact in self.facts.items()
         ]
         if self.images is not None:
-            lines.append(str(self.images))
+            lines.append(str(replace(self.images, bad=[])))
+        lines += [f"  cannot be read: {address}: {reason}" for address, reason in self.bad]
         return "\n".join(lines)
 
 
