@@ -42,7 +42,7 @@ def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder.mkdir()
         for drawing in range(N_DRAWINGS):
             image = Image.new("L", (32, 32), 255)
-            jittered = corners + rng.normal(0, 1.0, size=corners.shape)
+            jittered = corners + rng.normal(0, 0.6, size=corners.shape)
             points = [tuple(point) for point in jittered]
             ImageDraw.Draw(image).line([*points, points[0]], fill=0, width=2)
             image.save(folder / f"{drawing}.png")

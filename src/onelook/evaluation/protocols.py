@@ -89,6 +89,13 @@ def _chosen_threshold(scorer: Scorer) -> float | None:
     return None if threshold is None else float(threshold)
 
 
+def _data_settings(scorer: Scorer) -> dict[str, Any]:
+    """The "data" block of the recipe that the model was trained by."""
+    card = scorer.card if isinstance(scorer, Verifier) else {}
+    settings: dict[str, Any] = card.get("recipe", {}).get("data", {})
+    return settings
+
+
 def _within_alphabet(scorer: Scorer, data: Data) -> OneShotResult:
     return within_alphabet_trials(scorer, omniglot.omniglot(_omniglot(data), "evaluation"))
 
@@ -144,15 +151,14 @@ def _att_people(scorer: Scorer, data: Data) -> VerificationResult:
 
 def _strokes(scorer: Scorer, data: Data) -> OneShotResult:
     """On the alphabets that the model's own part leaves out; on all for any other model."""
-    card = scorer.card if isinstance(scorer, Verifier) else {}
-    part = str(card.get("recipe", {}).get("data", {}).get("part", ""))
+    part = str(_data_settings(scorer).get("part", ""))
     both = stroke_part(omniglot.strokes(_omniglot(data)), part.removeprefix("not-"))
     return matching_trials(scorer, both.images, both.strokes)
 
 
 def _sick(scorer: Scorer, data: Data) -> GradedResult:
     root = sources.find_data("sick", data)
-    return evaluate_graded(scorer, sources.sick(root, "test"), "SICK test")
+    return evaluate_graded(scorer, sources.sick(root, "test"), "SICK test: 4,927 pairs")
 
 
 def _digits(scorer: Scorer, data: Data) -> VerificationResult:
@@ -164,21 +170,24 @@ def _digits(scorer: Scorer, data: Data) -> VerificationResult:
     )
 
 
-def _own_folder(data: Data) -> Dataset:
+def _own_folder(scorer: Scorer, data: Data) -> Dataset:
+    """Class folders, at the depth that the model was trained with."""
     if data is None:
         raise DataError(
             "this protocol needs --data, the folder of your images (CLASS/IMAGE)"
         )
-    return sources.class_folder(data)
+    return sources.class_folder(data, depth=_data_settings(scorer).get("depth", 0))
 
 
 def _folder_one_shot(scorer: Scorer, data: Data) -> OneShotResult:
-    dataset = _own_folder(data)
+    dataset = _own_folder(scorer, data)
     return n_way_k_shot(scorer, dataset, min(20, dataset.n_classes), 1)
 
 
 def _folder_verification(scorer: Scorer, data: Data) -> VerificationResult:
-    return verify_all_pairs(scorer, _own_folder(data), threshold=_chosen_threshold(scorer))
+    return verify_all_pairs(
+        scorer, _own_folder(scorer, data), threshold=_chosen_threshold(scorer)
+    )
 
 
 def _pair_file(scorer: Scorer, data: Data) -> VerificationResult:

@@ -1,0 +1,58 @@
+"""Write the README's table of results from results.json: python benchmarks/results.py."""
+
+from pathlib import Path
+
+from record import read_results
+
+README = Path(__file__).parents[1] / "README.md"
+START, END = "<!-- results -->", "<!-- end of results -->"
+
+# What others have published for a benchmark; sources in docs/benchmarks.md.
+PUBLISHED = {
+    "omniglot-20-runs": "8.0 % siamese network, 4.5 % people, 3.3 % BPL",
+    "omniglot-within-alphabet": "none",
+    "koch-one-shot": "92.0 %",
+    "koch-verification": "93.4 % (150,000 pairs)",
+    "lfw-view1": "60 to 71 % (re-implementations)",
+    "att-s5-s7": "none for this split",
+    "att-8-fold": "EER 3.33 % (another split)",
+    "strokes-20w": "none; chance 5 %",
+    "sick-test": "0.882 (pretrained vectors, more data)",
+    "digits": "none",
+}
+FRACTIONS = {"error", "accuracy", "eer", "auc"}
+
+
+def table() -> str:
+    """Markdown, one line a row of results.json."""
+    lines = [
+        "| protocol | model | figure | 95 % interval | published | minutes | command |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in read_results():
+        as_percent = row["metric"] in FRACTIONS
+        interval = row["interval"]
+        ends = "" if interval is None else " to ".join(_text(e, as_percent) for e in interval)
+        lines.append(
+            f"| {row['benchmark']} | {row['model']} | {row['metric']} "
+            f"{_text(row['value'], as_percent)} | {ends} | "
+            f"{PUBLISHED.get(row['benchmark'], '')} | {row['minutes']} | "
+            f"`{row['command']}` |"
+        )
+    machines = sorted({row["machine"] for row in read_results()})
+    return "\n".join([*lines, "", f"Machine: {'; '.join(machines)}."])
+
+
+def _text(value: float, as_percent: bool) -> str:
+    return f"{100 * value:.2f} %" if as_percent else f"{value:.4f}"
+
+
+def main() -> None:
+    text = README.read_text("utf-8")
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    README.write_text(f"{before}{START}\n{table()}\n{END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

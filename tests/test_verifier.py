@@ -1,0 +1,206 @@
+"""Verifier: saved and loaded, refused when damaged, the same answer through every door."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from onelook.data.images import Preprocess
+from onelook.decision import Decision
+from onelook.errors import CheckpointError, DataError
+from onelook.models.siamese import Siamese
+from onelook.models.similarity import EuclideanSimilarity
+from onelook.recipe import ImageSettings
+from onelook.verifier import FORMAT, Verifier, build_model, from_function, load
+
+MODEL = {
+    "encoder": {
+        "name": "compact",
+        "arguments": {"width": 8, "embedding_size": 8, "input_shape": [1, 16, 16]},
+    },
+    "right_encoder": None,
+    "similarity": {"name": "euclidean", "arguments": {}},
+}
+DECISION = Decision(
+    threshold=-0.5, reject_below=-0.8, far=0.01, prior=0.5, slope=4.0, intercept=2.6,
+    n_same=100, n_different=4000, n_classes=20,
+)  # fmt: skip
+
+
+@pytest.fixture
+def verifier():
+    torch.manual_seed(0)
+    settings = ImageSettings(height=16, width=16)
+    return Verifier(
+        build_model(MODEL), Preprocess(settings), decision=DECISION, card={"model": MODEL}
+    )
+
+
+@pytest.fixture
+def images(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = []
+    for i in range(5):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(path)
+        paths.append(str(path))
+    return paths
+
+
+def test_what_is_saved_is_loaded(verifier, images, tmp_path):
+    folder = verifier.save(tmp_path / "model")
+    loaded = load(folder)
+    np.testing.assert_array_equal(loaded.embed(images), verifier.embed(images))
+    assert loaded.decision == DECISION
+    assert loaded.compare(images[0], images[1]) == verifier.compare(images[0], images[1])
+
+
+def test_a_comparison_is_the_distance_of_the_embeddings(verifier, images):
+    left, right = verifier.embed(images[:2])
+    answer = verifier.compare(images[0], images[1])
+    distance = float(np.sqrt(((left - right) ** 2).sum()))
+    assert answer.dissimilarity == pytest.approx(distance, rel=1e-4)
+    assert answer.score == pytest.approx(-distance, rel=1e-4)
+    assert answer.is_same == (
+        True if -distance >= -0.5 else False if -distance < -0.8 else None
+    )
+    assert answer.probability == pytest.approx(
+        1 / (1 + np.exp(4 * distance - 2.6)), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("score", "is_same"), [(-0.4, True), (-0.5, True), (-0.6, None), (-0.9, False)]
+)
+def test_between_the_thresholds_it_is_unsure(verifier, score, is_same):
+    assert verifier.judge("a", "b", score).is_same is is_same
+
+
+def test_rank_puts_the_most_alike_first(verifier, images):
+    answers = verifier.rank(images[0], images)
+    assert answers[0].right == images[0]
+    distances = [answer.dissimilarity for answer in answers]
+    assert distances == sorted(distances)
+
+
+def test_scores_of_pairs_are_the_diagonal_of_the_matrix(verifier, images):
+    embeddings = verifier.embed(images)
+    matrix = verifier.score_matrix(embeddings, embeddings[::-1])
+    pairs = verifier.score(embeddings, embeddings[::-1])
+    np.testing.assert_allclose(np.diag(matrix), pairs, atol=1e-4)
+
+
+def test_quarter_turns_are_those_of_the_turned_picture(verifier, images, tmp_path):
+    turned = tmp_path / "turned.png"
+    Image.open(images[0]).rotate(90).save(turned)
+    np.testing.assert_allclose(
+        verifier.embed([images[0]], quarter_turns=1), verifier.embed([turned]), atol=1e-5
+    )
+
+
+def test_an_unreadable_image_is_named(verifier, tmp_path):
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"not a picture")
+    with pytest.raises(DataError, match="broken.png"):
+        verifier.embed([path])
+
+
+def test_an_unknown_model_says_what_to_do(tmp_path):
+    with pytest.raises(CheckpointError, match="no model 'nothing'.*onelook train"):
+        load("nothing")
+    with pytest.raises(CheckpointError, match="a folder without model.json"):
+        load(tmp_path)
+
+
+def test_a_file_instead_of_the_folder_says_so(verifier, tmp_path):
+    folder = verifier.save(tmp_path / "model")
+    with pytest.raises(CheckpointError, match="name the folder that holds model.json"):
+        load(folder / "model.safetensors")
+
+
+def test_a_newer_format_asks_for_an_upgrade(verifier, tmp_path):
+    folder = verifier.save(tmp_path / "model")
+    _change(folder, format=FORMAT + 1)
+    with pytest.raises(CheckpointError, match=f"format {FORMAT + 1}.*upgrade onelook"):
+        load(folder)
+
+
+def test_settings_that_are_no_model_are_refused(tmp_path):
+    (tmp_path / "model.json").write_text("[1, 2]")
+    with pytest.raises(CheckpointError, match="not a onelook model"):
+        load(tmp_path)
+    (tmp_path / "model.json").write_text("{")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_weights_of_another_training_are_refused(verifier, tmp_path):
+    folder = verifier.save(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    with pytest.raises(
+        CheckpointError, match="not the file that model.json was written with"
+    ):
+        load(folder)
+
+
+def test_weights_that_do_not_fit_the_encoder_are_refused(verifier, tmp_path):
+    folder = verifier.save(tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    name = next(iter(weights))
+    weights[name] = torch.zeros(3)
+    save_file(weights, folder / "model.safetensors")
+    import hashlib
+
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    _change(folder, weights=digest)
+    with pytest.raises(CheckpointError, match="does not fit the encoder"):
+        load(folder)
+
+
+def test_a_model_made_for_another_image_size_is_refused(verifier, tmp_path):
+    folder = verifier.save(tmp_path / "model")
+    content = json.loads((folder / "model.json").read_text())
+    content["preprocess"]["height"] = 32
+    (folder / "model.json").write_text(json.dumps(content))
+    with pytest.raises(
+        CheckpointError, match=r"takes images of \(1, 16, 16\).*\(1, 32, 16\)"
+    ):
+        load(folder)
+
+
+def test_an_encoder_of_ones_own_compares_but_is_not_saved(images, tmp_path):
+    model = Siamese(torch.nn.Flatten(), EuclideanSimilarity())
+    verifier = Verifier(model, Preprocess(ImageSettings(height=4, width=4)))
+    answer = verifier.compare(images[0], images[1])
+    assert answer.is_same is None and answer.dissimilarity > 0
+    assert "no threshold" in str(answer)
+    with pytest.raises(CheckpointError, match="only a model made from a recipe"):
+        verifier.save(tmp_path / "model")
+
+
+def test_an_embedding_function_becomes_a_verifier(images):
+    def mean_and_spread(pictures):
+        return np.stack([[np.mean(p), np.std(p)] for p in map(np.asarray, pictures)])
+
+    verifier = from_function(mean_and_spread, "euclidean", "grey")
+    first, second = (np.asarray(Image.open(p), np.float64) for p in images[:2])
+    expected = np.hypot(first.mean() - second.mean(), first.std() - second.std())
+    assert verifier.compare(*images[:2]).dissimilarity == pytest.approx(expected, rel=1e-4)
+    assert verifier.name == "grey"
+
+
+def test_an_embedding_function_of_a_wrong_shape_is_named(images):
+    verifier = from_function(lambda pictures: np.zeros(3), "cosine")
+    with pytest.raises(
+        ValueError, match=r"must give \(N, D\) for N images, got shape \(3,\)"
+    ):
+        verifier.embed(images)
+
+
+def _change(folder, **values):
+    content = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**content, **values}))
