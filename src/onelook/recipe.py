@@ -19,13 +19,28 @@ class Settings(BaseModel):
 
 class DataSettings(Settings):
     source: Literal[
-        "omniglot", "lfw", "att", "digits", "class-folder", "pairs", "strokes", "sick"
+        "omniglot",
+        "lfw",
+        "att",
+        "digits",
+        "class-folder",
+        "pairs",
+        "pair-table",
+        "strokes",
+        "sick",
     ]
     # The part of the source that is trained on; each source documents its own ("" = its
     # default).
     part: str = ""
     # Pair file of the training pairs, relative to the data folder; "" = pairs are sampled.
     pair_file: str = ""
+    # pair-table only: the columns of the CSV file, what its sides are, what its label says.
+    left_column: str = "left"
+    right_column: str = "right"
+    label_column: str = "label"
+    left_side: Literal["path", "text"] = "path"
+    right_side: Literal["path", "text"] = "path"
+    label: Literal["is_same", "target"] = "is_same"
     # Class folders only: how many folders lie above an image's class folder (0 =
     # CLASS/IMAGE).
     depth: int = Field(0, ge=0)

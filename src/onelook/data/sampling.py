@@ -6,7 +6,7 @@ would have seen.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -322,6 +322,33 @@ class PairListBatches:
             is_same=None if self._is_same is None else self._is_same[chosen],
             targets=None if self._targets is None else self._targets[chosen],
         )
+
+
+class AlignedPairs:
+    """Pairs whose sides lie in two collections: item i is the pair i, on both sides.
+
+    Arguments, errors and batches are those of ``PairListBatches``, except that a batch has
+    one slot a pair.
+    """
+
+    def __init__(
+        self,
+        n_pairs: int,
+        batch_size: int,
+        seed: int,
+        is_same: ArrayLike | None = None,
+        targets: ArrayLike | None = None,
+    ) -> None:
+        numbers = np.arange(n_pairs)
+        self._pairs = PairListBatches(numbers, numbers, batch_size, seed, is_same, targets)
+        self.steps_per_epoch = self._pairs.steps_per_epoch
+
+    def batch(self, step: int) -> Batch:
+        """The pairs of one step."""
+        both = self._pairs.batch(step)
+        assert both.left is not None
+        items = both.items[: len(both.left)]
+        return replace(both, items=items, left=both.left, right=both.left)
 
 
 @dataclass(frozen=True, eq=False)

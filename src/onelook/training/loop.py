@@ -17,9 +17,9 @@ from onelook.errors import CheckpointError, TrainingError
 from onelook.recipe import NamedSettings, Recipe
 from onelook.training.health import HealthCheck, all_finite
 from onelook.training.losses import build_loss
+from onelook.training.material import AnyPreprocess, Material
 from onelook.training.monitor import Journal, Speed, interruptible, progress_bar
 from onelook.training.optimizer import AveragedWeights, build_optimizer, set_schedule
-from onelook.training.prepare import AnyPreprocess, Material
 from onelook.training.state import load_state, save_state
 from onelook.training.step import RawBatch, batch_loss, network_inputs, prefetched
 from onelook.training.validation import FIGURE_NAMES, validate

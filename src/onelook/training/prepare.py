@@ -1,7 +1,6 @@
 """From a recipe and its data to what a training works on: stores, sampler, held-out
 items."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,55 +22,11 @@ from onelook.data.sampling import (
     Sampler,
     Triplets,
 )
-from onelook.data.sequences import SequenceStore, StrokePreprocess, TextPreprocess
+from onelook.data.sequences import SequenceStore, StrokePreprocess
 from onelook.errors import DataError
-from onelook.recipe import DataSettings, Recipe, SequenceSettings
-
-AnyPreprocess = Preprocess | TextPreprocess | StrokePreprocess
-Store = PixelStore | SequenceStore
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """One side of the twins: a store and the row in it of every item."""
-
-    store: Store
-    rows: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Items of classes that are not trained on, or the pairs of such items.
-
-    ``labels``, ``groups`` and ``drawers`` describe the items; ``pairs`` are indices of
-    items on the left and on the right with ``is_same`` or ``targets``.
-    """
-
-    left: Side
-    right: Side
-    labels: NDArray[np.int64]
-    groups: NDArray[np.int64] | None = None
-    drawers: NDArray[np.int64] | None = None
-    pair_left: NDArray[np.int64] | None = None
-    pair_right: NDArray[np.int64] | None = None
-    targets: NDArray[np.float32] | None = None
-    class_names: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Everything of the data that a training needs."""
-
-    left: Side
-    right: Side | None
-    n_items: int
-    sampler: Sampler
-    held_out: HeldOut
-    preprocess: AnyPreprocess
-    right_preprocess: AnyPreprocess | None = None
-    # What people and the model card read: counts, fingerprint.
-    about: dict[str, Any] = field(default_factory=dict)
+from onelook.recipe import DataSettings, Recipe
+from onelook.training.material import HeldOut, Material, Side
+from onelook.training.pair_tables import sick_material, table_material
 
 
 def prepare(
@@ -92,7 +47,9 @@ def prepare(
         DataError: If the data is not found, too small, or has broken images.
     """
     if recipe.data.source == "sick":
-        return _graded_sentences(recipe, data)
+        return sick_material(recipe, data)
+    if recipe.data.source == "pair-table":
+        return table_material(recipe, data, skip_bad, progress)
     if recipe.data.source == "strokes":
         return _images_and_strokes(recipe, data, skip_bad, progress)
     if recipe.images is None:
@@ -334,50 +291,4 @@ def _images_and_strokes(
         preprocess=preprocess,
         right_preprocess=right_preprocess,
         about=_about(train, held),
-    )
-
-
-def _graded_sentences(recipe: Recipe, data: str | Path | None) -> Material:
-    """Sentence pairs with a graded relatedness; the official trial pairs choose the
-    epoch."""
-    settings = recipe.left or SequenceSettings(kind="text")
-    root = sources.find_data("sick", data)
-    train, trial = sources.sick(root, "train"), sources.sick(root, "trial")
-    texts = sorted({*train.left, *train.right})
-    preprocess = TextPreprocess.fit(texts, settings)
-    every = sorted({*texts, *trial.left, *trial.right})
-    store = SequenceStore.prepare(every, preprocess)
-    index = {text: i for i, text in enumerate(every)}
-    side = Side(store, store.rows(every))
-
-    def indices(column: tuple[str, ...]) -> NDArray[np.int64]:
-        return np.array([index[text] for text in column])
-
-    sampler = PairListBatches(
-        indices(train.left),
-        indices(train.right),
-        recipe.sampling.batch_size,
-        targets=train.targets,
-        seed=recipe.seed,
-    )
-    return Material(
-        left=side,
-        right=None,
-        n_items=len(every),
-        sampler=sampler,
-        held_out=HeldOut(
-            side,
-            side,
-            np.arange(len(every)),
-            pair_left=indices(trial.left),
-            pair_right=indices(trial.right),
-            targets=trial.targets,
-        ),
-        preprocess=preprocess,
-        about={
-            "training data": "SICK train",
-            "training pairs": len(train),
-            "held-out pairs": len(trial),
-            "vocabulary": len(preprocess.vocabulary),
-        },
     )

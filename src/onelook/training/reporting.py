@@ -13,7 +13,7 @@ from onelook.errors import DataError
 from onelook.recipe import Recipe
 from onelook.report import ReportInputs, WrongPair
 from onelook.training.loop import Position
-from onelook.training.prepare import HeldOut, Material
+from onelook.training.material import HeldOut, Material
 from onelook.training.validation import HeldOutPairs
 from onelook.verifier import Verifier
 
@@ -92,14 +92,21 @@ def _worst_pairs(
             WrongPair(
                 left=pictures[0],
                 right=pictures[1],
-                left_name=held_out.class_names[held_out.labels[a]],
-                right_name=held_out.class_names[held_out.labels[b]],
+                left_name=_name(held_out, a),
+                right_name=_name(held_out, b),
                 is_same=bool(pairs.is_same[i]),
                 dissimilarity=answer.dissimilarity,
                 probability=answer.probability,
             )
         )
     return worst
+
+
+def _name(held_out: HeldOut, item: int) -> str:
+    """The class of an item, or its file where classes are not known."""
+    if held_out.class_names:
+        return held_out.class_names[held_out.labels[item]]
+    return held_out.addresses[item].rsplit("/", 1)[-1]
 
 
 def _interleave(first: Sequence[int], second: Sequence[int]) -> list[int]:
@@ -126,6 +133,8 @@ def _confusion(
     """Names and counts (C, C) of one-shot answers among the classes most often mistaken."""
     counts = np.bincount(held_out.labels)
     n_way = min(N_CONFUSED_CLASSES, int((counts > 1).sum()))
+    if n_way < 2 or not held_out.class_names:
+        return None
     try:
         episodes = sample_episodes(held_out.labels, n_way, 1, 1, 500, seed)
     except DataError:

@@ -13,7 +13,7 @@ from onelook.data.images import Preprocess
 from onelook.data.sampling import Batch, split_virtual
 from onelook.data.sequences import Sequences, to_device
 from onelook.models.siamese import PseudoSiamese, Siamese
-from onelook.training.prepare import Material
+from onelook.training.material import Material
 
 Inputs = Tensor | Sequences
 
@@ -94,6 +94,7 @@ def batch_loss(
 ) -> tuple[Tensor, Tensor]:
     """The loss of a batch, and the embeddings (B, D), or (2 B, D) of two sides, it came
     from."""
+    _check(loss, batch)
     if right_inputs is not None:
         left, right = model.encode(left_inputs, "left"), model.encode(right_inputs, "right")
         embeddings = torch.cat([left, right])
@@ -121,8 +122,24 @@ def batch_loss(
     return loss(model.similarity(left, right), truth), embeddings
 
 
+def _check(loss: nn.Module, batch: Batch) -> None:
+    """A user may join a loss and a sampler that do not fit."""
+    takes = str(loss.takes)
+    given = {
+        "labels": batch.labels is not None,
+        "pairs": batch.left is not None and batch.is_same is not None,
+        "scores": batch.left is not None,
+        "triplets": batch.anchor is not None,
+    }
+    if not given[takes]:
+        raise ValueError(
+            f"{type(loss).__name__} takes {takes}, which this sampling does not give: "
+            "sampling 'classes' gives labels, 'pairs' and 'pair-list' give pairs and scores, "
+            "'triplets' gives triplets"
+        )
+
+
 def _like(values: object, tensor: Tensor) -> Tensor:
-    assert values is not None, "this loss needs another sampler"
     return torch.as_tensor(values, device=tensor.device)
 
 

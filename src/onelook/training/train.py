@@ -10,7 +10,8 @@ from onelook.metrics import best_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report import write_report
 from onelook.training.loop import Position, fit
-from onelook.training.prepare import Material, prepare
+from onelook.training.material import Material
+from onelook.training.prepare import prepare
 from onelook.training.reporting import report_inputs
 from onelook.training.validation import (
     FIGURE_NAMES,
@@ -93,7 +94,7 @@ def _finish(
         "seconds": round(position.seconds, 1),
     }
     pairs = None
-    if held_out.pair_left is None:
+    if held_out.targets is None:
         pairs = held_out_pairs(verifier, held_out, left, right, recipe.seed)
         metrics["held-out AUC"] = roc_auc(pairs.scores, pairs.is_same)
         metrics["held-out EER"] = equal_error_rate(pairs.scores, pairs.is_same)

@@ -11,7 +11,7 @@ from onelook.evaluation.pairing import sample_pairs
 from onelook.evaluation.scorer import score_rows
 from onelook.metrics import pearson, roc_auc
 from onelook.recipe import ValidationSettings
-from onelook.training.prepare import HeldOut
+from onelook.training.material import HeldOut
 from onelook.verifier import Verifier
 
 MOST_PAIRS = 100_000
@@ -52,13 +52,15 @@ def held_out_pairs(
 ) -> HeldOutPairs:
     """A seeded sample of pairs of held-out items, half of them the same if there are
     enough."""
-    left_items, right_items = sample_pairs(held_out.labels, MOST_PAIRS, seed)
-    return HeldOutPairs(
-        score_rows(verifier, left, right, left_items, right_items),
-        held_out.labels[left_items] == held_out.labels[right_items],
-        left_items,
-        right_items,
-    )
+    if held_out.pair_left is not None and held_out.pair_right is not None:
+        assert held_out.is_same is not None
+        left_items, right_items = held_out.pair_left, held_out.pair_right
+        is_same = held_out.is_same
+    else:
+        left_items, right_items = sample_pairs(held_out.labels, MOST_PAIRS, seed)
+        is_same = held_out.labels[left_items] == held_out.labels[right_items]
+    scores = score_rows(verifier, left, right, left_items, right_items)
+    return HeldOutPairs(scores, is_same, left_items, right_items)
 
 
 def validate(

@@ -1,0 +1,179 @@
+"""From recipes to material: held-out classes, pairs and identities, tables of two kinds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onelook.data.sources import class_folder
+from onelook.errors import DataError
+from onelook.recipe import override, parse_recipe, read_recipe
+from onelook.training.prepare import prepare
+from onelook.training.train import train
+from onelook.verifier import load
+
+
+@pytest.fixture
+def pair_folder(shapes_folder, tmp_path):
+    """The drawn shapes with a pair file: neighbours in a class, and across classes."""
+    dataset = class_folder(shapes_folder)
+    lines = ["# same=0"]
+    for i in range(len(dataset) - 1):
+        same = dataset.labels[i] == dataset.labels[i + 1]
+        lines.append(f"{dataset.paths[i]}\t{dataset.paths[i + 1]}\t{0 if same else 1}")
+        far = (i + len(dataset) // 2) % len(dataset)
+        lines.append(f"{dataset.paths[i]}\t{dataset.paths[far]}\t1")
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    return tmp_path
+
+
+def pairs_recipe(shapes_recipe, **changes):
+    return override(
+        shapes_recipe,
+        {
+            "data": {"source": "pairs", "validation_fraction": 0.3},
+            "sampling": {"name": "pair-list", "batch_size": 32},
+            "loss": {"name": "contrastive", "arguments": {"margin": 1.0}},
+            "similarity": {"name": "euclidean"},
+            "epochs": 2,
+            **changes,
+        },
+    )
+
+
+def test_files_joined_by_same_pairs_are_one_identity(pair_folder, shapes_recipe):
+    material = prepare(pairs_recipe(shapes_recipe), pair_folder, progress=False)
+    classes = [Path(address).parent.name for address in material.held_out.addresses]
+    by_identity = {}
+    for label, name in zip(material.held_out.labels, classes, strict=True):
+        by_identity.setdefault(int(label), set()).add(name)
+    assert all(len(names) == 1 for names in by_identity.values())
+    assert len(by_identity) == len(set(classes)) == round(0.3 * 24)
+
+
+def test_no_training_pair_touches_a_held_out_identity(pair_folder, shapes_recipe):
+    material = prepare(pairs_recipe(shapes_recipe), pair_folder, progress=False)
+    held = set(material.held_out.addresses)
+    store = material.left.store
+    for step in range(material.sampler.steps_per_epoch):
+        batch = material.sampler.batch(step)
+        rows = material.left.rows[batch.items]
+        assert held.isdisjoint(store.addresses[row] for row in rows)
+        same = [Path(store.addresses[row]).parent for row in rows]
+        found = [same[a] == same[b] for a, b in zip(batch.left, batch.right, strict=True)]
+        assert found == batch.is_same.tolist()
+
+
+def test_a_pair_list_trains_to_a_model(pair_folder, shapes_recipe, tmp_path):
+    for twins in ("together", "apart"):
+        recipe = pairs_recipe(shapes_recipe, twins=twins)
+        run = train(recipe, pair_folder, tmp_path / twins, progress=False)
+        assert 0 <= run.best_figure <= 1
+        assert load(run.out).fingerprint == run.verifier.fingerprint
+
+
+def test_words_are_compared_with_words(tmp_path):
+    """Misspelt names: a character LSTM learns from a CSV of text pairs."""
+    rng = np.random.default_rng(0)
+    names = ["".join(rng.choice(list("abcdefgh"), 6)) for _ in range(60)]
+    rows = ["left,right,label"]
+    for i, name in enumerate(names):
+        for _ in range(3):
+            at = int(rng.integers(6))
+            rows.append(f"{name},{name[:at] + 'x' + name[at + 1 :]},same")
+            rows.append(f"{name},{names[(i + 1 + int(rng.integers(58))) % 60]},different")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    recipe = parse_recipe(
+        {
+            "name": "words",
+            "data": {
+                "source": "pair-table",
+                "left_side": "text",
+                "right_side": "text",
+                "validation_fraction": 0.3,
+            },
+            "left": {"kind": "text", "unit": "character", "max_length": 12},
+            "encoder": {"name": "lstm", "arguments": {"token_size": 16, "hidden_size": 24}},
+            "similarity": {"name": "cosine"},
+            "loss": {"name": "regression", "arguments": {"minimum": 0.0, "maximum": 1.0}},
+            "sampling": {"name": "pair-list", "batch_size": 32},
+            "optimizer": {"learning_rate": 0.01},
+            "validation": {"figure": "verification"},
+            "epochs": 12,
+        },
+        "words",
+    )
+    run = train(recipe, tmp_path, tmp_path / "run", progress=False)
+    assert run.best_figure > 0.8  # chance is 0.5
+    assert load(run.out).compare("abcdef", "abcdef").dissimilarity == pytest.approx(
+        0, abs=1e-5
+    )
+
+
+def test_images_are_compared_with_texts_by_two_encoders(
+    shapes_folder, shapes_recipe, tmp_path
+):
+    dataset = class_folder(shapes_folder)
+    rows = ["left,right,label"]
+    for path, label in zip(dataset.paths, dataset.labels, strict=True):
+        name, other = dataset.class_names[label], dataset.class_names[(label + 7) % 24]
+        rows += [f"{path},{name},same", f"{path},{other},different"]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    content = shapes_recipe.model_dump()
+    content.update(
+        name="captions",
+        data={"source": "pair-table", "right_side": "text", "validation_fraction": 0.2},
+        right={"kind": "text", "unit": "word", "max_length": 4},
+        right_encoder={"name": "lstm", "arguments": {"hidden_size": 16}},
+        similarity={"name": "euclidean"},
+        loss={"name": "contrastive", "arguments": {"margin": 1.0}},
+        sampling={"name": "pair-list", "batch_size": 32},
+        validation={"figure": "verification"},
+        epochs=25,
+    )
+    run = train(
+        parse_recipe(content, "captions"), tmp_path, tmp_path / "run", progress=False
+    )
+    assert run.best_figure > 0.7
+    answer = load(run.out).compare(dataset.paths[0], dataset.class_names[0])
+    assert (
+        answer.dissimilarity
+        == run.verifier.compare(*[answer.left, answer.right]).dissimilarity
+    )
+
+
+def test_sides_of_two_kinds_need_two_encoders(tmp_path, shapes_recipe):
+    (tmp_path / "pairs.csv").write_text("left,right,label\na,b,same\nc,d,different\n")
+    content = shapes_recipe.model_dump()
+    content["data"] = {"source": "pair-table", "left_side": "text", "right_side": "path"}
+    with pytest.raises(DataError, match="not there|no file|right_encoder"):
+        prepare(parse_recipe(content, "mixed"), tmp_path, progress=False)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "changes", "items", "classes"),
+    [
+        ("omniglot-compact", {}, 19_280, 964),
+        ("att-contrastive", {}, 370, 37),
+        ("att-contrastive", {"data.part": "not-fold3"}, 350, 35),
+        ("strokes-pseudo", {}, None, None),
+        ("digits", {}, None, 7),
+    ],
+)
+def test_recipes_find_their_training_data(data_root, name, changes, items, classes):
+    material = prepare(override(read_recipe(name), changes), progress=False)
+    about = material.about
+    if items is not None:
+        assert about["training images"] + about["held-out images"] == items
+    if classes is not None:
+        assert about["training classes"] + about["held-out classes"] == classes
+    batch = material.sampler.batch(0)
+    assert len(batch.items) and batch.items.max() < material.n_items * 4
+
+
+@pytest.mark.data
+def test_sick_trains_on_train_and_holds_out_trial(data_root):
+    material = prepare(read_recipe("sick-malstm"), progress=False)
+    assert material.about["training pairs"] == 4500
+    assert material.about["held-out pairs"] == 500
