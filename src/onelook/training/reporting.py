@@ -105,7 +105,7 @@ def _worst_pairs(
 def _name(held_out: HeldOut, item: int) -> str:
     """The class of an item, or its file where classes are not known."""
     if held_out.class_names:
-        return held_out.class_names[held_out.labels[item]]
+        return held_out.class_names[int(held_out.labels[item])]
     return held_out.addresses[item].rsplit("/", 1)[-1]
 
 

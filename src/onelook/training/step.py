@@ -134,8 +134,8 @@ def _check(loss: nn.Module, batch: Batch) -> None:
     if not given[takes]:
         raise ValueError(
             f"{type(loss).__name__} takes {takes}, which this sampling does not give: "
-            "sampling 'classes' gives labels, 'pairs' and 'pair-list' give pairs and scores, "
-            "'triplets' gives triplets"
+            "sampling 'classes' gives labels, 'pairs' and 'pair-list' give pairs and "
+            "scores, 'triplets' gives triplets"
         )
 
 
