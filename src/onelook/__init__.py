@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onelook.data.items import Dataset
+    from onelook.data.images import Preprocess
     from onelook.data.pairs import Pairs, read_pairs, write_pairs
     from onelook.data.sources import class_folder
     from onelook.decision import Decision, fit_decision
     from onelook.errors import (
         CheckpointError,
         DataError,
-        GalleryError,
         OnelookError,
         TrainingError,
     )
     from onelook.evaluation.protocols import evaluate
-    from onelook.recipe import Recipe, read_recipe, recipe_names
+    from onelook.models.siamese import PseudoSiamese, Siamese
+    from onelook.recipe import ImageSettings, Recipe, read_recipe, recipe_names
     from onelook.training.loop import Interrupted
     from onelook.training.train import Run, train
     from onelook.vectors import embed_files, write_vectors
@@ -28,12 +29,15 @@ __all__ = [
     "DataError",
     "Dataset",
     "Decision",
-    "GalleryError",
+    "ImageSettings",
     "Interrupted",
     "OnelookError",
     "Pairs",
+    "Preprocess",
+    "PseudoSiamese",
     "Recipe",
     "Run",
+    "Siamese",
     "TrainingError",
     "Verifier",
     "class_folder",
@@ -53,18 +57,19 @@ __all__ = [
 # Each module is imported when one of its names is first used: `import onelook` stays quick.
 _HOMES = {
     "onelook.data.items": ("Dataset",),
+    "onelook.data.images": ("Preprocess",),
     "onelook.data.pairs": ("Pairs", "read_pairs", "write_pairs"),
     "onelook.data.sources": ("class_folder",),
     "onelook.decision": ("Decision", "fit_decision"),
     "onelook.errors": (
         "CheckpointError",
         "DataError",
-        "GalleryError",
         "OnelookError",
         "TrainingError",
     ),
     "onelook.evaluation.protocols": ("evaluate",),
-    "onelook.recipe": ("Recipe", "read_recipe", "recipe_names"),
+    "onelook.models.siamese": ("PseudoSiamese", "Siamese"),
+    "onelook.recipe": ("ImageSettings", "Recipe", "read_recipe", "recipe_names"),
     "onelook.training.loop": ("Interrupted",),
     "onelook.training.train": ("Run", "train"),
     "onelook.vectors": ("embed_files", "write_vectors"),

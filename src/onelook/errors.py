@@ -15,7 +15,3 @@ class CheckpointError(OnelookError):
 
 class TrainingError(OnelookError):
     """A loss that is not a number, or embeddings that have collapsed."""
-
-
-class GalleryError(OnelookError):
-    """An unknown or duplicate identity, or embeddings that do not fit the gallery."""
