@@ -7,7 +7,7 @@ from record import read_results
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- results -->", "<!-- end of results -->"
 
-# What others have published for a benchmark; sources in docs/benchmarks.md.
+# What others have published for a benchmark; each recipe is headed by its source.
 PUBLISHED = {
     "omniglot-20-runs": "8.0 % siamese network, 4.5 % people, 3.3 % BPL",
     "omniglot-within-alphabet": "none",

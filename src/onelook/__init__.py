@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onelook.data.items import Dataset
     from onelook.data.images import Preprocess
+    from onelook.data.items import Dataset
     from onelook.data.pairs import Pairs, read_pairs, write_pairs
     from onelook.data.sources import class_folder
     from onelook.decision import Decision, fit_decision
