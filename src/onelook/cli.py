@@ -258,7 +258,7 @@ def compare(
 
 def _draw(answers: "list[Comparison]", out: Path) -> None:
     from onelook.data.images import picture_of
-    from onelook.report import draw_comparison
+    from onelook.pictures import draw_comparison
 
     draw_comparison(
         picture_of(answers[0].left),
@@ -395,7 +395,7 @@ def data(
         _fail(f"{share} images cannot be read; repair or remove them, or --skip-bad")
     if show is not None:
         from onelook.data.images import picture_of
-        from onelook.report import draw_pairs
+        from onelook.pictures import draw_pairs
 
         drawn = describe.pairs_to_draw(opened, description.bad)
         draw_pairs(

@@ -8,8 +8,6 @@ dark.
 
 import base64
 import io
-import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -20,10 +18,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
+from onelook.files import write_whole
 from onelook.metrics import far_at, frr_at, roc_curve
 from onelook.plots import (
     as_rgb,
@@ -34,7 +32,6 @@ from onelook.plots import (
     draw_map,
     draw_roc,
     place_on_map,
-    shorten,
     to_svg,
 )
 
@@ -44,8 +41,6 @@ MAP_POINTS = 600
 MAP_CLASSES = 24
 CONFUSION_CLASSES = 30
 HEADLINES = 4
-LINE_POINTS = 12.5  # from one line of a caption to the next
-PICTURE_KINDS = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 # Columns of a history that are no validation figures.
 NOT_VALIDATION = {
     "step", "epoch", "loss", "learning_rate", "images_per_second", "seconds", "minutes",
@@ -141,7 +136,7 @@ def write_report(inputs: ReportInputs, path: str | Path) -> Path:
     page = template.substitute(
         title=escape(inputs.title), about=about, contents=contents, bodies=bodies
     )
-    return _write(Path(path), page.encode("utf-8"))
+    return write_whole(Path(path), page)
 
 
 # Sections: each gives HTML, or the plain line that says why it is left out.
@@ -331,132 +326,6 @@ def _wrong_pairs(inputs: ReportInputs) -> str:
     return f'{note}<div class="pairs">{"".join(cards)}</div>'
 
 
-# Pictures for the command line.
-
-
-def draw_pairs(pairs: Sequence[tuple[Picture, Picture, bool]], path: str | Path) -> Path:
-    """Draw a grid of (left, right, is_same) pairs with "same" or "different" under each.
-
-    Raises:
-        ValueError: If there is no pair, or the file name's ending is no known kind of
-        picture.
-    """
-    if not pairs:
-        raise ValueError("a picture of pairs needs at least one pair, got 0")
-    box, gap, margin, text = 84.0, 4.0, 18.0, 22.0
-    n_columns = min(len(pairs), 5 if len(pairs) > 12 else max(2, math.isqrt(len(pairs))))
-    n_rows = -(-len(pairs) // n_columns)
-    cell_width, cell_height = 2 * box + gap + margin, box + text + margin / 2
-    canvas = _Canvas(n_columns * cell_width + margin, n_rows * cell_height + margin)
-    for i, (left, right, is_same) in enumerate(pairs):
-        x = margin + i % n_columns * cell_width
-        y = margin + i // n_columns * cell_height
-        canvas.add_picture(left, x, y, box)
-        canvas.add_picture(right, x + box + gap, y, box)
-        word, colour = ("same", "#1f6f9f") if is_same else ("different", "#c2512b")
-        canvas.add_text(word, x + box + gap / 2, y + box + 5, 10, colour, weight="bold")
-    return canvas.save(path)
-
-
-def draw_comparison(
-    query: Picture,
-    others: Sequence[Picture],
-    captions: Sequence[str],
-    path: str | Path,
-    query_caption: str = "",
-) -> Path:
-    """Draw the query beside each of the others, in the given order, a caption under each.
-
-    Args:
-        query: What the others were compared with.
-        others: 1 to about 30 pictures, best first.
-        captions: One for each of them, such as ``"Dissimilarity: 1.2345"``; may have lines.
-        path: Ends in ``.png``, ``.jpg``, ``.webp``, ``.pdf`` or ``.svg``.
-        query_caption: Under the query, such as its file name.
-
-    Raises:
-        ValueError: If there is no other, captions do not match, or the ending is unknown.
-    """
-    if not others or len(others) != len(captions):
-        raise ValueError(
-            "a comparison needs at least one other picture and a caption for each, got "
-            f"{len(others)} pictures and {len(captions)} captions"
-        )
-    box, gap, margin = 130.0, 16.0, 20.0
-    n_lines = max(text.count("\n") + 1 for text in [*captions, query_caption])
-    n_rows = -(-len(others) // 5)
-    n_columns = -(-len(others) // n_rows)
-    cell_width, cell_height = box + gap, box + 8 + LINE_POINTS * n_lines + gap
-    first = margin + box + 2 * gap  # where the others begin
-    canvas = _Canvas(
-        first + n_columns * cell_width - gap + margin,
-        n_rows * cell_height - gap + 2 * margin,
-    )
-    canvas.add_picture(query, margin, margin, box)
-    canvas.add_text(_fit(query_caption), margin + box / 2, margin + box + 6, 9, "#5b636b")
-    canvas.add_line(margin + box + gap, margin, n_rows * cell_height - gap)
-    for i, (picture, caption) in enumerate(zip(others, captions, strict=True)):
-        x = first + i % n_columns * cell_width
-        y = margin + i // n_columns * cell_height
-        canvas.add_picture(picture, x, y, box)
-        canvas.add_text(_fit(caption), x + box / 2, y + box + 6, 9, "#1d2126")
-    return canvas.save(path)
-
-
-class _Canvas:
-    """A white sheet measured in points from its upper left corner."""
-
-    def __init__(self, width: float, height: float) -> None:
-        self.figure = Figure(figsize=(width / 72, height / 72), dpi=144)
-        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
-        self.axes.set_axis_off()
-        self.axes.set_autoscale_on(False)
-
-    def add_picture(self, picture: Picture, x: float, y: float, box: float) -> None:
-        """The picture, as large as fits into a square of side ``box``, centred in it."""
-        height, width = picture.shape[:2]
-        scale = box / max(height, width)
-        w, h = width * scale, height * scale
-        left, top = x + (box - w) / 2, y + (box - h) / 2
-        self.axes.imshow(
-            as_rgb(picture),
-            extent=(left, left + w, top + h, top),
-            aspect="auto",
-            interpolation="nearest" if max(height, width) < 64 else "antialiased",
-        )
-        frame = Rectangle((left, top), w, h, fill=False, edgecolor="#c9cdd2", linewidth=0.6)
-        self.axes.add_patch(frame)
-
-    def add_text(
-        self,
-        text: str,
-        x: float,
-        y: float,
-        size: float,
-        colour: str,
-        weight: str = "normal",
-    ) -> None:
-        """Lines centred on x, the first below y."""
-        for i, line in enumerate(text.split("\n")):
-            look: dict[str, Any] = {"size": size, "color": colour, "weight": weight}
-            look |= {"ha": "center", "va": "top", "parse_math": False}
-            self.axes.text(x, y + i * LINE_POINTS, line, **look)
-
-    def add_line(self, x: float, y: float, length: float) -> None:
-        """An upright rule."""
-        self.axes.plot([x, x], [y, y + length], color="#c9cdd2", linewidth=0.7)
-
-    def save(self, path: str | Path) -> Path:
-        path = Path(path)
-        if path.suffix.lower() not in PICTURE_KINDS:
-            raise ValueError(
-                f"a picture must end in {', '.join(PICTURE_KINDS)}, got {path.name!r}"
-            )
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format=path.suffix[1:].lower(), facecolor="white")
-        return _write(path, buffer.getvalue())
-
-
 def choose_for_map(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """Sorted indices of at most 600 items of at most 24 classes, classes of 3 items
     preferred."""
@@ -557,19 +426,3 @@ def _data_address(picture: Picture) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _fit(text: str) -> str:
-    """Lines that fit under a picture of a comparison."""
-    return "\n".join(shorten(line, 23) for line in text.split("\n"))
-
-
-def _write(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    return path

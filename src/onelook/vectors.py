@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from onelook.data.sequences import StrokePreprocess, TextPreprocess
 from onelook.data.sources import IMAGE_SUFFIXES
 from onelook.data.trees import address_exists, open_tree, split_address
 from onelook.errors import DataError, OnelookError
+from onelook.files import whole_file
 from onelook.verifier import Verifier
 
 BLOCK = 256
@@ -82,16 +83,11 @@ def write_vectors(path: str | Path, content: Vectors) -> Path:
     """
     target = Path(path).expanduser()
     check_ending(target)
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with whole_file(target) as file:
         if target.suffix == ".npz":
-            with fresh.open("wb") as file:
-                np.savez(file, paths=np.array(content.paths), vectors=content.vectors)
+            np.savez(file, paths=np.array(content.paths), vectors=content.vectors)
         else:
-            _write_parquet(fresh, content)
-        os.replace(fresh, target)
-    finally:
-        fresh.unlink(missing_ok=True)
+            _write_parquet(file, content)
     return target
 
 
@@ -162,13 +158,13 @@ def _reason(error: DataError, address: str) -> str:
     return line.removeprefix(f"{address}: ")
 
 
-def _write_parquet(path: Path, content: Vectors) -> None:
+def _write_parquet(file: BinaryIO, content: Vectors) -> None:
     pyarrow, parquet = _pyarrow()
     size = content.vectors.shape[1]
     flat = pyarrow.array(content.vectors.reshape(-1))
     vectors = pyarrow.FixedSizeListArray.from_arrays(flat, size)
     parquet.write_table(
-        pyarrow.table({"path": list(content.paths), "vector": vectors}), path
+        pyarrow.table({"path": list(content.paths), "vector": vectors}), file
     )
 
 

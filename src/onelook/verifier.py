@@ -4,7 +4,6 @@ use."""
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from importlib import metadata, resources
 from pathlib import Path
@@ -15,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from onelook.data.images import Preprocess, decode, read_bytes
@@ -30,6 +30,7 @@ from onelook.data.sequences import (
 )
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
+from onelook.files import write_whole
 from onelook.models.encoders import build_encoder
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import build_similarity
@@ -286,22 +287,11 @@ class Verifier:
             "decision": None if self.decision is None else self.decision.to_dict(),
             "card": {key: value for key, value in self.card.items() if key != "model"},
         }
-        temporary = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
-        save_file(weights, temporary)
-        content["weights"] = hashlib.sha256(temporary.read_bytes()).hexdigest()
-        os.replace(temporary, folder / WEIGHTS_FILE)
-        write_atomically(folder / SETTINGS_FILE, json.dumps(content, indent=1) + "\n")
+        serialized = save_tensors(weights)
+        content["weights"] = hashlib.sha256(serialized).hexdigest()
+        write_whole(folder / WEIGHTS_FILE, serialized)
+        write_whole(folder / SETTINGS_FILE, json.dumps(content, indent=1) + "\n")
         return folder
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def build_model(model: dict[str, Any]) -> Siamese | PseudoSiamese:
@@ -400,9 +390,8 @@ def _load_weights(model: Siamese | PseudoSiamese, path: Path, digest: str) -> No
             f"changed or "
             "from another training); copy the whole folder again"
         )
-    del data
     try:
-        model.load_state_dict(load_file(path))
+        model.load_state_dict(load_tensors(data))
     except (SafetensorError, RuntimeError) as error:
         raise CheckpointError(
             f"{path} does not fit the encoder in model.json: {error}"

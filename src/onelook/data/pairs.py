@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onelook.data.items import ARCHIVE_SEPARATOR
 from onelook.data.trees import address_exists, split_address
 from onelook.errors import DataError
+from onelook.files import write_whole
 
 Resolve = Callable[[str], str]
 Side = Literal["path", "text"]
@@ -332,13 +333,7 @@ def write_pairs(path: str | Path, pairs: Pairs, same: int = 1) -> None:
             ):
                 raise DataError(f"path {name!r} does not fit into a pair file; rename it")
         lines.append(f"{left}\t{right}\t{same if is_same else 1 - same}\n")
-    target = Path(path)
-    fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        fresh.write_text("".join(lines), encoding="utf-8", newline="\n")
-        os.replace(fresh, target)
-    finally:
-        fresh.unlink(missing_ok=True)
+    write_whole(Path(path), "".join(lines))
 
 
 def _check_same(same: int | None) -> None:

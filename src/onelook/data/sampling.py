@@ -1,17 +1,17 @@
-"""Which items meet: pairs, triplets, classes x images and episodes, from labels alone.
+"""Which items meet: pairs, triplets and classes x images, from labels alone.
 
 No image is opened here. A sampler has no state but the step number: ``batch(step)`` is a
 pure function of the seed and the step, so a resumed training sees what an unbroken one
 would have seen.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from onelook.data.runs import LabelRuns, draw_distinct
 from onelook.errors import DataError
 
 Indices = NDArray[np.int64]
@@ -89,7 +89,7 @@ class BalancedPairs:
         within_group: float = 0.0,
         per_epoch: int = 0,
     ) -> None:
-        self._runs = _Runs(labels, groups)
+        self._runs = LabelRuns(labels, groups)
         self._runs.require_pairs("balanced pairs")
         _check_batching(batch_size, per_epoch)
         self._within_group = self._runs.check_within_group(within_group)
@@ -136,7 +136,7 @@ class Triplets:
         within_group: float = 0.0,
         per_epoch: int = 0,
     ) -> None:
-        self._runs = _Runs(labels, groups)
+        self._runs = LabelRuns(labels, groups)
         self._runs.require_pairs("triplets")
         _check_batching(batch_size, per_epoch)
         self._within_group = self._runs.check_within_group(within_group)
@@ -208,7 +208,7 @@ class ClassBatches:
                 f"{classes_per_batch}, {samples_per_class} and {rotations}"
             )
         turned_groups = None if groups is None else turned(groups, rotations)
-        self._runs = _Runs(turned(labels, rotations), turned_groups)
+        self._runs = LabelRuns(turned(labels, rotations), turned_groups)
         self._within_group = self._runs.check_within_group(within_group)
         usable = np.flatnonzero(self._runs.class_sizes >= samples_per_class)
         if len(usable) < classes_per_batch:
@@ -234,7 +234,7 @@ class ClassBatches:
         """P x K distinct items."""
         rng = np.random.default_rng((self.seed, step))
         classes = self._draw_classes(rng)
-        ranks = _draw_distinct(rng, self._sizes[classes], self.samples_per_class)
+        ranks = draw_distinct(rng, self._sizes[classes], self.samples_per_class)
         items = self._runs.order[
             (self._starts[classes][:, None] + ranks).ravel()
         ]  # (P * K,)
@@ -351,115 +351,6 @@ class AlignedPairs:
         return replace(both, items=items, left=both.left, right=both.left)
 
 
-@dataclass(frozen=True, eq=False)
-class Episodes:
-    """E episodes of N-way K-shot classification, as indices into the items.
-
-    Args:
-        support: (E, n_way * n_shot) int64, class-major.
-        query: (E, n_way * n_query) int64, class-major.
-        groups: (E,) int64, the group of each episode, or ``None``.
-    """
-
-    support: Indices
-    query: Indices
-    n_way: int
-    n_shot: int
-    n_query: int
-    seed: int
-    groups: Indices | None = None
-
-    def __len__(self) -> int:
-        return len(self.support)
-
-    @property
-    def query_ways(self) -> Indices:
-        """(n_way * n_query,) the true way, from 0, of each query of any episode."""
-        return np.repeat(np.arange(self.n_way), self.n_query)
-
-
-def sample_episodes(
-    labels: ArrayLike,
-    n_way: int,
-    n_shot: int,
-    n_query: int,
-    n_episodes: int,
-    seed: int,
-    groups: ArrayLike | None = None,
-    drawers: ArrayLike | None = None,
-) -> Episodes:
-    """Random episodes; in each, no class and no item occurs twice.
-
-    Args:
-        labels: (N,) int64.
-        n_way: Classes an episode.
-        n_shot: Support items a class.
-        n_query: Query items a class.
-        n_episodes: E.
-        seed: Of every draw.
-        groups: (N,) int64. When given, an episode stays within one group, and the groups
-            that have enough classes take turns, so that each counts alike.
-        drawers: (N,) int64. When given, ``n_shot + n_query`` drawers are drawn for an
-            episode, one
-            for each support and query item, the same for all its classes: with one shot and
-                one
-            query, one drawer gives the support and another the queries. Only classes that
-            every drawer of their group (without groups: of the data) has drawn take part.
-
-    Raises:
-        DataError: If too few classes have enough items.
-        ValueError: If a count is not positive.
-
-    Example:
-        >>> episodes = sample_episodes([0, 0, 1, 1, 2, 2], 2, 1, 1, n_episodes=3, seed=0)
-        >>> episodes.support.shape, episodes.query_ways.tolist()
-        ((3, 2), [0, 1])
-    """
-    counts = {
-        "n_way": n_way,
-        "n_shot": n_shot,
-        "n_query": n_query,
-        "n_episodes": n_episodes,
-    }
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be positive, got {count}")
-    rng = np.random.default_rng(seed)
-    runs = _Runs(labels, groups, drawers)
-    needed = n_shot + n_query
-    usable = np.flatnonzero(runs.complete_classes(needed))
-    pool_groups, pool_starts, pool_sizes = np.unique(
-        runs.class_groups[usable], return_index=True, return_counts=True
-    )
-    pools = np.flatnonzero(pool_sizes >= n_way)
-    if len(pools) == 0:
-        raise DataError(
-            _explain_episodes(runs, counts, usable, pool_sizes, groups is not None)
-        )
-    pool = pools[np.arange(n_episodes) % len(pools)]  # (E,)
-    ways = pool_starts[pool][:, None] + _draw_distinct(rng, pool_sizes[pool], n_way)
-    classes = usable[ways]  # (E, n_way)
-    if drawers is None:
-        ranks = _draw_distinct(rng, runs.class_sizes[classes].ravel(), needed)
-        places = runs.class_starts[classes][:, :, None] + ranks.reshape(
-            *classes.shape, needed
-        )
-    else:
-        chosen = _draw_distinct(rng, runs.group_drawers[pool_groups[pool]], needed)
-        cells = runs.class_cells[classes][:, :, None] + chosen[:, None, :]
-        places = runs.cell_starts[cells] + rng.integers(0, runs.cell_sizes[cells])
-    items = runs.order[places]  # (E, n_way, n_shot + n_query)
-    return Episodes(
-        support=items[:, :, :n_shot].reshape(n_episodes, -1),
-        query=items[:, :, n_shot:].reshape(n_episodes, -1),
-        n_way=n_way,
-        n_shot=n_shot,
-        n_query=n_query,
-        seed=seed,
-        groups=None if groups is None else runs.group_values[pool_groups[pool]],
-    )
-
-
 def turned(column: ArrayLike, rotations: int) -> Indices:
     """Labels or groups of virtual items: the given ones, then anew for each quarter turn.
 
@@ -476,170 +367,6 @@ def split_virtual(items: Indices, n: int) -> tuple[Indices, Indices]:
     items."""
     turns, real = np.divmod(items, n)
     return real, turns
-
-
-class _Runs:
-    """Items sorted so that each group, each class in it and each drawer in that is one run.
-
-    A partner is then an offset from the end of a run: one draw, never a second try.
-    """
-
-    def __init__(
-        self,
-        labels: ArrayLike,
-        groups: ArrayLike | None = None,
-        drawers: ArrayLike | None = None,
-    ) -> None:
-        self.labels = np.asarray(labels, dtype=np.int64)
-        columns = [
-            self.labels if column is None else column for column in (drawers, groups)
-        ]
-        drawer_of, group_of = (np.asarray(column, dtype=np.int64) for column in columns)
-        if not len(self.labels) == len(group_of) == len(drawer_of):
-            raise ValueError(
-                f"labels, groups and drawers must be equally long, got {len(self.labels)}, "
-                f"{len(group_of)} and {len(drawer_of)}"
-            )
-        self.has_groups, self.has_drawers = groups is not None, drawers is not None
-        if groups is None:
-            group_of = np.zeros_like(self.labels)
-        self.order = np.lexsort((drawer_of, self.labels, group_of)).astype(np.int64)
-        self.class_starts, self.class_sizes = _find_runs(
-            self.labels[self.order], group_of[self.order]
-        )
-        names, times = np.unique(
-            self.labels[self.order][self.class_starts], return_counts=True
-        )
-        if (times > 1).any():
-            raise ValueError(
-                f"a class must lie in one group, but class {names[times > 1][0]} "
-                f"lies in {times.max()}"
-            )
-        # Groups, counted from 0 in sorted order.
-        starts, sizes = _find_runs(group_of[self.order])
-        self.group_values = group_of[self.order][starts]
-        self.class_groups = np.searchsorted(starts, self.class_starts, side="right") - 1
-        # For each place in the order: the run of its class and of its group.
-        class_at = np.repeat(np.arange(len(self.class_starts)), self.class_sizes)
-        self._class_start = self.class_starts[class_at]
-        self._class_size = self.class_sizes[class_at]
-        group_at = np.repeat(np.arange(len(starts)), sizes)
-        self._group_start, self._group_size = starts[group_at], sizes[group_at]
-        self.in_pairs = np.flatnonzero(self._class_size > 1)  # places with a possible twin
-        # Cells: the items of one class by one drawer.
-        self.cell_starts, self.cell_sizes = _find_runs(
-            drawer_of[self.order], self.labels[self.order], group_of[self.order]
-        )
-        self.class_cells = np.searchsorted(self.cell_starts, self.class_starts)
-        pairs = (
-            np.unique(np.stack([group_of, drawer_of]), axis=1)
-            if drawers is not None
-            else None
-        )
-        self.group_drawers = (
-            np.zeros(len(starts), dtype=np.int64)
-            if pairs is None
-            else np.unique(pairs[0], return_counts=True)[1]
-        )
-
-    def require_pairs(self, request: str) -> None:
-        """Fail unless there are both same and different pairs."""
-        if len(self.class_sizes) < 2 or len(self.in_pairs) == 0:
-            raise DataError(
-                f"{request} need 2 classes, one of them with 2 images; there are "
-                f"{len(self.class_sizes)} classes, {(self.class_sizes > 1).sum()} of them "
-                f"with 2 images, in {len(self.order)} images"
-            )
-
-    def check_within_group(self, share: float) -> float:
-        """The share, if it is possible."""
-        if not 0.0 <= share <= 1.0:
-            raise ValueError(f"within_group must lie in [0, 1], got {share}")
-        if share > 0 and not self.has_groups:
-            raise ValueError(
-                f"within_group={share} needs groups, and the data has none; set it to 0"
-            )
-        largest = np.bincount(self.class_groups).max(initial=0)
-        if share > 0 and largest < 2:
-            raise DataError(
-                f"within_group={share} needs a group with 2 classes; "
-                f"all {len(self.group_values)} groups have one"
-            )
-        return share
-
-    def complete_classes(self, needed: int) -> NDArray[np.bool_]:
-        """(C,) bool: the class has ``needed`` items; with drawers, one by each of as
-        many."""
-        if not self.has_drawers:
-            return self.class_sizes >= needed
-        cells = np.diff(np.append(self.class_cells, len(self.cell_starts)))
-        drawers = self.group_drawers[self.class_groups]
-        complete: NDArray[np.bool_] = (cells == drawers) & (drawers >= needed)
-        return complete
-
-    def draw_same(self, rng: np.random.Generator, places: Indices) -> Indices:
-        """(M,) another place of the class of each place (itself where it is alone)."""
-        start, size = self._class_start[places], self._class_size[places]
-        offset = 1 + rng.integers(0, np.maximum(size - 1, 1))
-        return start + (places - start + offset) % size
-
-    def draw_different(
-        self, rng: np.random.Generator, places: Indices, within_group: float
-    ) -> Indices:
-        """(M,) a place of another class, uniform over their items, for each place."""
-        start, size = self._class_start[places], self._class_size[places]
-        within = (rng.random(len(places)) < within_group) & (
-            self._group_size[places] > size
-        )
-        low = np.where(within, self._group_start[places], 0)
-        span = np.where(within, self._group_size[places], len(self.order))
-        offset = rng.integers(0, np.maximum(span - size, 1))
-        partners: Indices = low + (start + size - low + offset) % span
-        return partners
-
-
-def _find_runs(*columns: Indices) -> tuple[Indices, Indices]:
-    """Starts and lengths of the runs in which no column changes."""
-    n = len(columns[0])
-    changes = np.zeros(max(n - 1, 0), dtype=np.bool_)
-    for column in columns:
-        changes |= column[1:] != column[:-1]
-    starts = np.flatnonzero(np.concatenate([np.ones(min(n, 1), dtype=np.bool_), changes]))
-    return starts, np.diff(np.append(starts, n))
-
-
-def _draw_distinct(rng: np.random.Generator, sizes: Indices, count: int) -> Indices:
-    """(R, count) distinct numbers below ``sizes`` (R,), in random order (Floyd's
-    method)."""
-    chosen = np.empty((len(sizes), count), dtype=np.int64)
-    for column in range(count):
-        last = sizes - count + column
-        drawn = rng.integers(0, last + 1)
-        taken = (chosen[:, :column] == drawn[:, None]).any(axis=1)
-        chosen[:, column] = np.where(taken, last, drawn)
-    return rng.permuted(chosen, axis=1)
-
-
-def _explain_episodes(
-    runs: _Runs,
-    counts: dict[str, int],
-    usable: Indices,
-    pool_sizes: Sequence[int] | Indices,
-    in_groups: bool,
-) -> str:
-    n_way, n_shot, n_query = counts["n_way"], counts["n_shot"], counts["n_query"]
-    needed = f"(n_shot={n_shot} + n_query={n_query})"
-    have = f"at least {n_shot + n_query} images {needed}"
-    if runs.has_drawers:
-        have = f"an image by every drawer, and at least {n_shot + n_query} drawers {needed}"
-    where = " in one group" if in_groups else ""
-    best = ""
-    if in_groups and len(usable):
-        best = f", at most {max(pool_sizes)} in one group"
-    return (
-        f"n_way={n_way} needs {n_way} classes{where} with {have}; "
-        f"{len(usable)} of {len(runs.class_sizes)} classes have them{best}"
-    )
 
 
 def _check_batching(batch_size: int, per_epoch: int) -> None:

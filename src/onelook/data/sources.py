@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import re
-import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -36,6 +35,7 @@ from onelook.data.omniglot import (
 from onelook.data.pairs import Pairs, read_pair_table
 from onelook.data.trees import Tree, locate, open_tree
 from onelook.errors import DataError
+from onelook.files import write_whole
 
 __all__ = [
     "OneShotRun",
@@ -278,7 +278,7 @@ def _unzipped(archive: Path, member: str) -> Path:
     if name is None:
         raise DataError(f"{archive} holds no {member}; fetch it again")
     target = cache_folder() / "sick" / member
-    _write_whole(target, tree.read_bytes(name))
+    write_whole(target, tree.read_bytes(name))
     return target
 
 
@@ -318,19 +318,7 @@ def _write_digits(target: Path) -> None:
             Image.fromarray(image).save(png, "PNG")
             # A ZipInfo carries a fixed date, so that the archive is the same everywhere.
             archive.writestr(zipfile.ZipInfo(f"{digit}/{i:04d}.png"), png.getvalue())
-    _write_whole(target, buffer.getvalue())
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    """Write a file in one step: it is there whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, fresh = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(fresh, target)
-    finally:
-        Path(fresh).unlink(missing_ok=True)
+    write_whole(target, buffer.getvalue())
 
 
 def find_data(name: str, data: str | Path | None = None) -> Path:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.data.episodes import sample_episodes
 from onelook.data.items import Dataset
 from onelook.data.omniglot import OneShotRun
-from onelook.data.sampling import sample_episodes, turned
+from onelook.data.sampling import turned
 from onelook.errors import DataError
 from onelook.evaluation.scorer import ScoreMatrix, Scorer, embed_both, to_numpy
 from onelook.metrics import Interval, mean_interval, wilson_interval

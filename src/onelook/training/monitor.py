@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from onelook.verifier import write_atomically
+from onelook.files import write_whole
 
 
 class Journal:
@@ -30,7 +30,7 @@ class Journal:
         self.path = path
         self.history = history
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in history))
+        write_whole(path, "".join(json.dumps(row) + "\n" for row in history))
 
     def add(self, row: dict[str, float]) -> None:
         self.history.append(row)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.data.episodes import sample_episodes
 from onelook.data.images import Preprocess
 from onelook.data.pixels import PixelStore
-from onelook.data.sampling import sample_episodes
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.recipe import Recipe

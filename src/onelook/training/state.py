@@ -1,26 +1,20 @@
 """What a killed training needs to go on, in one file that is never half written."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from onelook.errors import CheckpointError
+from onelook.files import whole_file
 
 STATE_FORMAT = 1
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values so that a reader finds the old file or the whole new
-    one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    """Write tensors and plain values; a kill leaves the old file or the whole new one."""
+    with whole_file(path) as file:
         torch.save({"format": STATE_FORMAT, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
     for leftover in path.parent.glob(f".{path.name}.*"):
         leftover.unlink(missing_ok=True)  # of a process killed while it wrote
 

@@ -1,0 +1,143 @@
+"""Episodes of N-way K-shot classification, drawn from labels alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onelook.data.runs import LabelRuns, draw_distinct
+from onelook.errors import DataError
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """E episodes of N-way K-shot classification, as indices into the items.
+
+    Args:
+        support: (E, n_way * n_shot) int64, class-major.
+        query: (E, n_way * n_query) int64, class-major.
+        groups: (E,) int64, the group of each episode, or ``None``.
+    """
+
+    support: Indices
+    query: Indices
+    n_way: int
+    n_shot: int
+    n_query: int
+    seed: int
+    groups: Indices | None = None
+
+    def __len__(self) -> int:
+        return len(self.support)
+
+    @property
+    def query_ways(self) -> Indices:
+        """(n_way * n_query,) the true way, from 0, of each query of any episode."""
+        return np.repeat(np.arange(self.n_way), self.n_query)
+
+
+def sample_episodes(
+    labels: ArrayLike,
+    n_way: int,
+    n_shot: int,
+    n_query: int,
+    n_episodes: int,
+    seed: int,
+    groups: ArrayLike | None = None,
+    drawers: ArrayLike | None = None,
+) -> Episodes:
+    """Random episodes; in each, no class and no item occurs twice.
+
+    Args:
+        labels: (N,) int64.
+        n_way: Classes an episode.
+        n_shot: Support items a class.
+        n_query: Query items a class.
+        n_episodes: E.
+        seed: Of every draw.
+        groups: (N,) int64. When given, an episode stays within one group, and the groups
+            that have enough classes take turns, so that each counts alike.
+        drawers: (N,) int64. When given, ``n_shot + n_query`` drawers are drawn for an
+            episode, one
+            for each support and query item, the same for all its classes: with one shot and
+                one
+            query, one drawer gives the support and another the queries. Only classes that
+            every drawer of their group (without groups: of the data) has drawn take part.
+
+    Raises:
+        DataError: If too few classes have enough items.
+        ValueError: If a count is not positive.
+
+    Example:
+        >>> episodes = sample_episodes([0, 0, 1, 1, 2, 2], 2, 1, 1, n_episodes=3, seed=0)
+        >>> episodes.support.shape, episodes.query_ways.tolist()
+        ((3, 2), [0, 1])
+    """
+    counts = {
+        "n_way": n_way,
+        "n_shot": n_shot,
+        "n_query": n_query,
+        "n_episodes": n_episodes,
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} must be positive, got {count}")
+    rng = np.random.default_rng(seed)
+    runs = LabelRuns(labels, groups, drawers)
+    needed = n_shot + n_query
+    usable = np.flatnonzero(runs.complete_classes(needed))
+    pool_groups, pool_starts, pool_sizes = np.unique(
+        runs.class_groups[usable], return_index=True, return_counts=True
+    )
+    pools = np.flatnonzero(pool_sizes >= n_way)
+    if len(pools) == 0:
+        raise DataError(
+            _explain_episodes(runs, counts, usable, pool_sizes, groups is not None)
+        )
+    pool = pools[np.arange(n_episodes) % len(pools)]  # (E,)
+    ways = pool_starts[pool][:, None] + draw_distinct(rng, pool_sizes[pool], n_way)
+    classes = usable[ways]  # (E, n_way)
+    if drawers is None:
+        ranks = draw_distinct(rng, runs.class_sizes[classes].ravel(), needed)
+        places = runs.class_starts[classes][:, :, None] + ranks.reshape(
+            *classes.shape, needed
+        )
+    else:
+        chosen = draw_distinct(rng, runs.group_drawers[pool_groups[pool]], needed)
+        cells = runs.class_cells[classes][:, :, None] + chosen[:, None, :]
+        places = runs.cell_starts[cells] + rng.integers(0, runs.cell_sizes[cells])
+    items = runs.order[places]  # (E, n_way, n_shot + n_query)
+    return Episodes(
+        support=items[:, :, :n_shot].reshape(n_episodes, -1),
+        query=items[:, :, n_shot:].reshape(n_episodes, -1),
+        n_way=n_way,
+        n_shot=n_shot,
+        n_query=n_query,
+        seed=seed,
+        groups=None if groups is None else runs.group_values[pool_groups[pool]],
+    )
+
+
+def _explain_episodes(
+    runs: LabelRuns,
+    counts: dict[str, int],
+    usable: Indices,
+    pool_sizes: Sequence[int] | Indices,
+    in_groups: bool,
+) -> str:
+    n_way, n_shot, n_query = counts["n_way"], counts["n_shot"], counts["n_query"]
+    needed = f"(n_shot={n_shot} + n_query={n_query})"
+    have = f"at least {n_shot + n_query} images {needed}"
+    if runs.has_drawers:
+        have = f"an image by every drawer, and at least {n_shot + n_query} drawers {needed}"
+    where = " in one group" if in_groups else ""
+    best = ""
+    if in_groups and len(usable):
+        best = f", at most {max(pool_sizes)} in one group"
+    return (
+        f"n_way={n_way} needs {n_way} classes{where} with {have}; "
+        f"{len(usable)} of {len(runs.class_sizes)} classes have them{best}"
+    )

@@ -1,0 +1,33 @@
+"""Files that are there whole or not at all: a reader never sees half of one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into, which takes the place of ``path`` once it is written whole.
+
+    Until then an older file stays; after an error nothing is left behind. Missing folders
+    are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with fresh.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str) -> Path:
+    """Write bytes, or a text as UTF-8, in one step; returns ``path``."""
+    with whole_file(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+    return path
