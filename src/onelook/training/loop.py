@@ -98,7 +98,7 @@ def fit(
                 if position.step % LOG_EVERY == 0:
                     training.note(journal, loss=loss, images_per_second=speed.per_second)
                 if training.is_time_to_validate():
-                    training.note(journal, validation=training.validate(), loss=loss)
+                    training.note(journal, validation=training.validate())
                 last = interrupted.is_set() or position.finished or position.step == n_steps
                 training.save_if_due(now=last)
                 if interrupted.is_set():

@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from onelook.data.episodes import sample_episodes
 from onelook.data.images import Preprocess
 from onelook.data.pixels import PixelStore
-from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.recipe import Recipe
 from onelook.report import ReportInputs, WrongPair
 from onelook.training.loop import Position
 from onelook.training.material import HeldOut, Material
-from onelook.training.validation import HeldOutPairs
+from onelook.training.validation import FIGURE_NAMES, HeldOutPairs
 from onelook.verifier import Verifier
 
 N_WRONG_PAIRS = 12
@@ -32,17 +31,17 @@ def report_inputs(
     pairs: HeldOutPairs | None,
 ) -> ReportInputs:
     held_out = material.held_out
-    metrics = verifier.card["metrics"]
-    lines = [
-        (key, f"{value:.4f}" if isinstance(value, float) else str(value))
-        for key, value in metrics.items()
+    figure = FIGURE_NAMES[recipe.validation.figure]
+    history = [
+        {figure if key == "validation" else key: value for key, value in row.items()}
+        for row in position.history
     ]
     inputs = ReportInputs(
         title=recipe.name,
         recipe=recipe.model_dump(mode="json", exclude_defaults=True),
         data=material.about,
-        history=position.history,
-        result_lines=lines + _decision_lines(verifier.decision),
+        history=history,
+        result_lines=_result_lines(verifier),
     )
     shown = np.sort(np.random.default_rng(0).permutation(len(embeddings))[:N_MAP_ITEMS])
     if held_out.class_names:
@@ -61,14 +60,25 @@ def report_inputs(
     return inputs
 
 
-def _decision_lines(decision: Decision | None) -> list[tuple[str, str]]:
+def _result_lines(verifier: Verifier) -> list[tuple[str, str]]:
+    """The figures, the most important first, and what the decision stands for."""
+    metrics, decision = verifier.card["metrics"], verifier.decision
+    lines = [(metrics["held-out figure"], f"{metrics['held-out value']:.4f}")]
+    lines += [
+        (name, f"{metrics[name]:.4f}")
+        for name in ("held-out AUC", "held-out EER")
+        if name in metrics and name != metrics["held-out figure"]
+    ]
+    lines.append(("minutes of training", f"{metrics['seconds'] / 60:.1f}"))
+    lines.append(("best epoch", str(metrics["best epoch"])))
     if decision is None:
-        return [("decision", "none: the held-out classes do not support a threshold")]
+        return [*lines, ("threshold", "none: too few classes were held out to support one")]
     return [
+        *lines,
         (
             "threshold",
-            f"{decision.threshold:.4f} at a false-accept rate of {decision.far:g}",
-        )
+            f"score {decision.threshold:.4f} at a false-accept rate of {decision.far:g}",
+        ),
     ]
 
 
