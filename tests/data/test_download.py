@@ -1,5 +1,6 @@
 """Downloads from a server of our own: resumed, verified, atomic, clear when refused."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -53,9 +54,11 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         end = len(body) if server.stop_after is None else start + server.stop_after
-        for at in range(start, min(end, len(body)), 50_000):
-            self.wfile.write(body[at : min(at + 50_000, end)])
-            time.sleep(server.delay)
+        # A client that is killed half-way hangs up.
+        with contextlib.suppress(ConnectionError):
+            for at in range(start, min(end, len(body)), 50_000):
+                self.wfile.write(body[at : min(at + 50_000, end)])
+                time.sleep(server.delay)
 
     def log_message(self, *_):
         pass

@@ -132,6 +132,17 @@ def test_killed_at_random_moments_the_final_weights_are_those_of_an_unbroken_run
     _assert_same_tensors(tmp_path / "whole" / STATE_FILE, tmp_path / "broken" / STATE_FILE)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_precisions_follow_each_other_in_one_process(
+    shapes_folder, shapes_recipe, tmp_path, precision
+):
+    recipe = override(shapes_recipe, {"epochs": 2, "precision": precision})
+    material = prepare(recipe, shapes_folder, progress=False)
+    verifier, position = fit(recipe, material, tmp_path, progress=False)
+    assert position.step == position.history[-1]["step"]
+    assert all(p.dtype == torch.float32 for p in verifier.model.parameters())
+
+
 def test_a_state_of_another_recipe_is_refused(shapes_folder, shapes_recipe, tmp_path):
     recipe = override(shapes_recipe, {"epochs": 1})
     material = prepare(recipe, shapes_folder, progress=False)

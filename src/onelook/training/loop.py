@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from onelook.data.augment import Augment
@@ -115,6 +116,8 @@ class Training:
         self, recipe: Recipe, material: Material, out: Path, tracker: str | None
     ) -> None:
         self.recipe, self.material, self.out = recipe, material, out
+        # Accelerate keeps the first precision of a process; every training has its own.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             mixed_precision=resolve_precision(recipe.precision),
             log_with=tracker,
