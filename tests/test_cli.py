@@ -300,7 +300,7 @@ def test_train_writes_a_model_that_the_other_commands_take(
 
 
 def test_a_stopped_training_says_the_exact_command_to_go_on(onelook, monkeypatch):
-    def stop(*arguments: object) -> None:
+    def stop(*arguments: object, **options: object) -> None:
         raise Interrupted("stopped after step 3 of 9; nothing is lost")
 
     monkeypatch.setattr("onelook.training.train.train", stop)
@@ -314,13 +314,27 @@ def test_a_stopped_training_says_the_exact_command_to_go_on(onelook, monkeypatch
 
 def test_options_of_train_reach_the_library(onelook, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("onelook.training.train.train", lambda *given: seen.append(given))
+    monkeypatch.setattr(
+        "onelook.training.train.train",
+        lambda *given, overwrite: seen.append((*given, overwrite)),
+    )
     monkeypatch.setattr("builtins.print", lambda *_, **__: None)
     onelook("train", "x.yaml", "--data", tmp_path, "--resume", "--skip-bad")
     onelook("train", "x.yaml", "-o", "y", "--set", "far=1e-3", "--tracker", "mlflow")
+    onelook("train", "x.yaml", "--epochs", 2, "--seed", 3, "--depth", 1, "--overwrite")
     assert seen == [
-        ("x.yaml", tmp_path, None, True, {}, True, None),
-        ("x.yaml", None, Path("y"), False, {"far": 0.001}, False, "mlflow"),
+        ("x.yaml", tmp_path, None, True, {}, True, None, False),
+        ("x.yaml", None, Path("y"), False, {"far": 0.001}, False, "mlflow", False),
+        (
+            "x.yaml",
+            None,
+            None,
+            False,
+            {"epochs": 2, "seed": 3, "data.depth": 1},
+            False,
+            None,
+            True,
+        ),
     ]
 
 

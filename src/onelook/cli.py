@@ -114,6 +114,12 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="The same as --set epochs=N")] = None,
     seed: Annotated[int | None, typer.Option(help="The same as --set seed=N")] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="The same as --set data.depth=N: see onelook data")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the training that lies in --out")
+    ] = False,
     skip_bad: SkipBad = False,
     tracker: Annotated[
         str | None, typer.Option(metavar="NAME", help="tensorboard, mlflow or wandb")
@@ -124,11 +130,15 @@ def train(
     changes = dict(_setting(text) for text in settings or [])
     changes |= {} if epochs is None else {"epochs": epochs}
     changes |= {} if seed is None else {"seed": seed}
+    changes |= {} if depth is None else {"data.depth": depth}
     from onelook.training.train import train as run_training
 
-    again = ["onelook", *context.obj, *([] if resume else ["--resume"])]
+    given = [argument for argument in context.obj if argument != "--overwrite"]
+    again = ["onelook", *given, *([] if resume else ["--resume"])]
     with _stoppable(f"go on with: {shlex.join(again)}"):
-        run = run_training(recipe, data, out, resume, changes, skip_bad, tracker)
+        run = run_training(
+            recipe, data, out, resume, changes, skip_bad, tracker, overwrite=overwrite
+        )
     if as_json:
         fields = ("best_figure", "best_epoch", "seconds")
         places = {"model": str(run.out), "report": str(run.report)}
@@ -186,6 +196,10 @@ def evaluate(
         ),
     ] = None,
     data: Data = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(help="Folders above your class folders [default: the model's own]"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model or a baseline by a published protocol."""
@@ -204,7 +218,7 @@ def evaluate(
 
         protocol = default_protocol(scorer)
         _say(f"protocol {protocol}: {PROTOCOLS[protocol].about}")
-    result = measure(scorer, protocol, data)
+    result = measure(scorer, protocol, data, depth)
     if as_json:
         _print_json(result.to_dict())
     else:
@@ -273,10 +287,10 @@ def _draw(answers: "list[Comparison]", out: Path) -> None:
 def _compare_pairs(
     model: str | None, file: Path, same: int | None, root: str, as_json: bool
 ) -> None:
-    from onelook.data.pairs import read_pairs
+    from onelook.evaluation.protocols import read_pairs_for
 
-    pairs = read_pairs(file, root=root, same=same)
     verifier = _load(model)
+    pairs = read_pairs_for(verifier, file, root, same)
     answers = verifier.compare_many(list(zip(pairs.left, pairs.right, strict=True)))
     accuracy = _accuracy(verifier, answers, pairs)
     if as_json:

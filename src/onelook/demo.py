@@ -46,7 +46,7 @@ def demo(
         echo: Where the lines for people go.
     """
     found = find_demo_data(data, echo)
-    run = train(found.recipe, found.folder, out, progress=progress)
+    run = train(found.recipe, found.folder, out, progress=progress, overwrite=True)
     verifier = run.verifier
     echo(f"trained in {run.seconds:.0f} s; now tested on classes that it has never seen:\n")
     if found.folder is not None:

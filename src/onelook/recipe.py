@@ -268,6 +268,8 @@ def _explain(error: ValidationError, name: str) -> str:
         if problem["type"] == "extra_forbidden":
             known = ", ".join(sorted(_known_keys(problem["loc"][:-1])))
             lines.append(f"unknown key {where!r}; known: {known}")
+        elif problem["type"] == "missing":
+            lines.append(f"{where} is missing")
         else:
             lines.append(f"{where}: {problem['msg']}, got {problem['input']!r}")
     return f"{name}: " + "; ".join(lines)

@@ -126,8 +126,8 @@ def write_report(inputs: ReportInputs, path: str | Path) -> Path:
         for key, name, body in present
     )
     about = "".join(
-        f"<p>{escape(str(inputs.recipe[key]))}</p>"
-        for key in ("about", "published")
+        f"<p>{lead}{escape(str(inputs.recipe[key]))}</p>"
+        for key, lead in (("about", ""), ("published", "Published: "))
         if inputs.recipe.get(key)
     )
     template = Template(

@@ -82,8 +82,8 @@ class Comparison:
     def __str__(self) -> str:
         if self.threshold is None:
             return (
-                f"dissimilarity {self.dissimilarity:.4f}; the model has no threshold, as "
-                "too few classes were held out of its training"
+                f"dissimilarity {self.dissimilarity:.4f}; the model carries no "
+                "threshold, so same or different is not said"
             )
         verdict = {True: "same", False: "different", None: "unsure"}[self.is_same]
         return (
@@ -433,6 +433,8 @@ class FunctionEncoder(torch.nn.Module):
                 f"the embedding function must give (N, D) for N images, got shape "
                 f"{embeddings.shape} for {len(images)}"
             )
+        if not np.isfinite(embeddings).all():
+            raise ValueError("the embedding function gave numbers that are not finite")
         return torch.from_numpy(embeddings)
 
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from onelook.data.sources import class_folder
 from onelook.errors import DataError
+from onelook.evaluation.protocols import evaluate
 from onelook.recipe import override, parse_recipe, read_recipe
 from onelook.training.prepare import prepare
 from onelook.training.train import train
@@ -177,3 +179,56 @@ def test_sick_trains_on_train_and_holds_out_trial(data_root):
     material = prepare(read_recipe("sick-malstm"), progress=False)
     assert material.about["training pairs"] == 4500
     assert material.about["held-out pairs"] == 500
+
+
+def test_the_recipes_of_the_page_on_pairs_are_valid():
+    page = (Path(__file__).parents[2] / "docs" / "pairs.md").read_text("utf-8")
+    blocks = page.split("```yaml\n")[1:]
+    names = [parse_recipe(yaml.safe_load(b.split("```")[0]), "page").name for b in blocks]
+    assert names == ["mine", "names", "captions"]
+
+
+def test_few_classes_make_a_smaller_batch(shapes_folder, shapes_recipe, caplog):
+    recipe = override(shapes_recipe, {"sampling.classes_per_batch": 100})
+    with caplog.at_level("INFO"):
+        material = prepare(recipe, shapes_folder, progress=False)
+    assert len(set(material.sampler.batch(0).labels)) == 12
+    assert "so a batch holds 12 classes, not 100" in caplog.text
+
+
+def test_a_training_is_not_overwritten_by_accident(shapes_folder, shapes_recipe, tmp_path):
+    recipe = override(shapes_recipe, {"epochs": 1})
+    train(recipe, shapes_folder, tmp_path, progress=False)
+    with pytest.raises(DataError, match="holds a training already: --resume"):
+        train(recipe, shapes_folder, tmp_path, progress=False)
+    train(recipe, shapes_folder, tmp_path, progress=False, overwrite=True)
+
+
+def test_a_table_is_measured_as_it_was_trained(tmp_path):
+    rows = ["a,b,score"]
+    for i in range(90):
+        left, right = i % 9, (i * 7) % 9
+        rows.append(f"word{left},word{right},{float(left == right)}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    content = {
+        "name": "graded",
+        "data": {
+            "source": "pair-table",
+            "left_column": "a",
+            "right_column": "b",
+            "label_column": "score",
+            "label": "target",
+            "left_side": "text",
+            "right_side": "text",
+        },
+        "left": {"kind": "text", "unit": "character", "max_length": 8},
+        "encoder": {"name": "lstm", "arguments": {"token_size": 8, "hidden_size": 8}},
+        "similarity": {"name": "exponential"},
+        "loss": {"name": "regression", "arguments": {"minimum": 0.0, "maximum": 1.0}},
+        "sampling": {"name": "pair-list", "batch_size": 32},
+        "validation": {"figure": "pearson"},
+        "epochs": 2,
+    }
+    run = train(parse_recipe(content, "graded"), tmp_path, tmp_path / "run", progress=False)
+    result = evaluate(run.verifier, "pairs", tmp_path / "pairs.csv")
+    assert result.n_pairs == 90

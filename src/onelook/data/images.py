@@ -466,7 +466,8 @@ def refuse_bad(
     raise DataError(
         f"{len(bad):,} of {n_all:,} {what} cannot be read:\n"
         + "\n".join(lines)
-        + "\nrepair or remove them, or skip them: --skip-bad (in Python skip_bad=True)"
+        + "\nrepair or remove them; where many images are read, --skip-bad (in Python "
+        "skip_bad=True) goes on without them"
     )
 
 

@@ -408,7 +408,7 @@ def _existing(path: str | Path, number: int, address: str, check: bool) -> str:
     if check and not address_exists(address):
         raise DataError(
             f"{path}:{number}: there is no file {address}; "
-            "--root names the folder or archive that the paths are relative to"
+            "paths are relative to --root, or to the --data of a training"
         )
     return address
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from onelook.data import lfw, omniglot, sources
 from onelook.data.items import Dataset
-from onelook.data.pairs import Pairs, read_pairs
+from onelook.data.pairs import Pairs, read_pair_table, read_pairs
 from onelook.data.parts import digits_part, stroke_part
 from onelook.errors import DataError
 from onelook.evaluation.baselines import ModifiedHausdorff, NearestPixels, WordOverlap
@@ -43,7 +45,9 @@ class Protocol:
     run: Callable[[Scorer, Data], Result]
 
 
-def evaluate(model: Scorer | str | Path, protocol: str, data: Data = None) -> Result:
+def evaluate(
+    model: Scorer | str | Path, protocol: str, data: Data = None, depth: int | None = None
+) -> Result:
     """Measure a model, or a baseline, by a published protocol.
 
     Args:
@@ -51,6 +55,8 @@ def evaluate(model: Scorer | str | Path, protocol: str, data: Data = None) -> Re
             ``"nearest-pixels"`` or ``"word-overlap"``.
         protocol: A name from ``PROTOCOLS``.
         data: Folder of the data; None looks in ``ONELOOK_DATA`` and in the user's cache.
+        depth: How many folders lie above the class folders of your own images; by default
+            what the model was trained with.
 
     Raises:
         DataError: If the protocol or the data is not known.
@@ -58,6 +64,8 @@ def evaluate(model: Scorer | str | Path, protocol: str, data: Data = None) -> Re
     if protocol not in PROTOCOLS:
         raise DataError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
     scorer = scorer_of(model) if isinstance(model, str | Path) else model
+    if protocol in FOLDER_PROTOCOLS:
+        return FOLDER_PROTOCOLS[protocol](scorer, _own_folder(scorer, data, depth))
     return PROTOCOLS[protocol].run(scorer, data)
 
 
@@ -89,7 +97,7 @@ def _chosen_threshold(scorer: Scorer) -> float | None:
     return None if threshold is None else float(threshold)
 
 
-def _data_settings(scorer: Scorer) -> dict[str, Any]:
+def _data_settings(scorer: Any) -> dict[str, Any]:
     """The "data" block of the recipe that the model was trained by."""
     card = scorer.card if isinstance(scorer, Verifier) else {}
     settings: dict[str, Any] = card.get("recipe", {}).get("data", {})
@@ -170,32 +178,60 @@ def _digits(scorer: Scorer, data: Data) -> VerificationResult:
     )
 
 
-def _own_folder(scorer: Scorer, data: Data) -> Dataset:
-    """Class folders, at the depth that the model was trained with."""
+def _own_folder(scorer: Scorer, data: Data, depth: int | None = None) -> Dataset:
+    """Class folders, at the depth that the model was trained with if no other is given."""
     if data is None:
         raise DataError(
             "this protocol needs --data, the folder of your images (CLASS/IMAGE)"
         )
-    return sources.class_folder(data, depth=_data_settings(scorer).get("depth", 0))
+    trained = int(_data_settings(scorer).get("depth", 0))
+    return sources.class_folder(data, depth=trained if depth is None else depth)
 
 
-def _folder_one_shot(scorer: Scorer, data: Data) -> OneShotResult:
-    dataset = _own_folder(scorer, data)
-    return n_way_k_shot(scorer, dataset, min(20, dataset.n_classes), 1)
+def _folder_one_shot(scorer: Scorer, dataset: Dataset) -> OneShotResult:
+    """Classes of a single image cannot be asked for and are left out."""
+    n_classes = int((np.bincount(dataset.labels) > 1).sum())
+    return n_way_k_shot(scorer, dataset, max(2, min(20, n_classes)), 1)
 
 
-def _folder_verification(scorer: Scorer, data: Data) -> VerificationResult:
-    return verify_all_pairs(
-        scorer, _own_folder(scorer, data), threshold=_chosen_threshold(scorer)
+def _folder_verification(scorer: Scorer, dataset: Dataset) -> VerificationResult:
+    return verify_all_pairs(scorer, dataset, threshold=_chosen_threshold(scorer))
+
+
+FOLDER_PROTOCOLS: dict[str, Callable[[Scorer, Dataset], Result]] = {
+    "folder-one-shot": _folder_one_shot,
+    "folder-verification": _folder_verification,
+}
+
+
+def read_pairs_for(
+    model: Any, path: Data, root: str | Path = "", same: int | None = None
+) -> Pairs:
+    """The pairs of a file: a table if the model was trained on one, else a pair file."""
+    if path is None or not Path(path).is_file():
+        raise DataError(
+            f"expected a pair file, got {path}; name one with --data or --pairs"
+        )
+    settings = _data_settings(model)
+    if settings.get("source") != "pair-table":
+        return read_pairs(path, root=root, same=same)
+    return read_pair_table(
+        path,
+        left=settings["left_column"],
+        right=settings["right_column"],
+        label=settings["label_column"],
+        label_kind=settings["label"],
+        left_side=settings["left_side"],
+        right_side=settings["right_side"],
+        root=root,
+        same=same,
     )
 
 
-def _pair_file(scorer: Scorer, data: Data) -> VerificationResult:
-    if data is None or not Path(data).is_file():
-        raise DataError(
-            f"this protocol needs --data, a pair file with a header; got {data!r}"
-        )
-    pairs: Pairs = read_pairs(data, root=Path(data).parent)
+def _pair_file(scorer: Scorer, data: Data) -> Result:
+    pairs = read_pairs_for(scorer, data, root=Path(data or "").parent)
+    if pairs.targets is not None:
+        return evaluate_graded(scorer, pairs)
     return verify_pairs(scorer, pairs, threshold=_chosen_threshold(scorer))
 
 
@@ -237,9 +273,13 @@ PROTOCOLS: dict[str, Protocol] = {
     "sick-test": Protocol("SICK's 4,927 test pairs, correlation with people", _sick),
     "digits": Protocol("scikit-learn's digits 7 to 9, verification", _digits),
     "folder-one-shot": Protocol(
-        "your class folders, up to 20-way 1-shot, 1,000 episodes", _folder_one_shot
+        "your class folders, up to 20-way 1-shot, 1,000 episodes",
+        lambda scorer, data: _folder_one_shot(scorer, _own_folder(scorer, data)),
     ),
-    "folder-verification": Protocol("your class folders, all pairs", _folder_verification),
+    "folder-verification": Protocol(
+        "your class folders, all pairs",
+        lambda scorer, data: _folder_verification(scorer, _own_folder(scorer, data)),
+    ),
     "pairs": Protocol("your pair file", _pair_file),
 }
 
@@ -251,6 +291,7 @@ DEFAULT_PROTOCOLS: dict[str, str] = {
     "digits": "digits",
     "class-folder": "folder-one-shot",
     "pairs": "pairs",
+    "pair-table": "pairs",
     "strokes": "strokes-20w",
     "sick": "sick-test",
 }

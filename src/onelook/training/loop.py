@@ -1,6 +1,7 @@
 """The training loop: ``fit`` is the loop, ``Training`` what it works on."""
 
 import logging
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -203,7 +204,9 @@ class Training:
         )
         epoch = position.step // self.steps_per_epoch
         position.validations_without_gain += 1
-        if figure > position.best_value:
+        if math.isnan(figure):
+            figure = -math.inf  # a correlation of equal scores, say: the worst there is
+        if figure > position.best_value or not position.best_epoch:
             position.best_value, position.best_epoch = figure, epoch
             position.validations_without_gain = 0
             save_state(self.out / BEST_FILE, {"model": self.verifier.model.state_dict()})
@@ -257,7 +260,7 @@ class Training:
         """Go back to what ``save_if_due`` wrote last."""
         path = self.out / STATE_FILE
         if not path.is_file():
-            log.info("%s does not exist: the training starts at step 0", path)
+            log.warning("%s is not there to resume: the training starts at step 0", path)
             return
         state = load_state(path)
         if state["identity"] != self._identity():

@@ -1,6 +1,7 @@
 """From a recipe and its data to what a training works on: stores, sampler, held-out
 items."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from onelook.data.sampling import (
 )
 from onelook.data.sequences import SequenceStore, StrokePreprocess
 from onelook.errors import DataError
-from onelook.recipe import DataSettings, Recipe
+from onelook.recipe import DataSettings, Recipe, SamplingSettings
 from onelook.training.material import HeldOut, Material, Side
 from onelook.training.pair_tables import sick_material, table_material
+
+log = logging.getLogger(__name__)
 
 
 def prepare(
@@ -148,7 +151,7 @@ def _sampler(recipe: Recipe, train: Dataset) -> Sampler:
     if settings.name == "classes":
         return ClassBatches(
             train.labels,
-            settings.classes_per_batch,
+            _classes_per_batch(train, settings, recipe.data.rotations),
             settings.samples_per_class,
             seed=recipe.seed,
             groups=train.groups,
@@ -169,6 +172,23 @@ def _sampler(recipe: Recipe, train: Dataset) -> Sampler:
         within_group=settings.within_group,
         per_epoch=settings.per_epoch,
     )
+
+
+def _classes_per_batch(train: Dataset, settings: SamplingSettings, rotations: int) -> int:
+    """As many classes as asked for, or all that there are where these are fewer."""
+    enough = np.bincount(train.labels) >= settings.samples_per_class
+    there = int(enough.sum()) * rotations
+    if 2 <= there < settings.classes_per_batch:
+        log.info(
+            "%s has %d classes with %d images, so a batch holds %d classes, not %d",
+            train.name,
+            there,
+            settings.samples_per_class,
+            there,
+            settings.classes_per_batch,
+        )
+        return there
+    return settings.classes_per_batch
 
 
 def _listed_pairs(

@@ -38,7 +38,7 @@ def report_inputs(
     ]
     inputs = ReportInputs(
         title=recipe.name,
-        recipe=recipe.model_dump(mode="json", exclude_defaults=True),
+        recipe=recipe.model_dump(mode="json", exclude_none=True),
         data=material.about,
         history=history,
         result_lines=_result_lines(verifier),

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from onelook.decision import fit_decision
+from onelook.errors import DataError
 from onelook.metrics import best_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report import write_report
-from onelook.training.loop import Position, fit
+from onelook.training.loop import STATE_FILE, Position, fit
 from onelook.training.material import Material
 from onelook.training.prepare import prepare
 from onelook.training.reporting import report_inputs
@@ -52,6 +53,7 @@ def train(
     skip_bad: bool = False,
     tracker: str | None = None,
     progress: bool = True,
+    overwrite: bool = False,
 ) -> Run:
     """Train a twin network by a recipe, calibrate it on held-out classes, and save it.
 
@@ -64,9 +66,11 @@ def train(
         skip_bad: Go on without images that cannot be read.
         tracker: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``.
         progress: Show progress bars.
+        overwrite: Replace a training that lies in ``out`` already.
 
     Raises:
-        DataError: If the recipe or the data is wrong.
+        DataError: If the recipe or the data is wrong, or ``out`` holds a training that is
+            neither to be resumed nor overwritten.
         TrainingError: If the training fails.
         Interrupted: After Ctrl-C; ``resume=True`` goes on.
 
@@ -76,6 +80,11 @@ def train(
     """
     chosen = override(read_recipe(recipe), changes or {})
     folder = Path(out or Path("runs") / chosen.name).expanduser()
+    if (folder / STATE_FILE).exists() and not (resume or overwrite):
+        raise DataError(
+            f"{folder} holds a training already: --resume goes on with it, --overwrite "
+            "replaces it, --out names another folder"
+        )
     material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
     verifier, position = fit(chosen, material, folder, resume, tracker, progress)
     return _finish(chosen, material, verifier, position, folder)
@@ -106,7 +115,7 @@ def _finish(
                 pairs.scores, pairs.is_same, far=recipe.far, n_classes=n_classes
             )
         except ValueError as error:
-            log.warning("no threshold: %s", error)
+            log.warning("no threshold: %s (--set data.validation_fraction=0.5)", error)
     verifier.card.update(
         name=recipe.name,
         recipe=recipe.model_dump(mode="json"),
