@@ -76,7 +76,10 @@ def test_a_comparison_is_the_distance_of_the_embeddings(verifier, images):
     ("score", "is_same"), [(-0.4, True), (-0.5, True), (-0.6, None), (-0.9, False)]
 )
 def test_between_the_thresholds_it_is_unsure(verifier, score, is_same):
-    assert verifier.judge("a", "b", score).is_same is is_same
+    answer = verifier.judge("a", "b", score)
+    assert answer.is_same is is_same
+    verdict = {True: "same", None: "unsure", False: "different"}[is_same]
+    assert answer.caption == f"Dissimilarity: {-score:.4f}\n{verdict}"
 
 
 def test_rank_puts_the_most_alike_first(verifier, images):

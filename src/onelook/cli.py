@@ -153,6 +153,8 @@ def _stoppable(advice: str) -> Iterator[None]:
     """After Ctrl-C in a training, say how to go on and exit with 130."""
     from onelook.training.loop import Interrupted
 
+    if not sys.stderr.isatty():  # a log file has no progress bar: a line an epoch instead
+        logging.getLogger("onelook.training.loop").setLevel(logging.INFO)
     try:
         yield
     except Interrupted as stop:
@@ -277,7 +279,7 @@ def _draw(answers: "list[Comparison]", out: Path) -> None:
     draw_comparison(
         picture_of(answers[0].left),
         [picture_of(answer.right) for answer in answers],
-        [f"{Path(a.right).name}\nDissimilarity: {a.dissimilarity:.4f}" for a in answers],
+        [f"{Path(answer.right).name}\n{answer.caption}" for answer in answers],
         out,
         query_caption=Path(answers[0].left).name,
     )
@@ -299,7 +301,7 @@ def _compare_pairs(
     print("left\tright\tscore\tprobability\tverdict")
     for answer in answers:
         row = (answer.left, answer.right, f"{answer.score:.6f}", _cell(answer.probability))
-        print(*row, _verdict(answer), sep="\t")
+        print(*row, answer.verdict, sep="\t")
     if accuracy is not None:
         print(f"# accuracy {accuracy:.4f} of {len(pairs):,} pairs at the model's threshold")
 
@@ -313,12 +315,6 @@ def _accuracy(
         return None
     scores = [answer.score for answer in answers]
     return float(accuracy_at(scores, pairs.is_same, verifier.decision.threshold))
-
-
-def _verdict(answer: "Comparison") -> str:
-    if answer.threshold is None:
-        return ""
-    return {True: "same", False: "different", None: "unsure"}[answer.is_same]
 
 
 def _cell(value: float | None) -> str:

@@ -91,7 +91,7 @@ def _compare_two_pairs(run: Run, test: Dataset, echo: Echo) -> None:
     picture = draw_comparison(
         picture_of(first),
         [picture_of(same), picture_of(different)],
-        [f"Dissimilarity: {answer.dissimilarity:.4f}" for answer in answers],
+        [answer.caption for answer in answers],
         run.out / "comparison.png",
     )
     echo(f"picture {picture.resolve()}")

@@ -76,6 +76,18 @@ class Comparison:
     threshold: float | None
     far: float | None
 
+    @property
+    def verdict(self) -> str:
+        """ "same", "different" or "unsure"; empty where the model carries no threshold."""
+        if self.threshold is None:
+            return ""
+        return {True: "same", False: "different", None: "unsure"}[self.is_same]
+
+    @property
+    def caption(self) -> str:
+        """What stands under a picture of the pair, in one or two lines."""
+        return f"Dissimilarity: {self.dissimilarity:.4f}\n{self.verdict}".rstrip()
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -85,9 +97,8 @@ class Comparison:
                 f"dissimilarity {self.dissimilarity:.4f}; the model carries no "
                 "threshold, so same or different is not said"
             )
-        verdict = {True: "same", False: "different", None: "unsure"}[self.is_same]
         return (
-            f"{verdict}: probability {self.probability:.3f}, dissimilarity "
+            f"{self.verdict}: probability {self.probability:.3f}, dissimilarity "
             f"{self.dissimilarity:.4f} (score {self.score:.4f}, threshold "
             f"{self.threshold:.4f} at a false-accept rate of {self.far:g})"
         )
