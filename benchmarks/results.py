@@ -32,7 +32,7 @@ def table() -> str:
     for row in read_results():
         as_percent = row["metric"] in FRACTIONS
         interval = row["interval"]
-        ends = "" if interval is None else " to ".join(_text(e, as_percent) for e in interval)
+        ends = " to ".join(_text(end, as_percent) for end in interval or [])
         lines.append(
             f"| {row['benchmark']} | {row['model']} | {row['metric']} "
             f"{_text(row['value'], as_percent)} | {ends} | "
