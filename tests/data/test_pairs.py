@@ -117,7 +117,8 @@ def test_paths_are_resolved_under_a_folder_and_an_archive(tmp_path):
     in_archive = read_pairs(path, f"{tmp_path}/all.zip!/one")
     assert in_archive.right == (f"{tmp_path}/all.zip!/one/b.png",)
     with pytest.raises(
-        DataError, match="pairs.txt:2: there is no file .*/a.png; --root names"
+        DataError,
+        match="pairs.txt:2: there is no file .*/a.png; paths are relative to --root",
     ):
         read_pairs(path, tmp_path)
     with pytest.raises(DataError, match="pairs.txt:2: there is no file .*all.zip!/a.png"):
