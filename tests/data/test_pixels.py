@@ -81,7 +81,7 @@ def test_gather_on_a_gpu_is_the_same(addresses, tmp_path, resident_bytes):
 
 def test_an_unknown_address_has_no_row(addresses, tmp_path):
     store = prepare(addresses, tmp_path)
-    with pytest.raises(DataError, match=r"other\.png: not among the prepared images"):
+    with pytest.raises(DataError, match=r"other\.png: not among the prepared items"):
         store.rows([addresses[0], "other.png"])
 
 

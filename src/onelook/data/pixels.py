@@ -27,6 +27,7 @@ from onelook.data.images import (
     read_header,
     refuse_bad,
 )
+from onelook.data.rows import find_rows
 from onelook.data.trees import split_address
 from onelook.errors import DataError
 
@@ -172,14 +173,7 @@ class PixelStore:
         Raises:
             DataError: If one is not in the store, or could not be read.
         """
-        try:
-            return np.fromiter(
-                (self._row_of[address] for address in addresses), np.int64, len(addresses)
-            )
-        except KeyError as error:
-            address = error.args[0]
-            reason = dict(self.bad).get(address, "not among the prepared images")
-            raise DataError(f"{address}: {reason}") from None
+        return find_rows(addresses, self._row_of, self.bad)
 
     def gather(
         self,

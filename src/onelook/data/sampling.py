@@ -91,11 +91,9 @@ class BalancedPairs:
     ) -> None:
         self._runs = LabelRuns(labels, groups)
         self._runs.require_pairs("balanced pairs")
-        _check_batching(batch_size, per_epoch)
         self._within_group = self._runs.check_within_group(within_group)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.steps_per_epoch = _ceil_divide(per_epoch or len(self._runs.order), batch_size)
+        self.batch_size, self.seed = batch_size, seed
+        self.steps_per_epoch = _steps(len(self._runs.order), batch_size, per_epoch)
 
     def batch(self, step: int) -> Batch:
         """``batch_size`` pairs, same and different in turn."""
@@ -138,11 +136,9 @@ class Triplets:
     ) -> None:
         self._runs = LabelRuns(labels, groups)
         self._runs.require_pairs("triplets")
-        _check_batching(batch_size, per_epoch)
         self._within_group = self._runs.check_within_group(within_group)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.steps_per_epoch = _ceil_divide(per_epoch or len(self._runs.order), batch_size)
+        self.batch_size, self.seed = batch_size, seed
+        self.steps_per_epoch = _steps(len(self._runs.order), batch_size, per_epoch)
 
     def batch(self, step: int) -> Batch:
         """``batch_size`` triplets, one slot for each occurrence."""
@@ -367,6 +363,12 @@ def split_virtual(items: Indices, n: int) -> tuple[Indices, Indices]:
     items."""
     turns, real = np.divmod(items, n)
     return real, turns
+
+
+def _steps(n_items: int, batch_size: int, per_epoch: int) -> int:
+    """Steps an epoch of ``per_epoch`` draws, or of one for each item."""
+    _check_batching(batch_size, per_epoch)
+    return _ceil_divide(per_epoch or n_items, batch_size)
 
 
 def _check_batching(batch_size: int, per_epoch: int) -> None:

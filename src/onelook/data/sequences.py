@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onelook.data.images import Preprocess, read_bytes, refuse_bad
+from onelook.data.rows import find_rows
 from onelook.errors import DataError
 from onelook.recipe import SequenceSettings
 
@@ -256,14 +257,7 @@ class SequenceStore:
         Raises:
             DataError: If one is not in the store, or could not be read.
         """
-        try:
-            return np.fromiter(
-                (self._row_of[address] for address in addresses), np.int64, len(addresses)
-            )
-        except KeyError as error:
-            address = error.args[0]
-            reason = dict(self.bad).get(address, "not among the prepared items")
-            raise DataError(f"{address}: {reason}") from None
+        return find_rows(addresses, self._row_of, self.bad)
 
     def gather(
         self,
