@@ -234,7 +234,8 @@ class Training:
         """What must not differ when a training goes on; what may be tamed after a NaN
         can."""
         tamed = {"learning_rate", "clip_norm"}
-        recipe = self.recipe.model_dump_json(exclude={"optimizer": tamed})
+        words = {"about": True, "published": True, "minutes": True}
+        recipe = self.recipe.model_dump_json(exclude={"optimizer": tamed, **words})
         return {"recipe": recipe, "data": str(self.material.about)}
 
     def save_if_due(self, now: bool) -> None:
