@@ -132,6 +132,32 @@ def test_killed_at_random_moments_the_final_weights_are_those_of_an_unbroken_run
     _assert_same_tensors(tmp_path / "whole" / STATE_FILE, tmp_path / "broken" / STATE_FILE)
 
 
+def test_a_tracker_is_given_the_losses_and_the_validations(
+    shapes_folder, shapes_recipe, tmp_path
+):
+    recipe = override(shapes_recipe, {"epochs": 8})
+    material = prepare(recipe, shapes_folder, progress=False)
+    fit(recipe, material, tmp_path, tracker="tensorboard", progress=False)
+    events = list(tmp_path.rglob("events.out.tfevents.*"))
+    assert any(b"validation" in path.read_bytes() for path in events)
+
+
+@pytest.mark.parametrize(
+    ("tracker", "message"),
+    [
+        ("wandb", r"pip install 'onelook\[wandb\]'"),
+        ("paper", "unknown tracker 'paper'; known"),
+    ],
+)
+def test_a_tracker_that_is_not_there_is_an_error(
+    shapes_folder, shapes_recipe, tmp_path, monkeypatch, tracker, message
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    material = prepare(shapes_recipe, shapes_folder, progress=False)
+    with pytest.raises(ValueError, match=message):
+        fit(shapes_recipe, material, tmp_path, tracker=tracker, progress=False)
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_precisions_follow_each_other_in_one_process(
     shapes_folder, shapes_recipe, tmp_path, precision

@@ -1,5 +1,6 @@
 """The training loop: ``fit`` is the loop, ``Training`` what it works on."""
 
+import importlib.util
 import logging
 import math
 import time
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 LOG_EVERY = 20  # steps
 SAVE_SECONDS = 30.0
+TRACKERS = ("tensorboard", "mlflow", "wandb")
 LARGEST_SAVE_SHARE = 0.05  # of the time may go into saving a large state
 STATE_FILE, BEST_FILE, LOG_FILE = "training/last.pt", "training/best.pt", "log.jsonl"
 
@@ -117,6 +119,8 @@ class Training:
         self, recipe: Recipe, material: Material, out: Path, tracker: str | None
     ) -> None:
         self.recipe, self.material, self.out = recipe, material, out
+        if tracker:
+            check_tracker(tracker)
         # Accelerate keeps the first precision of a process; every training has its own.
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(
@@ -306,6 +310,20 @@ def _encoder_settings(settings: NamedSettings, preprocess: AnyPreprocess) -> dic
     if isinstance(preprocess, Preprocess) and settings.name == "compact":
         arguments["input_shape"] = list(preprocess.input_shape)
     return {"name": settings.name, "arguments": arguments}
+
+
+def check_tracker(tracker: str) -> None:
+    """Refuse a tracker that is unknown or not installed; Accelerate would leave it out.
+
+    Raises:
+        ValueError: With what to install.
+    """
+    if tracker not in TRACKERS:
+        raise ValueError(f"unknown tracker {tracker!r}; known: {', '.join(TRACKERS)}")
+    if importlib.util.find_spec(tracker) is None:
+        raise ValueError(
+            f"tracking needs the package {tracker!r}: pip install 'onelook[{tracker}]'"
+        )
 
 
 def resolve_precision(precision: str) -> str:
