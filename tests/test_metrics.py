@@ -66,6 +66,19 @@ def test_best_threshold_is_the_best_of_a_plain_loop():
     assert metrics.accuracy_at(scores, is_same, threshold) == pytest.approx(best)
 
 
+def test_balanced_threshold_is_the_best_of_a_plain_loop_whatever_the_share_of_same():
+    generator = np.random.default_rng(3)
+    same, different = generator.normal(1, 1, 40), generator.normal(-1, 1, 50)
+    for times in (1, 200):
+        scores = np.concatenate([same, np.tile(different, times)])
+        is_same = np.arange(len(scores)) < 40
+        found = metrics.best_balanced_threshold(scores, is_same)
+        rates = [(same >= t).mean() + (different < t).mean() for t in scores]
+        assert (same >= found).mean() + (different < found).mean() == max(rates)
+    # Of 40 same pairs among 10,000 different ones accuracy alone accepts fewer.
+    assert metrics.best_threshold(scores, is_same) > found
+
+
 def test_best_threshold_lies_half_way_between_separated_scores():
     assert metrics.best_threshold([4.0, 3.0, 1.0, 0.0], [True, True, False, False]) == 2.0
 

@@ -124,6 +124,18 @@ def best_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
     return _threshold_after(curve, int(best[len(best) // 2]))
 
 
+def best_balanced_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
+    """The threshold of the highest accuracy if half of the pairs were the same.
+
+    For a sample with far more different pairs than same ones, whose plain accuracy would be
+    highest with next to nothing accepted.
+    """
+    curve = roc_curve(scores, is_same)
+    gain = np.round(curve.tar - curve.far, 12)  # equal gains differ in their last bits
+    best = np.flatnonzero(gain == gain.max())
+    return _threshold_after(curve, int(best[len(best) // 2]))
+
+
 def accuracy_at(scores: ArrayLike, is_same: ArrayLike, threshold: float) -> float:
     """Share of pairs that ``score >= threshold`` decides rightly."""
     scores, is_same = np.asarray(scores), np.asarray(is_same, bool)

@@ -7,7 +7,7 @@ from typing import Any
 
 from onelook.decision import fit_decision
 from onelook.errors import DataError
-from onelook.metrics import best_threshold, equal_error_rate, roc_auc
+from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report import write_report
 from onelook.training.loop import STATE_FILE, Position, fit
@@ -108,7 +108,9 @@ def _finish(
         metrics["held-out AUC"] = roc_auc(pairs.scores, pairs.is_same)
         metrics["held-out EER"] = equal_error_rate(pairs.scores, pairs.is_same)
         # The accuracy of a protocol is measured at this threshold: chosen on other classes.
-        metrics["held-out best threshold"] = best_threshold(pairs.scores, pairs.is_same)
+        metrics["held-out best threshold"] = best_balanced_threshold(
+            pairs.scores, pairs.is_same
+        )
         n_classes = len(set(held_out.labels.tolist()))
         try:
             verifier.decision = fit_decision(
