@@ -60,7 +60,7 @@ def main() -> None:
     elif arguments.folds:
         _stroke_folds(name, changes, out, model, seeds, clock, command)
     else:
-        run = _trained(name, changes, out)
+        run = _trained(name, changes, out, clock)
         protocols = PROTOCOLS_OF.get(name, [DEFAULT_PROTOCOLS[recipe.data.source]])
         for protocol in protocols:
             _report(
@@ -87,8 +87,10 @@ def _setting(text: str) -> tuple[str, Any]:
     return key, yaml.safe_load(value)
 
 
-def _trained(name: str, changes: dict[str, Any], out: Path) -> Run:
+def _trained(name: str, changes: dict[str, Any], out: Path, clock: Clock) -> Run:
+    begun = clock.minutes
     run = train(name, out=out, changes=changes, resume=True)
+    clock.count_training(begun, run.seconds)
     print(run, flush=True)
     return run
 
@@ -148,7 +150,7 @@ def _att_folds(
     folders = {}
     for fold in range(1, n_folds + 1):
         folders[fold] = out / f"fold{fold}"
-        _trained(name, {**changes, "data.part": f"not-fold{fold}"}, folders[fold])
+        _trained(name, {**changes, "data.part": f"not-fold{fold}"}, folders[fold], clock)
     result: VerificationResult = verify_class_folds(
         lambda fold: scorer_of(folders[fold]),
         tested,
@@ -171,7 +173,7 @@ def _stroke_folds(
     results = []
     for fold in range(1, STROKE_FOLDS + 1):
         part = {"data.part": f"not-fold{fold}"}
-        run = _trained(name, {**changes, **part}, out / f"fold{fold}")
+        run = _trained(name, {**changes, **part}, out / f"fold{fold}", clock)
         results.append(evaluate(run.verifier, "strokes-20w"))
         print(results[-1], flush=True)
     n_trials = sum(result.n_trials for result in results)

@@ -71,10 +71,15 @@ def machine() -> str:
 
 
 class Clock:
-    """Minutes since it was made."""
+    """Minutes since it was made, and those that a resumed training took before."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
+
+    def count_training(self, begun_minutes: float, seconds: float) -> None:
+        """Count a training that began at ``begun_minutes`` and took ``seconds`` in all."""
+        missing = begun_minutes + seconds / 60 - self.minutes
+        self._begun -= 60 * max(0.0, missing)
 
     @property
     def minutes(self) -> float:
