@@ -9,16 +9,13 @@ START, END = "<!-- results -->", "<!-- end of results -->"
 
 # What others have published for a benchmark; each recipe is headed by its source.
 PUBLISHED = {
-    "omniglot-20-runs": "8.0 % siamese network, 4.5 % people, 3.3 % BPL",
-    "omniglot-within-alphabet": "none",
-    "koch-one-shot": "92.0 %",
-    "koch-verification": "93.4 % (150,000 pairs)",
-    "lfw-view1": "60 to 71 % (re-implementations)",
-    "att-s5-s7": "none for this split",
-    "att-8-fold": "EER 3.33 % (another split)",
-    "strokes-20w": "none; chance 5 %",
-    "sick-test": "0.882 (pretrained vectors, more data)",
-    "digits": "none",
+    ("omniglot-20-runs", "error"): "8.0 % siamese network, 4.5 % people, 3.3 % BPL",
+    ("koch-one-shot", "accuracy"): "92.0 %",
+    ("koch-verification", "accuracy"): "93.4 % (150,000 pairs)",
+    ("lfw-view1", "accuracy"): "60 to 71 % (re-implementations)",
+    ("att-8-fold", "eer"): "3.33 % (another split)",
+    ("att-s5-s7", "eer"): "3.33 % (another split)",
+    ("sick-test", "pearson"): "0.882 (pretrained vectors, more data)",
 }
 FRACTIONS = {"error", "accuracy", "eer", "auc"}
 
@@ -34,13 +31,18 @@ def table() -> str:
         interval = row["interval"]
         ends = " to ".join(_text(end, as_percent) for end in interval or [])
         lines.append(
-            f"| {row['benchmark']} | {row['model']} | {row['metric']} "
+            f"| {row['benchmark']} | {_cell(row['model'])} | {row['metric']} "
             f"{_text(row['value'], as_percent)} | {ends} | "
-            f"{PUBLISHED.get(row['benchmark'], '')} | {row['minutes']} | "
-            f"`{row['command']}` |"
+            f"{PUBLISHED.get((row['benchmark'], row['metric']), '')} | {row['minutes']} | "
+            f"`{_cell(row['command'])}` |"
         )
     machines = sorted({row["machine"] for row in read_results()})
     return "\n".join([*lines, "", f"Machine: {'; '.join(machines)}."])
+
+
+def _cell(text: str) -> str:
+    """Text that does not end its cell of a Markdown table."""
+    return text.replace("|", "\\|")
 
 
 def _text(value: float, as_percent: bool) -> str:
