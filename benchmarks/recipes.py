@@ -126,10 +126,7 @@ def figures(result: Result, protocol: str) -> list[tuple[str, float, Any]]:
         ("auc", result.auc, result.intervals.get("auc")),
     ]
     if result.accuracy is not None:
-        low_high = result.intervals.get("accuracy") or wilson_interval(
-            result.accuracy * result.n_pairs, result.n_pairs
-        )
-        rows.insert(0, ("accuracy", result.accuracy, low_high))
+        rows.insert(0, ("accuracy", result.accuracy, result.intervals.get("accuracy")))
     return rows
 
 
