@@ -108,10 +108,3 @@ class WordOverlap:
 def _jaccard(left: frozenset[str], right: frozenset[str]) -> float:
     together = left | right
     return len(left & right) / len(together) if together else 1.0
-
-
-BASELINES = {
-    "pixels": NearestPixels,
-    "modified-hausdorff": ModifiedHausdorff,
-    "word-overlap": WordOverlap,
-}
