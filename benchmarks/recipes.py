@@ -1,6 +1,7 @@
 """Train recipes and measure them by their protocols; write the figures to results.json.
 
 python benchmarks/recipes.py omniglot-compact
+python benchmarks/recipes.py omniglot --seeds 0 1 2
 python benchmarks/recipes.py att-contrastive --folds 8 --set epochs=30
 python benchmarks/recipes.py hausdorff
 """
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from onelook.data.parts import STROKE_FOLDS
@@ -51,21 +53,28 @@ def main() -> None:
     seeds: list[int] = []
     if name in BASELINES:
         for protocol in PROTOCOLS_OF[name]:
-            _report(evaluate(name, protocol), protocol, model, seeds, clock, command)
+            _report([evaluate(name, protocol)], protocol, model, seeds, clock, command)
         return
     recipe = override(read_recipe(name), changes)
-    seeds = [recipe.seed]
-    if arguments.folds and recipe.data.source == "att":
-        _att_folds(name, changes, out, arguments.folds, model, seeds, clock, command)
-    elif arguments.folds:
+    seeds = arguments.seeds or [recipe.seed]
+    if arguments.folds and recipe.data.source != "att":
         _stroke_folds(name, changes, out, model, seeds, clock, command)
-    else:
-        run = _trained(name, changes, out, clock)
+        return
+    results: dict[str, list[Result]] = {}
+    for seed in seeds:
+        seeded = {**changes, "seed": seed}
+        folder = out if len(seeds) == 1 else out / f"seed{seed}"
+        if arguments.folds:
+            protocol = f"att-{arguments.folds}-fold"
+            result = _att_folds(name, seeded, folder, arguments.folds, clock)
+            results.setdefault(protocol, []).append(result)
+            continue
+        run = _trained(name, seeded, folder, clock)
         protocols = PROTOCOLS_OF.get(name, [DEFAULT_PROTOCOLS[recipe.data.source]])
-        for protocol in protocols:
-            _report(
-                evaluate(run.verifier, protocol), protocol, model, seeds, clock, command
-            )
+        for protocol in arguments.protocols or protocols:
+            results.setdefault(protocol, []).append(evaluate(run.verifier, protocol))
+    for protocol, of_seeds in results.items():
+        _report(of_seeds, protocol, model, seeds, clock, command)
 
 
 def _arguments() -> argparse.Namespace:
@@ -77,6 +86,16 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--folds", type=int, default=0, help="AT&T: how many of the 8 folds"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[],
+        help="one training a seed; their mean",
+    )
+    parser.add_argument(
+        "--protocols", nargs="+", default=[], help="others than the recipe's own"
     )
     parser.add_argument("--out", default="runs/benchmarks")
     return parser.parse_args()
@@ -96,18 +115,38 @@ def _trained(name: str, changes: dict[str, Any], out: Path, clock: Clock) -> Run
 
 
 def _report(
-    result: Result, protocol: str, model: str, seeds: list[int], clock: Clock, command: str
+    results: list[Result],
+    protocol: str,
+    model: str,
+    seeds: list[int],
+    clock: Clock,
+    command: str,
 ) -> None:
-    print(result, flush=True)
-    for metric, value, interval in figures(result, protocol):
+    """Print every seed's result and record the means.
+
+    The ends of the interval are means too: all seeds meet the same test items, so the mean
+    of seeds says no more of other items than one network does.
+    """
+    for result in results:
+        print(result, flush=True)
+    for rows in zip(*(figures(result, protocol) for result in results), strict=True):
+        metric, _, interval = rows[0]
+        values = [value for _, value, _ in rows]
+        mean = float(np.mean(values))
+        if interval is not None:
+            low, high = np.mean([ends for _, _, ends in rows], axis=0)
+            interval = float(low), float(high)
+        of_seeds = ", ".join(f"{value:.4f}" for value in values)
+        print(f"{protocol} {metric}: {mean:.4f}, seeds {of_seeds}", flush=True)
         record(
             protocol,
             model,
             metric,
-            value,
+            mean,
             interval=interval,
             seeds=seeds,
-            minutes=clock.minutes,
+            values=values,
+            minutes=clock.minutes / len(results),
             command=command,
         )
 
@@ -135,11 +174,8 @@ def _att_folds(
     changes: dict[str, Any],
     out: Path,
     n_folds: int,
-    model: str,
-    seeds: list[int],
     clock: Clock,
-    command: str,
-) -> None:
+) -> VerificationResult:
     """Eight folds of five people: each is tested with a network that never saw them."""
     people = att(find_data("att"))
     assert people.folds is not None
@@ -148,12 +184,11 @@ def _att_folds(
     for fold in range(1, n_folds + 1):
         folders[fold] = out / f"fold{fold}"
         _trained(name, {**changes, "data.part": f"not-fold{fold}"}, folders[fold], clock)
-    result: VerificationResult = verify_class_folds(
+    return verify_class_folds(
         lambda fold: scorer_of(folders[fold]),
         tested,
         f"AT&T faces, {n_folds} folds of five people",
     )
-    _report(result, f"att-{n_folds}-fold", model, seeds, clock, command)
 
 
 def _stroke_folds(

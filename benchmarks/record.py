@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def record(
     seeds: list[int],
     minutes: float,
     command: str,
+    values: Sequence[float] = (),
 ) -> None:
     """Put one row into results.json in place of an older one of the same name.
 
@@ -29,8 +31,9 @@ def record(
         value: Rates are fractions, times seconds.
         interval: 95 %.
         seeds: Of the trainings.
-        minutes: Of training and measuring, wall time.
+        minutes: Of training and measuring one seed, wall time.
         command: That printed it.
+        values: The figure of each seed, where ``value`` is their mean.
     """
     row: dict[str, Any] = {
         "benchmark": benchmark,
@@ -44,6 +47,8 @@ def record(
         "command": command,
         "date": date.today().isoformat(),
     }
+    if len(values) > 1:
+        row["values"] = [round(one, 6) for one in values]
     rows = read_results()
     rows = [r for r in rows if _name(r) != _name(row)] + [row]
     rows.sort(key=_name)
