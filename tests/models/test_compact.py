@@ -82,7 +82,23 @@ def test_parameters_are_those_counted_by_hand():
     assert n_parameters == stem + first + second + linear
 
 
+def test_only_cells_tell_where_a_thing_lies():
+    image = torch.zeros(1, 1, 32, 32)
+    image[:, :, 4:12, 4:12] = torch.rand(8, 8)
+    moved = image.roll((16, 16), (2, 3))
+
+    def distance(pool: int) -> float:
+        torch.manual_seed(0)
+        encoder = CompactEncoder((1, 32, 32), width=8, pool=pool).eval()
+        assert encoder.linear.in_features == 32 * pool**2
+        return float((encoder(image) - encoder(moved)).norm())
+
+    assert distance(2) > 10 * distance(1)
+
+
 def test_what_cannot_be_built_says_so():
+    with pytest.raises(ValueError, match="pool must be at least 1 cell a side, got 0"):
+        CompactEncoder((1, 28, 28), pool=0)
     with pytest.raises(ValueError, match="at least 16 pixels a side, got 12 x 40"):
         CompactEncoder((1, 12, 40))
     with pytest.raises(ValueError, match="one entry a stage"):
