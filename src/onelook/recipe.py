@@ -46,8 +46,9 @@ class DataSettings(Settings):
     depth: int = Field(0, ge=0)
     # Share of the training classes (or groups) held out to choose epochs and thresholds.
     validation_fraction: float = Field(0.15, gt=0, lt=1)
-    # What is held out whole: classes, or groups such as alphabets.
-    validation_by: Literal["class", "group"] = "class"
+    # What is held out whole: classes, groups such as alphabets, or classes by a hash of
+    # their names: the same ones whatever part of the data they are in.
+    validation_by: Literal["class", "group", "name"] = "class"
     # 4 makes quarter-turned images new classes, 1 does not.
     rotations: Literal[1, 4] = 1
 
@@ -182,6 +183,8 @@ class Recipe(Settings):
     left: SequenceSettings | None = None
     right: SequenceSettings | None = None
     encoder: NamedSettings
+    # A model folder, or shipped weights: the encoder begins with their weights. "" = anew.
+    start: str = ""
     # A second encoder for the right side makes the network pseudo-siamese.
     right_encoder: NamedSettings | None = None
     similarity: NamedSettings

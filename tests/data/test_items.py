@@ -131,3 +131,25 @@ def test_the_fingerprint_is_the_data_s_and_not_the_place_s():
 
 def test_a_file_name_that_is_not_utf8_has_a_fingerprint():
     assert replace(letters(), paths=("a/\udcff.png", *letters().paths[1:])).fingerprint
+
+
+def test_a_class_goes_by_its_name_whatever_else_is_there():
+    whole = letters(n_classes=200)
+    fractions = {"train": 0.7, "validation": 0.3}
+    parts = whole.split_by_name(fractions, seed=3)
+    names = {part: set(data.class_names) for part, data in parts.items()}
+    assert names["train"] | names["validation"] == set(whole.class_names)
+    assert not names["train"] & names["validation"]
+    assert 0.2 < len(names["validation"]) / 200 < 0.4
+    some = whole.subset(whole.labels % 3 == 1)
+    for part, data in some.split_by_name(fractions, seed=3).items():
+        assert set(data.class_names) == names[part] & set(some.class_names)
+    other = whole.split_by_name(fractions, seed=4)["validation"]
+    assert set(other.class_names) != names["validation"]
+
+
+def test_a_split_by_name_that_leaves_a_part_empty_is_refused():
+    with pytest.raises(DataError, match="none of their names falls to validation"):
+        letters(2).split_by_name({"train": 0.999, "validation": 0.001}, seed=0)
+    with pytest.raises(ValueError, match="must add up to 1"):
+        letters().split_by_name({"train": 0.9}, seed=0)

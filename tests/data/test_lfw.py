@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from onelook.data.lfw import folds_of_part, lfw_people_outside
 from onelook.data.pairs import read_pairs
 from onelook.data.sources import lfw, lfw_pair_file, lfw_people, lfw_view1, lfw_view2
 from onelook.data.trees import address_exists
@@ -97,6 +98,20 @@ def test_people_lists_keep_their_folds(folder):
     (folder / "peopleDevTest.txt").write_text("1\nCy\t2\n")
     test = lfw_people(folder, "DevTest")
     assert test.class_names == ("Cy",) and len(test) == 2 and test.folds is None
+
+
+def test_people_outside_folds_are_all_the_others(folder):
+    (folder / "people.txt").write_text("3\n1\nBob\t1\n1\nAda_B\t3\n1\nCy\t2\n")
+    assert lfw_people_outside(folder, [2]).class_names == ("Bob", "Cy")
+    outside = lfw_people_outside(folder, folds_of_part("not-fold3,1"))
+    assert outside.class_names == ("Ada_B",) and outside.folds.tolist() == [2, 2, 2]
+    assert "but 1,3" in outside.name
+
+
+@pytest.mark.parametrize("folds", ["", "0", "11", "1,", "3,3", "x", "1,2,3,4,5,6,7,8,9,10"])
+def test_folds_that_make_no_part_are_refused(folds):
+    with pytest.raises(DataError, match=f"part 'not-fold{folds}' of LFW: expected"):
+        folds_of_part(f"not-fold{folds}")
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,36 @@ class Dataset:
             self.groups, len(self.group_names), fractions, seed, "groups"
         )
 
+    def split_by_name(
+        self, fractions: Mapping[str, float], seed: int
+    ) -> dict[str, "Dataset"]:
+        """As ``split_by_class``, but a class goes by its name alone, whatever else is here.
+
+        Two data sets that share a class agree on its part, so that a network that begins
+        with the weights of another one never meets what either of them held out. The shares
+        of the classes are those asked for only on average.
+
+        Raises:
+            DataError: If a part gets no class.
+            ValueError: If the fractions do not add up to 1.
+        """
+        _check_fractions(fractions)
+        ends = np.cumsum(list(fractions.values()))
+        places = np.array([_place(name, seed) for name in self.class_names])
+        # The last end is 1 but for rounding.
+        part_of = np.minimum(np.searchsorted(ends, places, side="right"), len(ends) - 1)
+        for i, part in enumerate(fractions):
+            if i not in part_of:
+                raise DataError(
+                    f"{self.name} has {self.n_classes} classes and none of their names "
+                    f"falls to {part} with seed {seed}; give it a larger fraction, or "
+                    f"another seed"
+                )
+        return {
+            part: self.subset(part_of[self.labels] == i, f"{self.name} {part}")
+            for i, part in enumerate(fractions)
+        }
+
     def _split_whole(
         self,
         column: NDArray[np.int64],
@@ -161,8 +191,7 @@ class Dataset:
         seed: int,
         units: str,
     ) -> dict[str, "Dataset"]:
-        if abs(sum(fractions.values()) - 1.0) > 1e-6:
-            raise ValueError(f"fractions must add up to 1, got {dict(fractions)}")
+        _check_fractions(fractions)
         if n_units < len(fractions):
             raise DataError(
                 f"{self.name} has {n_units} {units}, too few for {len(fractions)} parts "
@@ -179,6 +208,17 @@ class Dataset:
             part: self.subset(np.isin(column, order[start:end]), f"{self.name} {part}")
             for part, start, end in zip(fractions, starts, ends, strict=True)
         }
+
+
+def _check_fractions(fractions: Mapping[str, float]) -> None:
+    if abs(sum(fractions.values()) - 1.0) > 1e-6:
+        raise ValueError(f"fractions must add up to 1, got {dict(fractions)}")
+
+
+def _place(name: str, seed: int) -> float:
+    """A number in [0, 1) that only the name and the seed decide."""
+    digest = hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def _renumber(

@@ -1,6 +1,7 @@
 """Labeled Faces in the Wild: photographs, View 1, View 2 and the lists of people."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ VARIANTS = {
     "plain": ("lfw",),
 }
 _PLACES = ("", "lfw")
+N_FOLDS = 10  # of View 2
 # A tree before a .tgz, which would have to be unpacked once more.
 SUFFIXES = (".zip", "", ".tgz", ".tar.gz")
 _PHOTOGRAPH = re.compile(r"(?:(.*)/)?([^/]+)/\2_(\d{4})\.jpg")
@@ -113,6 +115,39 @@ def lfw_people(root: str | Path, part: str, variant: str | None = None) -> Datas
     if part == "folds":
         whole = replace(whole, folds=fold_of)
     return whole.subset(fold_of > 0, f"{whole.name} {part}")
+
+
+def folds_of_part(part: str) -> list[int]:
+    """The folds that ``"not-fold3"`` or ``"not-fold1,2,3"`` leaves out.
+
+    Raises:
+        DataError: If they are not numbers from 1 to 10, or leave nothing.
+    """
+    numbers = part.removeprefix("not-fold").split(",")
+    folds = sorted({int(n) for n in numbers if n.isdecimal()})
+    inside = [fold for fold in folds if 1 <= fold <= N_FOLDS]
+    if len(inside) < len(numbers) or len(inside) == N_FOLDS:
+        raise DataError(
+            f"part {part!r} of LFW: expected not-fold and distinct folds from 1 to "
+            f"{N_FOLDS}, such as not-fold3 or not-fold1,2,3, and not all of them"
+        )
+    return folds
+
+
+def lfw_people_outside(
+    root: str | Path, folds: Sequence[int], variant: str | None = None
+) -> Dataset:
+    """The photographs of the people in the other folds of View 2.
+
+    Args:
+        root: As for ``lfw``, with the lists beside the photographs.
+        folds: Those whose people must not be seen, from 1.
+        variant: As for ``lfw``.
+    """
+    people = lfw_people(root, "folds", variant)
+    assert people.folds is not None
+    left_out = ",".join(map(str, folds))
+    return people.subset(~np.isin(people.folds, folds), f"{people.name} but {left_out}")
 
 
 def _read_people(path: Path, faces: _Faces, with_folds: bool) -> dict[str, int]:

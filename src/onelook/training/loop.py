@@ -23,6 +23,7 @@ from onelook.training.losses import build_loss
 from onelook.training.material import AnyPreprocess, Material
 from onelook.training.monitor import Journal, Speed, interruptible, progress_bar
 from onelook.training.optimizer import AveragedWeights, build_optimizer, set_schedule
+from onelook.training.start import start_from
 from onelook.training.state import load_state, save_state
 from onelook.training.step import RawBatch, batch_loss, network_inputs, prefetched
 from onelook.training.validation import FIGURE_NAMES, validate
@@ -133,6 +134,7 @@ class Training:
         self.device = self.accelerator.device
         settings = model_settings(recipe, material)
         self.model = build_model(settings)
+        self.started_from = start_from(recipe.start, self.model) if recipe.start else ""
         self.loss = build_loss(recipe.loss)
         # A loss may learn too: a temperature, proxies of classes.
         together = nn.ModuleDict({"model": self.model, "loss": self.loss})
@@ -140,11 +142,14 @@ class Training:
         self.together, self.optimizer = self.accelerator.prepare(together, optimizer)
         ema = recipe.optimizer.ema
         self.averaged = AveragedWeights(self.model, ema) if ema else None
+        card = {"model": settings, "name": recipe.name}
+        if self.started_from:
+            card["start"] = {"name": recipe.start, "fingerprint": self.started_from}
         self.verifier = Verifier(
             self.averaged.model if self.averaged else self.model,
             material.preprocess,
             material.right_preprocess,
-            card={"model": settings, "name": recipe.name},
+            card=card,
         )
         self.augment = Augment(recipe.augment)
         self.health = HealthCheck(
@@ -238,9 +243,11 @@ class Training:
         """What must not differ when a training goes on; what may be tamed after a NaN
         can."""
         tamed = {"learning_rate", "clip_norm"}
-        words = {"about": True, "published": True, "minutes": True}
+        words = {"about": True, "published": True, "minutes": True, "start": True}
         recipe = self.recipe.model_dump_json(exclude={"optimizer": tamed, **words})
-        return {"recipe": recipe, "data": str(self.material.about)}
+        identity = {"recipe": recipe, "data": str(self.material.about)}
+        # Which weights it began with, wherever they lie now.
+        return identity | ({"start": self.started_from} if self.started_from else {})
 
     def save_if_due(self, now: bool) -> None:
         wait = max(SAVE_SECONDS, self._save_cost / LARGEST_SAVE_SHARE)

@@ -82,7 +82,10 @@ def labelled_dataset(settings: DataSettings, data: str | Path | None) -> Dataset
             return people.subset(people.folds != int(part.removeprefix("not-fold")))
         return people.of_split(part or "train")
     if settings.source == "lfw":
-        return lfw.lfw_people(sources.find_data("lfw", data), part or "DevTrain")
+        root = sources.find_data("lfw", data)
+        if part.startswith("not-fold"):
+            return lfw.lfw_people_outside(root, lfw.folds_of_part(part))
+        return lfw.lfw_people(root, part or "DevTrain")
     if settings.source == "digits":
         return digits_part(part or "train")
     if data is None:
@@ -122,8 +125,11 @@ def _labelled_images(
 def _split(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Dataset]:
     fraction = recipe.data.validation_fraction
     parts = {"train": 1 - fraction, "validation": fraction}
-    by_group = recipe.data.validation_by == "group" and dataset.groups is not None
-    split = dataset.split_by_group if by_group else dataset.split_by_class
+    split = dataset.split_by_class
+    if recipe.data.validation_by == "name":
+        split = dataset.split_by_name
+    elif recipe.data.validation_by == "group" and dataset.groups is not None:
+        split = dataset.split_by_group
     halves = split(parts, recipe.seed)
     return halves["train"], halves["validation"]
 
