@@ -87,6 +87,7 @@ def test_only_cells_tell_where_a_thing_lies():
     image[:, :, 4:12, 4:12] = torch.rand(8, 8)
     moved = image.roll((16, 16), (2, 3))
 
+    @torch.no_grad()
     def distance(pool: int) -> float:
         torch.manual_seed(0)
         encoder = CompactEncoder((1, 32, 32), width=8, pool=pool).eval()
