@@ -9,6 +9,7 @@ from onelook.errors import DataError
 from onelook.evaluation.pairing import (
     folder_classes,
     koch_pairs,
+    pairs_by_class,
     sample_pairs,
     whole_classes,
 )
@@ -131,3 +132,23 @@ def test_koch_pairs_are_half_same_and_equal_in_every_alphabet(negatives):
 def test_koch_pairs_refuse_what_they_cannot_halve():
     with pytest.raises(ValueError, match="must be even, .* got 7"):
         koch_pairs(drawn_alphabets(), 7, 0)
+
+
+def test_pairs_by_class_give_every_class_the_same_chance():
+    labels = np.repeat(np.arange(4), [90, 2, 2, 1])
+    left, right = pairs_by_class(labels, 40_000, seed=0)
+    same = labels[left] == labels[right]
+    assert same[:20_000].all() and not same[20_000:].any()
+    assert (left != right).all()
+    share = np.bincount(labels[left[:20_000]], minlength=4) / 20_000
+    assert share == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0], abs=0.02)
+    different = np.concatenate([labels[left[20_000:]], labels[right[20_000:]]])
+    assert np.bincount(different) / 40_000 == pytest.approx([0.25] * 4, abs=0.02)
+    items = np.bincount(np.concatenate([left, right])[labels[np.r_[left, right]] == 0])
+    assert items.min() > 0.6 * items.mean()  # and every item of a class
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
+def test_pairs_by_class_need_both_kinds(labels):
+    with pytest.raises(DataError, match="a class of two items and another class"):
+        pairs_by_class(np.array(labels), 10, seed=0)

@@ -152,6 +152,20 @@ def test_lfw_folds_asks_for_the_scorer_of_each_fold():
         lfw_folds(scorer, listed_pairs(dataset))
 
 
+def test_lfw_folds_take_thresholds_that_were_chosen_elsewhere():
+    dataset, scorer = drawn_people()
+    pairs = listed_pairs(dataset, folds=np.arange(400) % 2 + 1)
+    scores, thresholds = loop_scores(scorer, pairs), {1: -1.0, 2: -2.5}
+    result = lfw_folds(scorer, pairs, threshold_of=thresholds.__getitem__)
+    right = [
+        np.mean((scores[inside] >= thresholds[fold]) == pairs.is_same[inside])
+        for fold in (1, 2)
+        for inside in [pairs.folds == fold]
+    ]
+    assert result.per_fold["accuracy"] == pytest.approx(right)
+    assert result.per_fold["threshold"] == (-1.0, -2.5)
+
+
 def test_class_folds_average_the_folds():
     dataset, scorer = drawn_people()
     result = verify_class_folds(lambda fold: scorer, dataset)

@@ -61,6 +61,47 @@ def sample_pairs(
     return order[left], order[right]
 
 
+def pairs_by_class(
+    labels: NDArray[np.int64], n_pairs: int, seed: int
+) -> tuple[Indices, Indices]:
+    """Pairs as LFW drew its own: a class first, and then its items, however many it has.
+
+    ``sample_pairs`` takes every pair as often as any other, so that one person of a hundred
+    photographs outweighs a thousand people of two.
+
+    Args:
+        labels: (N,) int64.
+        n_pairs: An even number; half of them same, of classes with two items. Pairs repeat.
+        seed: Of every draw.
+
+    Returns:
+        ``left`` and ``right``, (n_pairs,) int64 indices of items; the same pairs first.
+
+    Raises:
+        DataError: If there is no same or no different pair.
+    """
+    order = np.argsort(labels, kind="stable")
+    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    several = np.flatnonzero(sizes > 1)
+    if not len(several) or len(sizes) < 2:
+        raise DataError(
+            f"pairs need a class of two items and another class; {len(labels)} items are "
+            f"of {len(sizes)} classes, {len(several)} of them with two items"
+        )
+    generator, half = np.random.default_rng(seed), n_pairs // 2
+    one = generator.choice(several, half)
+    first = generator.integers(sizes[one])
+    second = (first + generator.integers(1, sizes[one])) % sizes[one]
+    left, step = generator.integers([[len(sizes)], [len(sizes) - 1]], size=(2, half))
+    right = (left + 1 + step) % len(sizes)
+    left_items = starts[left] + generator.integers(sizes[left])
+    right_items = starts[right] + generator.integers(sizes[right])
+    return (
+        order[np.concatenate([starts[one] + first, left_items])],
+        order[np.concatenate([starts[one] + second, right_items])],
+    )
+
+
 def folder_classes(pairs: Pairs) -> tuple[list[str], list[str]] | None:
     """The folder of every left and right file, where it is the class; otherwise ``None``.
 
