@@ -53,6 +53,18 @@ class DataSettings(Settings):
     rotations: Literal[1, 4] = 1
 
 
+class InkSettings(Settings):
+    """How a drawing becomes bright strokes of one width on black, centred in its frame."""
+
+    # What the longer side of the drawing fills of the frame.
+    fill: float = Field(0.8, gt=0, le=1)
+    # Width of the strokes, as a share of the frame's shorter side.
+    pen: float = Field(0.05, gt=0, le=0.25)
+    # Smallest and largest size against a plain resize of the whole picture, so that small
+    # drawings stay smaller; None: wherever a drawing lies, it fills the same share.
+    zoom: tuple[float, float] | None = None
+
+
 class ImageSettings(Settings):
     """How an image file becomes a (channels, height, width) tensor."""
 
@@ -67,6 +79,9 @@ class ImageSettings(Settings):
     resample: Literal["bilinear", "box", "bicubic", "lanczos"] = "bilinear"
     # 255 - pixel: dark ink becomes large values.
     invert: bool = False
+    # For drawings from anywhere: the ink is found, centred and drawn again with one pen.
+    # fit and resample then play no part; the ink is bright with invert, else dark.
+    ink: InkSettings | None = None
     # Per channel, on pixels in [0, 1]; applied after augmentation.
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
