@@ -7,6 +7,7 @@ import sys
 import time
 import tracemalloc
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,23 @@ def test_gather_is_the_same_from_memory_and_from_disk(addresses, tmp_path, resid
     for given in (rows, rows.tolist(), torch.from_numpy(rows)):
         np.testing.assert_array_equal(store.gather(given), store.pixels[rows])
     assert store.gather([]).shape == (0, 1, 8, 10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+@pytest.mark.parametrize("resident_bytes", [0, 1 << 30])
+def test_gather_in_a_thread_starts_no_threads_of_its_own(resident_bytes):
+    pixels = np.zeros((512, 1, 64, 64), np.uint8)
+    store = PixelStore(pixels, [str(i) for i in range(512)], resident_bytes=resident_bytes)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(store.gather, [0]).result()
+            threads = len(os.listdir("/proc/self/task"))
+            pool.submit(store.gather, np.arange(512)).result()
+            assert len(os.listdir("/proc/self/task")) == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.gpu

@@ -21,6 +21,7 @@ from onelook.recipe import NamedSettings, Recipe
 from onelook.training.health import HealthCheck, all_finite
 from onelook.training.losses import build_loss
 from onelook.training.material import AnyPreprocess, Material
+from onelook.training.memory import memory_kept
 from onelook.training.monitor import Journal, Speed, interruptible, progress_bar
 from onelook.training.optimizer import AveragedWeights, build_optimizer, set_schedule
 from onelook.training.start import start_from
@@ -81,7 +82,7 @@ def fit(
     """
     # Weights and dropout draw from torch's global generator: it is seeded here and for each
     # step, and given back to the user as it was.
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), memory_kept():
         torch.manual_seed(recipe.seed)
         training = Training(recipe, material, out, tracker)
         if resume:
