@@ -149,9 +149,13 @@ class AugmentSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    # muon: orthogonal steps for all convolutions but the first, AdamW for the rest.
+    name: Literal["adam", "adamw", "muon", "sgd"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
+    # Rate and decay of Muon's orthogonal steps.
+    muon_rate: float = Field(0.05, gt=0)
+    muon_decay: float = Field(0.0, ge=0)
     # SGD's momentum at the start and after the last epoch; rises linearly between.
     momentum: tuple[float, float] = (0.9, 0.9)
     # Factors of the learning rate for parameters whose name starts with the key.

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from onelook.recipe import OptimizerSettings
+from onelook.training.muon import Muon
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -23,32 +24,45 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
     Raises:
         ValueError: If a prefix names no parameter.
     """
-    grouped: dict[tuple[float, float], list[nn.Parameter]] = {}
+    grouped: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     names = [name for name, _ in model.named_parameters()]
     for prefix in {**settings.layer_rates, **settings.layer_decays}:
         if not any(name.startswith(prefix) for name in names):
             raise ValueError(
                 f"no parameter starts with {prefix!r}; there are {', '.join(names)}"
             )
+    orthogonal = _hidden_convolutions(model) if settings.name == "muon" else set()
     for name, parameter in model.named_parameters():
-        factor = _by_prefix(settings.layer_rates, name, 1.0)
-        decay = _by_prefix(settings.layer_decays, name, settings.weight_decay)
-        if settings.name == "adamw" and parameter.ndim < 2:
+        is_orthogonal = name in orthogonal
+        rate = settings.muon_rate if is_orthogonal else settings.learning_rate
+        rate *= _by_prefix(settings.layer_rates, name, 1.0)
+        decay = settings.muon_decay if is_orthogonal else settings.weight_decay
+        decay = _by_prefix(settings.layer_decays, name, decay)
+        if settings.name in ("adamw", "muon") and parameter.ndim < 2:
             decay = 0.0  # norms and biases are scales, not weights
-        grouped.setdefault((factor, decay), []).append(parameter)
+        grouped.setdefault((rate, decay, is_orthogonal), []).append(parameter)
     groups = [
         {
             "params": parameters,
-            "base_rate": factor * settings.learning_rate,
-            "lr": factor * settings.learning_rate,
+            "base_rate": rate,
+            "lr": rate,
             "weight_decay": decay,
+            **({"orthogonal": is_orthogonal} if settings.name == "muon" else {}),
         }
-        for (factor, decay), parameters in grouped.items()
+        for (rate, decay, is_orthogonal), parameters in grouped.items()
     ]
+    if settings.name == "muon":
+        return Muon(groups)
     if settings.name == "sgd":
         return torch.optim.SGD(groups, momentum=settings.momentum[0], fused=True)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
     return kind(groups, fused=True)
+
+
+def _hidden_convolutions(model: nn.Module) -> set[str]:
+    """Names of the weights of all convolutions but the first, which sees pixels."""
+    kernels = [name for name, weight in model.named_parameters() if weight.ndim == 4]
+    return set(kernels[1:])
 
 
 def _by_prefix(table: dict[str, float], name: str, default: float) -> float:
@@ -78,7 +92,7 @@ def set_schedule(
     start, end = settings.momentum
     for group in optimizer.param_groups:
         group["lr"] = group["base_rate"] * factor
-        if "momentum" in group:
+        if settings.name == "sgd":
             n_epochs = max(1, n_steps // steps_per_epoch - 1)
             group["momentum"] = start + (end - start) * min(1.0, epoch / n_epochs)
     return factor
