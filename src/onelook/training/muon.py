@@ -22,7 +22,7 @@ class Muon(torch.optim.AdamW):
     the first and the last layer are no maps between hidden features: AdamW is for them.
 
     Args:
-        groups: Parameter groups; those with ``orthogonal: True`` hold tensors of at least two
+        groups: Parameter groups; ``orthogonal: True`` where the tensors have at least two
             dimensions. Their ``lr`` is the root mean square of a step's singular values.
         momentum: Nesterov momentum of the orthogonal groups.
     """
