@@ -6,9 +6,26 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from onelook.data.sources import att, class_folder, digits, find_data, sick
+from onelook.data.sources import (
+    att,
+    class_folder,
+    digits,
+    digits_upscaled,
+    find_data,
+    sick,
+)
 from onelook.errors import DataError
+
+
+def pixels_of(address):
+    archive, _, member = address.partition("!/")
+    with (
+        zipfile.ZipFile(archive) as file,
+        Image.open(io.BytesIO(file.read(member))) as image,
+    ):
+        return np.asarray(image)
 
 
 def touch(root, *names):
@@ -167,7 +184,6 @@ def test_a_wrong_sick_is_named_with_its_line(tmp_path):
 
 
 def test_digits_are_scikit_learn_s_dark_on_white(tmp_path):
-    from PIL import Image
     from sklearn.datasets import load_digits
 
     data = digits(tmp_path)
@@ -184,6 +200,18 @@ def test_digits_are_scikit_learn_s_dark_on_white(tmp_path):
                 ink = (255 - np.asarray(image, dtype=float)) * 16 / 255
             np.testing.assert_allclose(ink, truth.images[i], atol=0.05)
     assert [p.name for p in tmp_path.iterdir()] == ["digits.zip"]
+
+
+def test_upscaled_digits_are_framed_as_mnist_s(tmp_path):
+    small, large = digits(tmp_path), digits_upscaled(tmp_path)
+    assert np.array_equal(small.labels, large.labels)
+    before, after = (pixels_of(data.paths[100]) for data in (small, large))
+    assert before.shape == (8, 8) and after.shape == (105, 105)
+    margin = np.ones((105, 105), bool)
+    margin[15:90, 15:90] = False
+    assert (after[margin] == 255).all()
+    again = Image.fromarray(after[15:90, 15:90]).resize((8, 8), Image.Resampling.BOX)
+    assert np.abs(np.asarray(again).astype(float) - before).mean() < 16
 
 
 def test_digits_are_written_once_and_the_same_everywhere(tmp_path):

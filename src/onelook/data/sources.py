@@ -6,11 +6,12 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from onelook.data.download import OFFICIAL_ARCHIVES, cache_folder
 from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
@@ -43,6 +44,7 @@ __all__ = [
     "att",
     "class_folder",
     "digits",
+    "digits_upscaled",
     "find_data",
     "lfw",
     "lfw_pair_file",
@@ -292,21 +294,45 @@ def digits(cache: str | Path | None = None) -> Dataset:
     Args:
         cache: The folder for ``digits.zip``; ``cache_folder()`` by default.
     """
+    return _digits("digits", _as_they_are, cache)
+
+
+def digits_upscaled(cache: str | Path | None = None) -> Dataset:
+    """The same digits as drawings of 105×105 pixels with a margin, as large as Omniglot's.
+
+    The digit takes the share of the frame that it has in MNIST, 20 of 28 pixels. A stand-in
+    for MNIST where that is not at hand.
+    """
+    return _digits("digits-105", _in_a_frame, cache)
+
+
+def _digits(
+    name: str, drawn: Callable[[Image.Image], Image.Image], cache: str | Path | None
+) -> Dataset:
     folder = cache_folder() if cache is None else Path(cache).expanduser()
-    target = folder / "digits.zip"
+    target = folder / f"{name}.zip"
     if not target.exists():
-        _write_digits(target)
+        _write_digits(target, drawn)
     tree = open_tree(target)
     return Dataset(
-        name="digits",
+        name=name,
         paths=tuple(tree.address(n) for n in tree.names),
         labels=np.array([int(n.partition("/")[0]) for n in tree.names], dtype=np.int64),
         class_names=tuple("0123456789"),
     )
 
 
-def _write_digits(target: Path) -> None:
-    from PIL import Image
+def _as_they_are(image: Image.Image) -> Image.Image:
+    return image
+
+
+def _in_a_frame(image: Image.Image) -> Image.Image:
+    frame = Image.new("L", (105, 105), 255)
+    frame.paste(image.resize((75, 75), Image.Resampling.BICUBIC), (15, 15))
+    return frame
+
+
+def _write_digits(target: Path, drawn: Callable[[Image.Image], Image.Image]) -> None:
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -315,7 +341,7 @@ def _write_digits(target: Path) -> None:
     with zipfile.ZipFile(buffer, "w") as archive:
         for i, (image, digit) in enumerate(zip(pixels, data.target, strict=True)):
             png = io.BytesIO()
-            Image.fromarray(image).save(png, "PNG")
+            drawn(Image.fromarray(image)).save(png, "PNG")
             # A ZipInfo carries a fixed date, so that the archive is the same everywhere.
             archive.writestr(zipfile.ZipInfo(f"{digit}/{i:04d}.png"), png.getvalue())
     write_whole(target, buffer.getvalue())

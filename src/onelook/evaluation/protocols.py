@@ -1,13 +1,14 @@
 """Protocols by name: which data, which trials, which figure. ``evaluate`` runs one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onelook.data import lfw, omniglot, sources
+from onelook.data.faces import FacePreprocess
 from onelook.data.items import Dataset
 from onelook.data.pairs import Pairs, read_pair_table, read_pairs
 from onelook.data.parts import digits_part, stroke_part
@@ -130,20 +131,44 @@ def _vinyals(n_way: int, n_shot: int) -> Callable[[Scorer, Data], OneShotResult]
     return run
 
 
+def _faces_there(
+    scorer: Scorer, measure: Callable[[Scorer], VerificationResult]
+) -> VerificationResult:
+    """``measure``, with the middle of a photograph where an aligned face is not found.
+
+    Every photograph of LFW is cut out around a face. The result says how many were so.
+    """
+    if not isinstance(scorer, Verifier) or not isinstance(
+        scorer.preprocess, FacePreprocess
+    ):
+        return measure(scorer)
+    preprocess = replace(scorer.preprocess, without_face="middle", replaced=[])
+    patient = Verifier(scorer.model, preprocess, decision=scorer.decision, card=scorer.card)
+    result = measure(patient)
+    n_replaced = len(set(preprocess.replaced))
+    note = f"; no face found in {n_replaced} photographs, their middle taken"
+    return replace(result, protocol=result.protocol + note)
+
+
 def _lfw_view1(scorer: Scorer, data: Data) -> VerificationResult:
     pairs = lfw.lfw_view1(_lfw(data), "test")
     threshold = _chosen_threshold(scorer)
-    return verify_pairs(
+    threshold_pairs = lfw.lfw_view1(_lfw(data), "train") if threshold is None else None
+    return _faces_there(
         scorer,
-        pairs,
-        "LFW View 1 test: 1,000 pairs",
-        threshold=threshold,
-        threshold_pairs=lfw.lfw_view1(_lfw(data), "train") if threshold is None else None,
+        lambda patient: verify_pairs(
+            patient,
+            pairs,
+            "LFW View 1 test: 1,000 pairs",
+            threshold=threshold,
+            threshold_pairs=threshold_pairs,
+        ),
     )
 
 
 def _lfw_view2(scorer: Scorer, data: Data) -> VerificationResult:
-    return lfw_folds(scorer, lfw.lfw_view2(_lfw(data)))
+    pairs = lfw.lfw_view2(_lfw(data))
+    return _faces_there(scorer, lambda patient: lfw_folds(patient, pairs))
 
 
 def _att_people(scorer: Scorer, data: Data) -> VerificationResult:
@@ -175,6 +200,16 @@ def _digits(scorer: Scorer, data: Data) -> VerificationResult:
         digits_part("test"),
         "scikit-learn's digits 7, 8 and 9, never trained on",
         threshold=_chosen_threshold(scorer),
+    )
+
+
+def _digits_one_shot(scorer: Scorer, data: Data) -> OneShotResult:
+    return n_way_k_shot(
+        scorer,
+        sources.digits_upscaled(),
+        n_way=10,
+        n_shot=1,
+        protocol="scikit-learn's digits, 10-way, a stand-in for MNIST; nothing fine-tuned",
     )
 
 
@@ -272,6 +307,10 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "sick-test": Protocol("SICK's 4,927 test pairs, correlation with people", _sick),
     "digits": Protocol("scikit-learn's digits 7 to 9, verification", _digits),
+    "digits-one-shot": Protocol(
+        "scikit-learn's digits as a stand-in for MNIST, 10-way 1-shot, 1,000 episodes",
+        _digits_one_shot,
+    ),
     "folder-one-shot": Protocol(
         "your class folders, up to 20-way 1-shot, 1,000 episodes",
         lambda scorer, data: _folder_one_shot(scorer, _own_folder(scorer, data)),
