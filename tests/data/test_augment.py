@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from torch.nn import functional as F
 
-from onelook.data.augment import Augment, rotate_quarter
+from onelook.data.augment import (
+    Augment,
+    _largest_around,
+    _smooth_weights,
+    rotate_quarter,
+)
 from onelook.recipe import AugmentSettings
 
 
@@ -171,6 +177,19 @@ def test_stroke_width_is_a_mix_with_grey_dilation_or_erosion():
         shrunk = ndimage.grey_erosion(image, size=(3, 3))
         target = grown if part > 0 else shrunk
         np.testing.assert_allclose(result, image + abs(part) * (target - image), atol=1e-6)
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3])
+def test_the_largest_value_around_is_that_of_max_pooling(radius):
+    images = torch.randn(2, 3, 9, 14)  # negative values too: the edge must not count as 0
+    pooled = F.max_pool2d(images, 2 * radius + 1, 1, radius)
+    assert torch.equal(_largest_around(images, radius), pooled)
+
+
+def test_no_weight_of_the_elastic_field_is_a_slow_denormal_number():
+    weights = _smooth_weights(64, 0.05)
+    smallest = torch.finfo(torch.float32).tiny
+    assert ((weights == 0) | (weights > smallest)).all()
 
 
 def test_brightness_contrast_and_saturation_match_plain_arithmetic():

@@ -113,8 +113,8 @@ class AveragedWeights(Generic[Model]):
         # The first steps count less than the last: the start of a training is no part of
         # an average.
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages = [parameter.detach() for parameter in self.model.parameters()]
-        values = [parameter.detach() for parameter in model.parameters()]
+        averages, values = list(self.model.parameters()), list(model.parameters())
         torch._foreach_lerp_(averages, values, 1 - decay)
-        for average, value in zip(self.model.buffers(), model.buffers(), strict=True):
-            average.copy_(value)
+        copies, buffers = list(self.model.buffers()), list(model.buffers())
+        if buffers:
+            torch._foreach_copy_(copies, buffers)
