@@ -117,7 +117,7 @@ class SamplingSettings(Settings):
     # Share of the negatives (or of the P x K batches) drawn within one group, such as an
     # alphabet.
     within_group: float = Field(0.0, ge=0, le=1)
-    # Pairs or triplets an epoch; 0 = one for each training item.
+    # Items, pairs or triplets an epoch; 0 = one for each training item.
     per_epoch: int = Field(0, ge=0)
 
 

@@ -272,7 +272,9 @@ def test_an_item_that_occurs_twice_in_a_pair_list_has_two_slots():
 def test_steps_of_an_epoch_cover_what_was_asked():
     assert BalancedPairs(LABELS, 10, 0).steps_per_epoch == -(-len(LABELS) // 10)
     assert BalancedPairs(LABELS, 10, 0, per_epoch=95).steps_per_epoch == 10
-    assert ClassBatches(np.repeat(np.arange(10), 4), 5, 2, 0).steps_per_epoch == 4
+    labels = np.repeat(np.arange(10), 4)
+    assert ClassBatches(labels, 5, 2, 0).steps_per_epoch == 4
+    assert ClassBatches(labels, 5, 2, 0, per_epoch=95).steps_per_epoch == 10
 
 
 def test_impossible_requests_fail_with_numbers():

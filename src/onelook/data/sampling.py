@@ -162,8 +162,7 @@ class ClassBatches:
     """P x K batches: ``classes_per_batch`` classes, ``samples_per_class`` items of each.
 
     No class and no item occurs twice in a batch; slots are class-major. Classes with fewer
-    items than ``samples_per_class`` are left out. An epoch is as many batches as hold every
-    item once.
+    items than ``samples_per_class`` are left out.
 
     Args:
         labels: (N,) int64.
@@ -177,6 +176,7 @@ class ClassBatches:
         rotations: 4 makes quarter-turned images new classes. ``Batch.items`` then holds
             *virtual* items v in [0, 4N): item v % N turned v // N times by 90 degrees
             (``split_virtual``).
+        per_epoch: Items an epoch; 0 = as many as there are.
 
     Raises:
         DataError: If there are fewer than P classes with K items.
@@ -197,6 +197,7 @@ class ClassBatches:
         groups: ArrayLike | None = None,
         within_group: float = 0.0,
         rotations: int = 1,
+        per_epoch: int = 0,
     ) -> None:
         if classes_per_batch < 1 or samples_per_class < 1 or rotations < 1:
             raise ValueError(
@@ -222,8 +223,8 @@ class ClassBatches:
         groups_of = self._runs.class_groups[usable]
         self._group_starts = np.searchsorted(groups_of, groups_of, side="left")
         self._group_ends = np.searchsorted(groups_of, groups_of, side="right")
-        self.steps_per_epoch = _ceil_divide(
-            int(self._sizes.sum()), classes_per_batch * samples_per_class
+        self.steps_per_epoch = _steps(
+            int(self._sizes.sum()), classes_per_batch * samples_per_class, per_epoch
         )
 
     def batch(self, step: int) -> Batch:

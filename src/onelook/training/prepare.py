@@ -163,6 +163,7 @@ def _sampler(recipe: Recipe, train: Dataset) -> Sampler:
             groups=train.groups,
             within_group=settings.within_group,
             rotations=recipe.data.rotations,
+            per_epoch=settings.per_epoch,
         )
     if settings.name == "pair-list":
         raise DataError(
