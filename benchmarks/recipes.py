@@ -33,7 +33,14 @@ from onelook.training.train import Run, train
 from record import Clock, record
 
 PROTOCOLS_OF = {
-    "omniglot-compact": ["omniglot-20-runs", "omniglot-within-alphabet"],
+    "omniglot-compact": [
+        "omniglot-20-runs",
+        "omniglot-within-alphabet",
+        "koch-one-shot",
+        "koch-verification",
+        "digits-one-shot",
+    ],
+    "omniglot-vinyals": ["vinyals-20w1s", "vinyals-5w1s", "vinyals-20w5s", "vinyals-5w5s"],
     "triplet-omniglot": ["omniglot-20-runs", "omniglot-within-alphabet"],
     "koch-2015": ["koch-one-shot", "koch-verification", "omniglot-20-runs"],
     "hausdorff": ["omniglot-20-runs"],
