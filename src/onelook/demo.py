@@ -76,7 +76,7 @@ def find_demo_data(data: str | Path | None, echo: Echo) -> DemoData:
             echo(f"{error}\ntaking the handwritten digits that scikit-learn ships instead")
             return DemoData("digits", None, digits_part("test"))
     echo(f"Omniglot: {root}")
-    return DemoData("omniglot-demo", root, omniglot.omniglot(root, "evaluation"))
+    return DemoData("omniglot-fast", root, omniglot.omniglot(root, "evaluation"))
 
 
 def _compare_two_pairs(run: Run, test: Dataset, echo: Echo) -> None:
