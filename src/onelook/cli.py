@@ -464,7 +464,7 @@ def _load(model: str | None) -> "Verifier":
 
     if model is None:
         folder = Path(str(resources.files("onelook"))) / "pretrained"
-        shipped = sorted(path.parent.name for path in folder.glob("*/model.json"))
+        shipped = sorted(path.parent.name for path in folder.glob("*/model.safetensors"))
         if not shipped:
             raise OnelookError(
                 "no weights ship with this onelook: give --model, the folder of a model; "

@@ -369,7 +369,8 @@ def load(name: str | Path) -> Verifier:
         raise CheckpointError(
             f"{folder / SETTINGS_FILE}: {error!r}; train the model again"
         ) from error
-    _load_weights(model, folder / WEIGHTS_FILE, content["weights"])
+    if content["weights"] is not None:  # else the encoder brings its own
+        _load_weights(model, folder / WEIGHTS_FILE, content["weights"])
     _check_input_shape(verifier, folder)
     return verifier
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from onelook.data.faces import FacePreprocess
 from onelook.data.images import Preprocess, read_bytes, refuse_bad
 from onelook.data.rows import find_rows
 from onelook.errors import DataError
@@ -146,7 +147,7 @@ class StrokePreprocess:
 def preprocess_from_dict(
     content: dict[str, Any],
 ) -> Preprocess | TextPreprocess | StrokePreprocess:
-    """The inverse of ``to_dict`` of each of the three kinds.
+    """The inverse of ``to_dict`` of each of the four kinds.
 
     Raises:
         ValueError: If the kind is unknown or a setting is wrong.
@@ -154,13 +155,15 @@ def preprocess_from_dict(
     kind = content.get("kind")
     if kind == "image":
         return Preprocess.from_dict(content)
+    if kind == "face":
+        return FacePreprocess.from_dict(content)
     if kind == "strokes":
         return StrokePreprocess(SequenceSettings(**content))
     if kind == "text":
         settings = {key: value for key, value in content.items() if key != "vocabulary"}
         vocabulary = tuple(content.get("vocabulary", ()))
         return TextPreprocess(SequenceSettings(**settings), vocabulary)
-    raise ValueError(f"unknown preprocessing {kind!r}; known: image, strokes, text")
+    raise ValueError(f"unknown preprocessing {kind!r}; known: image, face, strokes, text")
 
 
 def read_strokes(address: str) -> list[NDArray[np.float64]]:

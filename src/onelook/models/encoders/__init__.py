@@ -10,6 +10,7 @@ from torch import nn
 
 from onelook.models.encoders.att import AttEncoder
 from onelook.models.encoders.compact import CompactEncoder
+from onelook.models.encoders.dlib_faces import DlibFaceEncoder
 from onelook.models.encoders.external import EfficientNetLite0Encoder, TimmEncoder
 from onelook.models.encoders.koch import KochEncoder
 from onelook.models.encoders.lfw import LfwEncoder
@@ -26,6 +27,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "stroke-lstm": StrokeEncoder,
     "efficientnet-lite0": EfficientNetLite0Encoder,
     "timm": TimmEncoder,
+    "dlib-faces": DlibFaceEncoder,
 }
 
 
