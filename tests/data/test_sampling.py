@@ -179,20 +179,27 @@ def test_pair_batches_take_the_same_time_for_ten_and_for_a_hundred_thousand_clas
     assert seconds(100_000) < 4 * seconds(10)
 
 
-def test_class_batches_repeat_no_item_and_leave_no_class_alone():
+def test_class_batches_repeat_no_item_and_take_what_small_classes_have():
     sampler = ClassBatches(LABELS, 5, 3, 0)
     seen = Counter()
     for step in range(400):
         batch = sampler.batch(step)
-        assert len(set(batch.items.tolist())) == 15
+        assert len(set(batch.items.tolist())) == len(batch.items)
         assert np.array_equal(batch.labels, LABELS[batch.items])
-        rows = batch.labels.reshape(5, 3)
-        assert (rows == rows[:, :1]).all() and len(set(rows[:, 0])) == 5
-        seen.update(rows[:, 0].tolist())
-    usable = np.flatnonzero(SIZES >= 3)
+        classes, starts, counts = np.unique(
+            batch.labels, return_index=True, return_counts=True
+        )
+        assert len(classes) == 5
+        assert np.array_equal(counts, np.minimum(SIZES[classes], 3))
+        order = np.argsort(starts)  # class-major: each class in one run
+        assert np.array_equal(batch.labels, classes[order].repeat(counts[order]))
+        seen.update(classes.tolist())
+    usable = np.flatnonzero(SIZES >= 2)
     assert sorted(seen) == usable.tolist()
-    # 400 batches of 5 of 9 classes: 222 each, +- 5 standard deviations.
+    # 400 batches of 5 of the classes: the same for each, +- 5 standard deviations.
     assert max(abs(n - 400 * 5 / len(usable)) for n in seen.values()) < 50
+    whole = np.minimum(SIZES[usable], 3).mean() * 5
+    assert sampler.steps_per_epoch == -(-SIZES[usable].sum() // round(whole))
 
 
 def test_every_subset_of_a_class_is_equally_likely():
@@ -285,9 +292,9 @@ def test_impossible_requests_fail_with_numbers():
     with pytest.raises(DataError, match="there are 0 classes"):
         BalancedPairs([], 4, 0)
     with pytest.raises(
-        DataError, match=r"classes_per_batch=6 .* at least 5 images .*; 4 of 12 classes"
+        DataError, match=r"classes_per_batch=9 .* at least 2 images; 4 of 5 classes"
     ):
-        ClassBatches(LABELS, 6, 5, 0)
+        ClassBatches([0, 0, 1, 1, 2, 2, 3, 3, 4], 9, 5, 0)
     with pytest.raises(DataError, match="pair list is empty"):
         PairListBatches([], [], 4, 0, is_same=[])
     with pytest.raises(DataError, match="all 12 groups have one"):

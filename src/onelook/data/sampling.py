@@ -16,6 +16,9 @@ from onelook.errors import DataError
 
 Indices = NDArray[np.int64]
 
+# A class of one item has no pair to learn from.
+FEWEST_OF_CLASS = 2
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -162,7 +165,7 @@ class ClassBatches:
     """P x K batches: ``classes_per_batch`` classes, ``samples_per_class`` items of each.
 
     No class and no item occurs twice in a batch; slots are class-major. Classes with fewer
-    items than ``samples_per_class`` are left out.
+    items than ``samples_per_class`` give all they have; those of one item are left out.
 
     Args:
         labels: (N,) int64.
@@ -179,7 +182,7 @@ class ClassBatches:
         per_epoch: Items an epoch; 0 = as many as there are.
 
     Raises:
-        DataError: If there are fewer than P classes with K items.
+        DataError: If there are fewer than P classes with two items.
         ValueError: If an argument is out of range.
 
     Example:
@@ -207,11 +210,12 @@ class ClassBatches:
         turned_groups = None if groups is None else turned(groups, rotations)
         self._runs = LabelRuns(turned(labels, rotations), turned_groups)
         self._within_group = self._runs.check_within_group(within_group)
-        usable = np.flatnonzero(self._runs.class_sizes >= samples_per_class)
+        fewest = min(FEWEST_OF_CLASS, samples_per_class)
+        usable = np.flatnonzero(self._runs.class_sizes >= fewest)
         if len(usable) < classes_per_batch:
             raise DataError(
                 f"classes_per_batch={classes_per_batch} needs {classes_per_batch} classes "
-                f"with at least {samples_per_class} images (samples_per_class); "
+                f"with at least {fewest} images; "
                 f"{len(usable)} of {len(self._runs.class_sizes)} classes have them"
             )
         self.classes_per_batch = classes_per_batch
@@ -223,18 +227,18 @@ class ClassBatches:
         groups_of = self._runs.class_groups[usable]
         self._group_starts = np.searchsorted(groups_of, groups_of, side="left")
         self._group_ends = np.searchsorted(groups_of, groups_of, side="right")
-        self.steps_per_epoch = _steps(
-            int(self._sizes.sum()), classes_per_batch * samples_per_class, per_epoch
-        )
+        a_batch = classes_per_batch * np.minimum(self._sizes, samples_per_class).mean()
+        self.steps_per_epoch = _steps(int(self._sizes.sum()), round(a_batch), per_epoch)
 
     def batch(self, step: int) -> Batch:
-        """P x K distinct items."""
+        """P x K distinct items, or fewer."""
         rng = np.random.default_rng((self.seed, step))
         classes = self._draw_classes(rng)
-        ranks = draw_distinct(rng, self._sizes[classes], self.samples_per_class)
-        items = self._runs.order[
-            (self._starts[classes][:, None] + ranks).ravel()
-        ]  # (P * K,)
+        sizes, wanted = self._sizes[classes], self.samples_per_class
+        # A smaller class is drawn whole: the ranks that it does not have are dropped.
+        ranks = draw_distinct(rng, np.maximum(sizes, wanted), wanted)  # (P, K)
+        places = self._starts[classes][:, None] + ranks
+        items = self._runs.order[places[ranks < sizes[:, None]]]  # (P * K,) or shorter
         return Batch(items, self._runs.labels[items])
 
     def _draw_classes(self, rng: np.random.Generator) -> Indices:

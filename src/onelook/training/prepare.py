@@ -17,6 +17,7 @@ from onelook.data.pairs import Pairs, read_pairs
 from onelook.data.parts import digits_part, stroke_part
 from onelook.data.pixels import PixelStore
 from onelook.data.sampling import (
+    FEWEST_OF_CLASS,
     BalancedPairs,
     ClassBatches,
     PairListBatches,
@@ -103,9 +104,11 @@ def _labelled_images(
     progress: bool,
 ) -> Material:
     dataset = labelled_dataset(recipe.data, data)
-    store = PixelStore.prepare(
-        dataset.paths, preprocess, skip_bad=skip_bad, progress=progress
-    )
+    addresses = dataset.paths
+    if recipe.data.source == "lfw":
+        # One store for all parts: ten folds would decode nearly the same images ten times.
+        addresses = lfw.lfw(sources.find_data("lfw", data)).paths
+    store = PixelStore.prepare(addresses, preprocess, skip_bad=skip_bad, progress=progress)
     if store.bad:
         bad = {address for address, _ in store.bad}
         dataset = dataset.subset(np.array([path not in bad for path in dataset.paths]))
@@ -183,14 +186,14 @@ def _sampler(recipe: Recipe, train: Dataset) -> Sampler:
 
 def _classes_per_batch(train: Dataset, settings: SamplingSettings, rotations: int) -> int:
     """As many classes as asked for, or all that there are where these are fewer."""
-    enough = np.bincount(train.labels) >= settings.samples_per_class
+    enough = np.bincount(train.labels) >= FEWEST_OF_CLASS
     there = int(enough.sum()) * rotations
     if 2 <= there < settings.classes_per_batch:
         log.info(
             "%s has %d classes with %d images, so a batch holds %d classes, not %d",
             train.name,
             there,
-            settings.samples_per_class,
+            FEWEST_OF_CLASS,
             there,
             settings.classes_per_batch,
         )
