@@ -1,8 +1,9 @@
-"""Framing: ink centred in a picture, its size and its strokes brought to a common value.
+"""Framing: a picture, or its ink alone, brought to the size that a network takes.
 
 What a drawing shows does not depend on the pen, the place on the sheet or the camera's
-distance. So the longer side of the drawing fills a set share of the frame, and its strokes
-get a set width: by a threshold where little is wanting, else grown or peeled by distance.
+distance. So ink is centred, the drawing's longer side fills a set share of the frame, and
+its strokes get a set width: by a threshold where little is wanting, else grown or peeled by
+distance.
 """
 
 import math
@@ -37,6 +38,22 @@ class Extent:
     right: int
     bottom: int
     pen: float
+
+
+def resize_and_pad(image: Image.Image, size: tuple[int, int], resample: str) -> Image.Image:
+    """The whole picture in a frame of ``size``, its ratio kept, its rim's median around."""
+    scale = min(size[0] / image.width, size[1] / image.height)
+    inner = (
+        min(size[0], max(1, round(image.width * scale))),
+        min(size[1], max(1, round(image.height * scale))),
+    )
+    image = image.resize(inner, Image.Resampling[resample.upper()])
+    pixels = np.asarray(image).reshape(inner[1], inner[0], -1)  # (h, w, C)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    colour = tuple(int(value) for value in np.median(border, axis=0))
+    canvas = Image.new(image.mode, size, colour if len(colour) > 1 else colour[0])
+    canvas.paste(image, ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
+    return canvas
 
 
 def frame_ink(

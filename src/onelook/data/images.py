@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from onelook.data.framing import frame_ink
-from onelook.data.ink import WORKING_SIDE, NoInkError, find_ink
+from onelook.data.framing import frame_ink, resize_and_pad
+from onelook.data.ink import WORKING_SIDE, NoInkError, find_ink, is_light_on_glass
 from onelook.data.trees import split_address
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings, InkSettings
@@ -221,27 +221,27 @@ def _open(file: IO[bytes], address: str, max_pixels: int) -> Image.Image:
 
 
 def _decode(
-    data: bytes, address: str, max_pixels: int, enough_pixels: float = 0
+    data: bytes, address: str, max_pixels: int, enough: float = 0, glass: bool = False
 ) -> Image.Image:
-    """As ``decode``; a JPEG may come smaller, its shorter side at ``enough_pixels``."""
+    """As ``decode``; a JPEG may come smaller, its shorter side at ``enough`` pixels."""
     with _naming(address):
         image = _open(io.BytesIO(data), address, max_pixels)
-        if enough_pixels and image.format in ("JPEG", "MPO"):
-            times = int(min(image.size) / enough_pixels)
+        if enough and image.format in ("JPEG", "MPO"):
+            times = int(min(image.size) / enough)
             if times >= 2:
                 power = min(8, 1 << (times.bit_length() - 1))
                 image.draft(None, (image.width // power, image.height // power))
-        return _plain(image)
+        return _plain(image, glass)
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """Upright, in mode L or RGB."""
+def _plain(image: Image.Image, glass: bool = False) -> Image.Image:
+    """Upright, in mode L or RGB; ``glass``: light drawings on glass go over black."""
     image.load()
     turn = _TURNS.get(_orientation(image))
     if image.mode[0] in "IF":
         image = _to_eight_bits(image)
     elif image.has_transparency_data:
-        image = _over_white(image)
+        image = _over(image, "black" if glass and is_light_on_glass(image) else "white")
     elif image.mode == "1":
         image = image.convert("L")
     elif image.mode not in ("L", "RGB"):
@@ -260,12 +260,12 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _over_white(image: Image.Image) -> Image.Image:
+def _over(image: Image.Image, colour: str) -> Image.Image:
     grey = image.mode in ("1", "L", "LA", "La")
     image = image.convert("LA" if grey else "RGBA")
     opaque = image.convert("L" if grey else "RGB")
-    white = Image.new(opaque.mode, opaque.size, "white")
-    return Image.composite(opaque, white, image.getchannel("A"))
+    paper = Image.new(opaque.mode, opaque.size, colour)
+    return Image.composite(opaque, paper, image.getchannel("A"))
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
@@ -338,7 +338,7 @@ class Preprocess:
         """
         if isinstance(source, Image.Image):
             with _quiet_pillow(), _naming("image"):
-                return self._pixels(_plain(source))
+                return self._pixels(_plain(source, self.settings.ink is not None))
         return self.load_bytes(read_bytes(str(source)), str(source))
 
     def load_bytes(self, data: bytes, address: str) -> NDArray[np.uint8]:
@@ -415,10 +415,10 @@ class Preprocess:
 
     def _load_bytes(self, data: bytes, address: str) -> NDArray[np.uint8]:
         settings = self.settings
-        enough = 2 * max(settings.height, settings.width) / (settings.crop or 1)
-        if settings.ink is not None:
-            enough = WORKING_SIDE / (settings.crop or 1)
-        image = _decode(data, address, MAX_PIXELS, enough)
+        drawn = settings.ink is not None
+        needed = WORKING_SIDE if drawn else 2 * max(settings.height, settings.width)
+        enough = needed / (settings.crop or 1)
+        image = _decode(data, address, MAX_PIXELS, enough, glass=drawn)
         with _naming(address):
             return self._pixels(image)
 
@@ -435,7 +435,7 @@ class Preprocess:
             image = image.convert(mode)
         size = settings.width, settings.height
         if settings.fit == "pad":
-            image = _resize_and_pad(image, size, settings.resample)
+            image = resize_and_pad(image, size, settings.resample)
         else:
             image = image.resize(size, Image.Resampling[settings.resample.upper()])
         pixels: NDArray[np.uint8] = np.array(image)  # (H, W) or (H, W, 3)
@@ -486,23 +486,6 @@ def refuse_bad(
         + "\nrepair or remove them; where many images are read, --skip-bad (in Python "
         "skip_bad=True) goes on without them"
     )
-
-
-def _resize_and_pad(
-    image: Image.Image, size: tuple[int, int], resample: str
-) -> Image.Image:
-    scale = min(size[0] / image.width, size[1] / image.height)
-    inner = (
-        min(size[0], max(1, round(image.width * scale))),
-        min(size[1], max(1, round(image.height * scale))),
-    )
-    image = image.resize(inner, Image.Resampling[resample.upper()])
-    pixels = np.asarray(image).reshape(inner[1], inner[0], -1)  # (h, w, C)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    colour = tuple(int(value) for value in np.median(border, axis=0))
-    canvas = Image.new(image.mode, size, colour if len(colour) > 1 else colour[0])
-    canvas.paste(image, ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
-    return canvas
 
 
 def _cores() -> int:

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-# Grey levels within which paper counts as one shade, and the wider band around them that
-# stays nearly empty on a picture with a flat background.
+# Grey levels within which paper, or ink, counts as one shade. A picture with a flat
+# background has at least these shares of paper, and of paper and ink together, and little
+# in the wider band around the paper's shade.
 FLAT, NEAR = 8, 32
-MIN_FLAT_SHARE, MAX_NEAR_SHARE = 0.5, 0.12
+MIN_PAPER, MIN_FLAT, MAX_NEAR = 0.25, 0.75, 0.12
+# Longer side in pixels below which nothing is taken for a photo.
+SMALLEST_PHOTO = 100
 # Ink must differ from paper by this many grey levels, or by this share of the light.
 MIN_LEVELS = 20
 MIN_CONTRAST = 0.1
@@ -26,8 +29,10 @@ SOFT_EDGE = (0.35, 0.65)
 # Longer side in pixels to which pictures are shrunk, and cells a side of the paper's map.
 WORKING_SIDE = 800
 PAPER_CELLS = 40
-# A spot of less than this share of the largest stroke's area is dirt.
-MIN_SPOT = 0.004
+# A spot is dirt when it has fewer pixels than this, or than this share of the largest's.
+MIN_PIXELS, MIN_SPOT = 4, 0.004
+# What touches the picture's rim along more than this share of its length is no stroke.
+MAX_CONTACT = 0.3
 
 
 class NoInkError(ValueError):
@@ -47,54 +52,61 @@ def find_ink(image: Image.Image) -> NDArray[np.uint8]:
     if longer > WORKING_SIDE:
         size = [max(1, round(side * WORKING_SIDE / longer)) for side in image.size]
         image = image.resize((size[0], size[1]), Image.Resampling.BOX)
-    levels = _flat_levels(image)
-    if levels is not None:
-        return _between(image, *levels)
-    return _photographed(np.asarray(image, dtype=np.float32))
-
-
-def _flat_levels(image: Image.Image) -> tuple[int, int] | None:
-    """Grey levels of paper and ink; None where the background is not flat."""
     pixels = np.asarray(image)
     whole = np.array(image.histogram()) / pixels.size
     rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     # Bold ink may cover half of a picture, but seldom of its rim.
-    both = whole + np.bincount(rim, minlength=256) / rim.size
+    weighted = whole + np.bincount(rim, minlength=256) / rim.size / 2
     shades = np.flatnonzero(whole)
     if len(shades) == 2 and shades[1] - shades[0] >= MIN_LEVELS:
-        paper, ink = shades if both[shades[0]] > both[shades[1]] else shades[::-1]
-        return int(paper), int(ink)
-    sums = np.concatenate([[0.0], np.cumsum(both)])
-    steps = np.arange(256)
-    low, high = np.maximum(steps - FLAT, 0), np.minimum(steps + FLAT + 1, 256)
-    paper = int(np.argmax(sums[high] - sums[low] + both))
-    sums = np.concatenate([[0.0], np.cumsum(whole)])
+        return np.where(
+            pixels == shades[weighted[shades].argmin()], np.uint8(255), np.uint8(0)
+        )
+    levels = _flat_levels(whole, weighted, max(image.size) < SMALLEST_PHOTO)
+    if levels is None:
+        return _photographed(pixels.astype(np.float32))
+    contrast = (np.arange(256) - levels[0]) / (levels[1] - levels[0])
+    return np.asarray(image.point(_softened(contrast).tolist()))
 
-    def share(start: int, stop: int) -> float:
-        return float(sums[min(max(stop, 0), 256)] - sums[min(max(start, 0), 256)])
 
-    flat = share(paper - FLAT, paper + FLAT + 1)
-    near = share(paper - NEAR, paper + NEAR + 1) - flat
-    darker, lighter = share(0, paper - FLAT), share(paper + FLAT + 1, 256)
-    if flat < MIN_FLAT_SHARE * (1 - max(darker, lighter)) or near > MAX_NEAR_SHARE:
+def is_light_on_glass(image: Image.Image) -> bool:
+    """Whether most of an image with transparency is transparent, and the rest light."""
+    grey, alpha = (np.asarray(band, np.float64) for band in image.convert("LA").split())
+    return bool(alpha.mean() < 128 and (alpha * grey).sum() > 128 * alpha.sum())
+
+
+def _flat_levels(
+    whole: NDArray[np.float64], weighted: NDArray[np.float64], is_small: bool
+) -> tuple[int, int] | None:
+    """Grey levels of paper and ink from histograms (256,); None for uneven light."""
+    paper = _peak(weighted)
+    above = np.arange(256) - paper
+    distance = np.abs(above)
+    flat = whole[distance <= FLAT].sum()
+    near = whole[(distance > FLAT) & (distance <= NEAR)].sum()
+    ink = _peak(np.where(distance > NEAR, whole, 0))
+    inked = whole[(distance > NEAR) & (np.abs(np.arange(256) - ink) <= FLAT)].sum()
+    uneven = flat < MIN_PAPER or flat + inked < MIN_FLAT or near > MAX_NEAR
+    if uneven and not is_small:
         return None
-    distance = np.abs(steps - paper)
-    side = (steps < paper) if darker > lighter else (steps > paper)
-    drawn = np.where(side & (distance > FLAT), whole, 0)
+    # Ink differs most, shadows and dirt less: the cube tells on which side it is.
+    lighter = (whole * above.astype(np.float64) ** 3).sum() > 0
+    drawn = np.where((above > FLAT) if lighter else (above < -FLAT), whole, 0)
     if not drawn.any() or distance[drawn > 0].max() < MIN_LEVELS:
         raise NoInkError("no ink: the picture is blank")
     # The shade of full ink: soft edges are left out, then what half of the rest exceeds.
-    deepest = distance[drawn > 0].max()
-    drawn[distance < deepest / 2] = 0
-    ordered = np.argsort(distance, kind="stable")
-    reached = np.searchsorted(np.cumsum(drawn[ordered]), drawn.sum() / 2)
-    return paper, int(ordered[reached])
+    drawn[distance < distance[drawn > 0].max() / 2] = 0
+    order = np.argsort(distance, kind="stable")
+    middle = np.searchsorted(np.cumsum(drawn[order]), drawn.sum() / 2)
+    return paper, int(order[middle])
 
 
-def _between(image: Image.Image, paper: int, ink: int) -> NDArray[np.uint8]:
-    """Each grey level's place between paper (0) and ink (255), with a soft edge."""
-    contrast = (np.arange(256) - paper) / (ink - paper)
-    return np.asarray(image.point(_softened(contrast).tolist()))
+def _peak(histogram: NDArray[np.floating]) -> int:
+    """The grey level around which most pixels lie, itself the most frequent one there."""
+    around = np.convolve(histogram, np.ones(2 * FLAT + 1), "same")
+    middle = int(np.argmax(around))
+    low = max(0, middle - FLAT)
+    return low + int(np.argmax(histogram[low : middle + FLAT + 1]))
 
 
 def _softened(contrast: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -156,16 +168,16 @@ def _enlarged(coarse: NDArray[np.float32], width: int, height: int) -> NDArray[n
 
 
 def _strokes(ink: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which pixels belong to strokes: no specks, no faint lines, nothing cut by the rim."""
+    """Which pixels belong to strokes: no specks, no faint lines, no edge of the sheet."""
     spots, n_spots = ndimage.label(ink > 0, structure=np.ones((3, 3)))
     numbers = np.arange(1, n_spots + 1)
     areas = ndimage.sum_labels(ink == 255, spots, numbers)
-    rim = np.concatenate([spots[0], spots[-1], spots[:, 0], spots[:, -1]])
-    inside = ~np.isin(numbers, rim)
-    # Where all that is large lies at the rim, the drawing does.
-    if areas[inside].sum() < 0.2 * areas.sum():
-        inside[:] = True
-    largest = areas[inside].max(initial=0)
-    kept = inside & (areas > max(3, MIN_SPOT * largest))
+    # A table or a shadow runs along the picture's rim; a stroke only meets it.
+    rim = np.concatenate([spots[0], spots[-1], spots[1:-1, 0], spots[1:-1, -1]])
+    contact = np.bincount(rim, minlength=n_spots + 1)[1:]
+    boxes = ndimage.find_objects(spots)
+    sides = np.array([max(y.stop - y.start, x.stop - x.start) for y, x in boxes])
+    areas[contact > MAX_CONTACT * sides] = 0
+    kept = areas > max(MIN_PIXELS, MIN_SPOT * areas.max(initial=0))
     drawn: NDArray[np.bool_] = np.concatenate([[False], kept])[spots]
     return drawn
