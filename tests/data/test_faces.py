@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_image
 
 from onelook.data.faces import FacePreprocess, align, detect, main_face
 from onelook.data.images import decode, read_bytes
-from onelook.data.lfw import lfw_view1
+from onelook.data.lfw import lfw_people, lfw_view1
 from onelook.data.sequences import preprocess_from_dict
 from onelook.errors import DataError, OnelookError
 from onelook.recipe import ImageSettings
@@ -37,6 +37,17 @@ def test_the_face_in_the_middle_of_a_portrait_is_found(portraits):
         assert np.abs(centre(face) - 125).max() < 25
         assert 60 < face.right - face.left < 150
         assert face.score > 0
+
+
+@pytest.mark.data
+def test_a_turned_face_is_found_by_the_second_look(data_root):
+    people = lfw_people(data_root, "DevTrain")
+    (address,) = [a for a in people.paths if a.endswith("Thomas_Birmingham_0002.jpg")]
+    profile = np.asarray(decode(read_bytes(address), address))
+    assert detect(profile, smallest=40) == []
+    (turned,) = detect(profile, smallest=60, turned=True)
+    assert main_face(profile)[:4] == pytest.approx(turned[:4], abs=8)
+    assert np.abs(centre(turned) - 125).max() < 30
 
 
 @pytest.mark.data
