@@ -1,0 +1,120 @@
+"""Fit the decisions of dlib-faces and write the model.json files that ship with onelook.
+
+python benchmarks/calibrate_faces.py
+
+The pairs are of LFW's peopleDevTest. The weights stay in the extra onelook[faces], so that
+a folder in src/onelook/pretrained holds nothing but model.json. What the thresholds are
+worth is measured on the pairs of the other people, peopleDevTrain.
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import onelook
+from onelook.data.faces import FacePreprocess
+from onelook.data.lfw import lfw_people, lfw_view1
+from onelook.data.pixels import PixelStore
+from onelook.data.sources import find_data
+from onelook.decision import fit_decision
+from onelook.evaluation.pairing import sample_pairs
+from onelook.evaluation.scorer import score_rows
+from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
+from onelook.models.encoders.dlib_faces import MEAN, SCALE
+from onelook.recipe import ImageSettings
+from onelook.verifier import SETTINGS_FILE, build_model
+
+PRETRAINED = Path(onelook.__file__).parent / "pretrained"
+FAR = 0.001
+MOST_PAIRS = 200_000
+
+
+def main() -> None:
+    for name, mirrored in (("dlib-faces", False), ("dlib-faces-mirrored", True)):
+        verifier = calibrated(name, mirrored)
+        check(verifier)
+        print(write(verifier, PRETRAINED / name))
+
+
+def calibrated(name: str, mirrored: bool) -> onelook.Verifier:
+    """dlib's network with a decision from people of LFW that it never saw."""
+    preprocess = FacePreprocess(
+        ImageSettings(
+            height=150,
+            width=150,
+            channels=3,
+            mean=tuple(round(value / 255, 6) for value in MEAN),
+            std=(SCALE / 255,),
+        ),
+        "middle",
+    )
+    model = {
+        "encoder": {"name": "dlib-faces", "arguments": {"mirrored": mirrored}},
+        "similarity": {"name": "euclidean", "arguments": {}},
+    }
+    verifier = onelook.Verifier(build_model(model), preprocess)
+    people = lfw_people(find_data("lfw"), "DevTest")
+    left, right = sample_pairs(people.labels, MOST_PAIRS, seed=0)
+    scores = scores_of(verifier, people.paths, left, right)
+    is_same = people.labels[left] == people.labels[right]
+    verifier.decision = fit_decision(scores, is_same, FAR, n_classes=people.n_classes)
+    verifier.card = {
+        "name": name,
+        "model": model,
+        "data": {"decision fitted on": f"{len(left):,} pairs of {people.name}"},
+        "metrics": {
+            "held-out AUC": roc_auc(scores, is_same),
+            "held-out EER": equal_error_rate(scores, is_same),
+            "held-out best threshold": best_balanced_threshold(scores, is_same),
+        },
+    }
+    return verifier
+
+
+def check(verifier: onelook.Verifier) -> None:
+    """Print how often the decision is wrong or unsure about people of peopleDevTrain."""
+    pairs = lfw_view1(find_data("lfw"), "train")
+    paths, items = np.unique([*pairs.left, *pairs.right], return_inverse=True)
+    left, right = np.split(items, 2)
+    scores = scores_of(verifier, paths.tolist(), left, right)
+    assert verifier.decision is not None and pairs.is_same is not None
+    answers = np.array([verifier.decision.decide(score) for score in scores], object)
+    for kind, rows in (("same", pairs.is_same), ("different", ~pairs.is_same)):
+        said = [(answers[rows] == answer).mean() for answer in (True, False, None)]
+        shares = " ".join(f"{share:.4f}" for share in said)
+        print(f"{kind} pairs said to be same, different, unsure: {shares}")
+    print(verifier.decision)
+
+
+def scores_of(
+    verifier: onelook.Verifier,
+    paths: Sequence[str],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Scores (M,) of pairs of photographs; their faces are kept for the next run."""
+    assert isinstance(verifier.preprocess, FacePreprocess)
+    store = PixelStore.prepare(paths, verifier.preprocess)
+    embeddings = verifier.embed_store(store, store.rows(paths))
+    return score_rows(verifier, embeddings, embeddings, left, right)
+
+
+def write(verifier: onelook.Verifier, folder: Path) -> Path:
+    """``model.json`` without weights, for photographs that may hold no face."""
+    with tempfile.TemporaryDirectory() as scratch:
+        verifier.save(scratch)
+        content: dict[str, Any] = json.loads((Path(scratch) / SETTINGS_FILE).read_text())
+    content["weights"] = None
+    content["preprocess"]["without_face"] = "refuse"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS_FILE).write_text(json.dumps(content, indent=1) + "\n")
+    return folder / SETTINGS_FILE
+
+
+if __name__ == "__main__":
+    main()
