@@ -13,6 +13,7 @@ PUBLISHED = {
     ("koch-one-shot", "accuracy"): "92.0 %",
     ("koch-verification", "accuracy"): "93.4 % (150,000 pairs)",
     ("lfw-view1", "accuracy"): "60 to 71 % (re-implementations)",
+    ("lfw-view2-unrestricted", "accuracy"): "none; restricted to the given pairs 95.89 %",
     ("att-8-fold", "eer"): "3.33 % (another split)",
     ("att-s5-s7", "eer"): "3.33 % (another split)",
     ("sick-test", "pearson"): "0.882 (pretrained vectors, more data)",
