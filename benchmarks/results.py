@@ -18,7 +18,7 @@ PUBLISHED = {
     ("att-s5-s7", "eer"): "3.33 % (another split)",
     ("sick-test", "pearson"): "0.882 (pretrained vectors, more data)",
 }
-FRACTIONS = {"error", "accuracy", "eer", "auc"}
+FRACTIONS = {"error", "accuracy", "eer", "auc", "standard_error"}
 
 
 def table() -> str:
