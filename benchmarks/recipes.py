@@ -49,6 +49,14 @@ PROTOCOLS_OF = {
 }
 
 
+# Where the name of a benchmark says more than the protocol's: what it stands in for.
+BENCHMARK_OF = {
+    "koch-verification": "koch-verification-150k",
+    "digits-one-shot": "mnist-10w1s",
+}
+STAND_INS = {"digits-one-shot": "scikit-learn's digits"}
+
+
 def main() -> None:
     arguments = _arguments()
     name = arguments.name
@@ -80,8 +88,12 @@ def main() -> None:
         protocols = PROTOCOLS_OF.get(name, [DEFAULT_PROTOCOLS[recipe.data.source]])
         for protocol in arguments.protocols or protocols:
             results.setdefault(protocol, []).append(evaluate(run.verifier, protocol))
+    is_small = recipe.data.part.startswith("small")
+    suffix = f"-{recipe.data.part}" if is_small else ""
     for protocol, of_seeds in results.items():
-        _report(of_seeds, protocol, model, seeds, clock, command)
+        stand_in = STAND_INS.get(protocol)
+        named = f"{model} ({stand_in})" if stand_in else model
+        _report(of_seeds, protocol, named, seeds, clock, command, suffix)
 
 
 def _arguments() -> argparse.Namespace:
@@ -128,6 +140,7 @@ def _report(
     seeds: list[int],
     clock: Clock,
     command: str,
+    suffix: str = "",
 ) -> None:
     """Print every seed's result and record the means.
 
@@ -144,9 +157,10 @@ def _report(
             low, high = np.mean([ends for _, _, ends in rows], axis=0)
             interval = float(low), float(high)
         of_seeds = ", ".join(f"{value:.4f}" for value in values)
-        print(f"{protocol} {metric}: {mean:.4f}, seeds {of_seeds}", flush=True)
+        benchmark = BENCHMARK_OF.get(protocol, protocol) + suffix
+        print(f"{benchmark} {metric}: {mean:.4f}, seeds {of_seeds}", flush=True)
         record(
-            protocol,
+            benchmark,
             model,
             metric,
             mean,
