@@ -104,3 +104,13 @@ def test_what_cannot_be_built_says_so():
         CompactEncoder((1, 12, 40))
     with pytest.raises(ValueError, match="one entry a stage"):
         CompactEncoder((1, 28, 28), blocks=(1, 1), growth=(1, 2, 4))
+
+
+def test_standardized_images_lose_their_light():
+    encoder = CompactEncoder((1, 32, 32), width=8, standardize=True).eval()
+    images = torch.rand(3, 1, 32, 32)
+    torch.testing.assert_close(
+        encoder(0.4 * images + 0.3), encoder(images), atol=1e-3, rtol=1e-3
+    )
+    plain = CompactEncoder((1, 32, 32), width=8)
+    assert encoder.state_dict().keys() == plain.state_dict().keys()

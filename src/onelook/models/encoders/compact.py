@@ -56,6 +56,8 @@ class CompactEncoder(nn.Module):
         stem_kernel: Side of the first convolution, in pixels.
         stem_stride: Its stride: 1 for tiny images, 2 otherwise, 4 for photographs.
         pool: Cells a side that the last map is averaged over; 1 forgets all places.
+        standardize: Bring each channel of each image to mean 0 and deviation 1 first, so
+            that the light it was taken in says nothing.
 
     Raises:
         ValueError: If the images are smaller than 16 pixels, the stages do not fit, or
@@ -76,6 +78,7 @@ class CompactEncoder(nn.Module):
         stem_kernel: int = 5,
         stem_stride: int = 2,
         pool: int = 1,
+        standardize: bool = False,
     ) -> None:
         super().__init__()
         channels, height, width_pixels = input_shape
@@ -93,6 +96,7 @@ class CompactEncoder(nn.Module):
         self.input_shape = (channels, height, width_pixels)
         self.embedding_size = embedding_size
         sizes = [round(width * factor) for factor in growth]
+        self.light = nn.InstanceNorm2d(channels) if standardize else nn.Identity()
         self.stem = nn.Conv2d(
             channels, sizes[0], stem_kernel, stem_stride, stem_kernel // 2, bias=False
         )
@@ -110,7 +114,7 @@ class CompactEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, C, H, W) to embeddings (N, embedding_size), not normalised."""
-        x = self.stem(images)  # (N, width, H / s, W / s)
+        x = self.stem(self.light(images))  # (N, width, H / s, W / s)
         # Measured on two CPU cores: a quarter less time a step than with channels first.
         x = x.contiguous(memory_format=torch.channels_last)
         x = F.relu(self.norm(x))
