@@ -134,11 +134,28 @@ def test_compare_pairs_prints_a_table_and_the_accuracy(
     assert content["accuracy"] == right / 4 and len(content["pairs"]) == 4
 
 
-def test_compare_without_a_model_says_what_to_give(onelook, three, monkeypatch):
-    monkeypatch.setattr("pathlib.Path.glob", lambda *_: iter(()))
+def test_compare_without_a_model_takes_the_shipped_drawings_and_says_so(
+    onelook, three, model, tmp_path, monkeypatch
+):
+    verifier = load(model)
+    verifier.card["purpose"] = "drawn shapes"
+    for name in ("omniglot", "faces"):
+        verifier.save(tmp_path / name)
+    monkeypatch.setattr("onelook.shipped.FOLDER", tmp_path)
+    status, out, err = onelook("compare", three[0], three[1])
+    assert (status, out) == (0, f"{verifier.compare(three[0], three[1])}\n")
+    choice = "else --model faces, --model FOLDER"
+    assert err == f"model: omniglot, for drawn shapes; {choice}\n"
+
+
+def test_compare_where_no_weights_ship_says_what_to_give(
+    onelook, three, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("onelook.shipped.FOLDER", tmp_path)
     status, out, err = onelook("compare", three[0], three[1])
     assert (status, out) == (1, "")
-    assert err.startswith("error: no weights ship with this onelook: give --model")
+    assert err.startswith("error: no model 'omniglot'")
+    assert "shipped with onelook: none; train one with" in err
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])

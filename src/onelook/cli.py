@@ -32,7 +32,10 @@ DATA_HELP = "Folder of the data [default: $ONELOOK_DATA, then the user's cache]"
 MODEL_HELP = "Folder that train wrote, or the name of shipped weights"
 SAME_HELP = "The label, 0 or 1, of a same pair where the pair file does not say it"
 Data = Annotated[Path | None, typer.Option("--data", help=DATA_HELP)]
-Model = Annotated[str | None, typer.Option("--model", "-m", help=MODEL_HELP)]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help=f"{MODEL_HELP} [default: omniglot, for drawings]"),
+]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Go on without unreadable images")
 ]
@@ -227,7 +230,7 @@ def evaluate(
         print(result)
 
 
-@app.command(epilog=_example("onelook compare a.png b.png --model runs/digits"))
+@app.command(epilog=_example("onelook compare a.png b.png"))
 def compare(
     items: Annotated[
         list[str] | None,
@@ -458,21 +461,17 @@ def demo(
 
 
 def _load(model: str | None) -> "Verifier":
-    from importlib import resources
-
+    from onelook.shipped import DEFAULT_MODEL, shipped_folder, shipped_names
     from onelook.verifier import load
 
-    if model is None:
-        folder = Path(str(resources.files("onelook"))) / "pretrained"
-        shipped = sorted(path.parent.name for path in folder.glob("*/model.safetensors"))
-        if not shipped:
-            raise OnelookError(
-                "no weights ship with this onelook: give --model, the folder of a model; "
-                "train one with: onelook train RECIPE"
-            )
-        model = shipped[0]
-        _say(f"model: {model}")
-    return load(model)
+    if model is not None:
+        return load(model)
+    # A folder of that name where the user stands is not what is meant.
+    verifier = load(shipped_folder(DEFAULT_MODEL) or DEFAULT_MODEL)
+    others = [f"--model {name}" for name in shipped_names() if name != DEFAULT_MODEL]
+    choice = ", ".join([*others, "--model FOLDER"])
+    _say(f"model: {DEFAULT_MODEL}, for {verifier.card['purpose']}; else {choice}")
+    return verifier
 
 
 def _print_rows(rows: dict[str, str], as_json: bool) -> None:

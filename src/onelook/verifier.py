@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from onelook.models.encoders import build_encoder
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import build_similarity
 from onelook.recipe import NamedSettings
+from onelook.shipped import shipped_folder, shipped_names
 
 FORMAT = 1
 BATCH_SIZE = 256
@@ -377,14 +378,13 @@ def load(name: str | Path) -> Verifier:
 
 def _shipped(name: str) -> Path:
     """The folder of shipped weights, or the error that a wrong name or folder deserves."""
-    pretrained = Path(str(resources.files("onelook") / "pretrained"))
-    if (pretrained / name / SETTINGS_FILE).is_file():
-        return pretrained / name
-    known = sorted(path.parent.name for path in pretrained.glob(f"*/{SETTINGS_FILE}"))
+    folder = shipped_folder(name)
+    if folder is not None:
+        return folder
     what = "a folder without model.json" if Path(name).is_dir() else "no folder"
     if Path(name).is_file():
         what = "a file; name the folder that holds model.json"
-    shipped = ", ".join(known) or "none"
+    shipped = ", ".join(shipped_names()) or "none"
     raise CheckpointError(
         f"no model {name!r}: it is {what}; shipped with onelook: {shipped}; "
         f"train one with: onelook train RECIPE --out {name}"

@@ -1,0 +1,179 @@
+"""Make a trained model the one that ships: check it, measure it, write it with its card.
+
+python benchmarks/ship.py omniglot runs/benchmarks/omniglot-compact
+python benchmarks/ship.py faces runs/benchmarks/lfw-compact
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from onelook.evaluation.protocols import evaluate
+from onelook.evaluation.verification import VerificationResult
+from onelook.shipped import FOLDER
+from onelook.verifier import WEIGHTS_FILE, Verifier, load
+from recipes import figures
+
+CARDS = Path(__file__).parent / "cards"
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What is asked of a model that ships.
+
+    Args:
+        purpose: What it compares, for people.
+        most_bytes: Of its weights.
+        source: Of the training data, as recipes name it, and which of its parts.
+        protocols: That the card reports.
+    """
+
+    purpose: str
+    most_bytes: int
+    source: tuple[str, str]
+    protocols: tuple[str, ...]
+
+
+SHIPMENTS = {
+    "omniglot": Shipment(
+        "drawings of characters and symbols",
+        4_000_000,
+        ("omniglot", "background"),
+        (
+            "omniglot-20-runs",
+            "omniglot-within-alphabet",
+            "koch-verification",
+            "digits-one-shot",
+        ),
+    ),
+    "faces": Shipment(
+        "faces, research only", 6_000_000, ("lfw", "DevTrain"), ("lfw-view1",)
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=SHIPMENTS)
+    parser.add_argument("run", type=Path, help="the folder that the training wrote")
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    shipment = SHIPMENTS[arguments.name]
+    verifier = load(arguments.run)
+    check(verifier, arguments.run, shipment)
+    card = verifier.card
+    card["name"], card["purpose"] = arguments.name, shipment.purpose
+    card["shipped by"] = shlex.join(["python", "benchmarks/ship.py", *sys.argv[1:]])
+    with tempfile.TemporaryDirectory() as scratch:
+        # What is measured is what was written and read again.
+        measured = load(verifier.save(scratch))
+        card["figures"] = measure(measured, shipment)
+    folder = verifier.save(arguments.out / arguments.name)
+    text = (CARDS / f"{arguments.name}.md").read_text("utf-8")
+    (folder / "README.md").write_text(card_text(text, folder), "utf-8")
+    print(f"shipped: {folder}")
+
+
+def check(verifier: Verifier, run: Path, shipment: Shipment) -> None:
+    """Stop at a model that is too large, undecided, or trained on something else."""
+    size = (run / WEIGHTS_FILE).stat().st_size
+    if size > shipment.most_bytes:
+        sys.exit(f"{run}: {size:,} bytes, more than {shipment.most_bytes:,}")
+    if verifier.decision is None:
+        sys.exit(f"{run}: no threshold; hold more classes out of the training")
+    data = verifier.card["recipe"]["data"]
+    if (data["source"], data["part"]) != shipment.source:
+        sys.exit(
+            f"{run}: trained on {data['source']} {data['part']!r}, not on "
+            f"{' '.join(shipment.source)}"
+        )
+
+
+def measure(verifier: Verifier, shipment: Shipment) -> list[dict[str, Any]]:
+    """One entry for each figure of each protocol, as ``results.json`` names them."""
+    rows = []
+    for protocol in shipment.protocols:
+        result = evaluate(verifier, protocol)
+        print(result, flush=True)
+        found = figures(result, protocol)
+        if isinstance(result, VerificationResult):
+            found += decided(result, verifier)
+        for metric, value, interval in found:
+            rows.append(
+                {
+                    "protocol": protocol,
+                    "metric": metric,
+                    "value": round(float(value), 6),
+                    "interval": None
+                    if interval is None
+                    else np.round(interval, 6).tolist(),
+                }
+            )
+    return rows
+
+
+def decided(
+    result: VerificationResult, verifier: Verifier
+) -> list[tuple[str, float, None]]:
+    """What the model's own decision makes of the pairs, which did not choose it."""
+    assert verifier.decision is not None
+    answers = [verifier.decision.decide(score) for score in result.scores]
+    said = {answer: np.array([a is answer for a in answers]) for answer in (True, False)}
+    return [
+        ("different pairs called same", said[True][~result.is_same].mean(), None),
+        ("same pairs called different", said[False][result.is_same].mean(), None),
+        ("pairs left unsure", 1 - (said[True] | said[False]).mean(), None),
+    ]
+
+
+def card_text(text: str, folder: Path) -> str:
+    """The hand-written card with the facts and figures of the model in ``folder``."""
+    content = json.loads((folder / "model.json").read_text("utf-8"))
+    weights = folder / WEIGHTS_FILE
+    n_parameters = sum(tensor.numel() for tensor in load_file(weights).values())
+    text = text.replace("<!-- facts -->", _facts(content, n_parameters, weights))
+    return text.replace("<!-- figures -->", _figures(content["card"]))
+
+
+def _facts(content: dict[str, Any], n_parameters: int, weights: Path) -> str:
+    card, decision = content["card"], content["decision"]
+    encoder, recipe, data = content["model"]["encoder"], card["recipe"], card["data"]
+    channels, height, width = encoder["arguments"]["input_shape"]
+    rows = {
+        "network": f"`{encoder['name']}`, {n_parameters:,} numbers, "
+        f"{weights.stat().st_size / 1e6:.2f} MB; {height} x {width} x {channels} pixels to "
+        f"{encoder['arguments']['embedding_size']} numbers",
+        "trained by": f"recipe `{recipe['name']}`, seed {recipe['seed']}, "
+        f"{card['metrics']['seconds'] / 60:.0f} minutes; its settings are in `model.json`",
+        "trained on": f"{data['training images']:,} images of "
+        f"{data['training classes']:,} classes; {data['held-out classes']:,} classes held "
+        "out to choose the epoch and the threshold",
+        "threshold": f"{decision['threshold']:.4f}, meant for a false-accept rate of "
+        f"{decision['far']:g}; unsure below it down to {decision['reject_below']:.4f}",
+        "shipped by": f"`{card['shipped by']}`",
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+
+
+def _figures(card: dict[str, Any]) -> str:
+    lines = ["| protocol | figure | 95 % interval | command |", "|---|---|---|---|"]
+    for row in card["figures"]:
+        ends = [f"{100 * end:.2f} %" for end in row["interval"] or []]
+        command = f"onelook evaluate {card['name']} --protocol {row['protocol']}"
+        lines.append(
+            f"| {row['protocol']} | {row['metric']} {100 * row['value']:.2f} % "
+            f"| {' to '.join(ends)} | `{command}` |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
