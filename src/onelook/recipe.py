@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onelook.errors import DataError
 
@@ -63,6 +63,14 @@ class InkSettings(Settings):
     # Smallest and largest size against a plain resize of the whole picture, so that small
     # drawings stay smaller; None: wherever a drawing lies, it fills the same share.
     zoom: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "InkSettings":
+        if self.pen > self.fill / 2:
+            raise ValueError(f"pen must be at most half of fill, {self.fill / 2:g}")
+        if self.zoom is not None and not 0 < self.zoom[0] <= self.zoom[1]:
+            raise ValueError("zoom must be the smallest and the largest size, above 0")
+        return self
 
 
 class ImageSettings(Settings):

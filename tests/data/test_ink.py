@@ -176,3 +176,35 @@ def test_ink_lives_in_the_models_file_and_its_absence_leaves_older_ones_alone():
     assert Preprocess.from_dict(INK.to_dict()) == INK
     without = Preprocess(ImageSettings(height=36, width=36))
     assert "ink" not in without.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pen": 0.2, "fill": 0.3}, "pen must be at most half of fill, 0.15"),
+        ({"zoom": (1.6, 0.8)}, "zoom must be the smallest and the largest size"),
+        ({"zoom": (0, 1)}, "zoom must be the smallest and the largest size"),
+    ],
+)
+def test_ink_refuses_settings_that_leave_no_room(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ImageSettings(height=36, width=36, ink=settings)
+
+
+SIZES = [(1, 1), (2, 2), (1, 300), (3, 200), (801, 2), (8, 8), (160, 120)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_picture_gives_ink_or_the_reason_why_not(size):
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(60, 220, size[0])[None].repeat(size[1], 0)
+    half = np.where(np.arange(size[0]) < size[0] / 2, 0, 255)[None].repeat(size[1], 0)
+    speck = np.full(size[::-1], 255)
+    speck[size[1] // 2, size[0] // 2] = 0
+    noise = rng.integers(0, 256, size[::-1])
+    for values in (ramp, half, speck, noise, ramp + rng.normal(0, 4, ramp.shape)):
+        image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+        try:
+            assert INK.load(image).max() > 0
+        except DataError as error:
+            assert "no ink" in str(error)
