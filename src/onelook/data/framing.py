@@ -137,7 +137,8 @@ def _with_pen(image: Image.Image, width: float, pen: float) -> NDArray[np.uint8]
     values = 0.5 + gain * (np.arange(256) / 255 - level)
     table = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
     table[0] = 0
-    return np.asarray(image.point(table.tolist()))
+    framed: NDArray[np.uint8] = table[np.asarray(image)]
+    return framed
 
 
 def _bump(distance: float, width: float) -> float:

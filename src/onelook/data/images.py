@@ -26,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 
 from onelook.data.framing import frame_ink, resize_and_pad
 from onelook.data.ink import WORKING_SIDE, NoInkError, find_ink, is_light_on_glass
+from onelook.data.processes import load_in_processes
 from onelook.data.trees import split_address
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings, InkSettings
@@ -42,6 +43,8 @@ CHUNK = 32
 # Below this they wait for each other: 1-bit 105 x 105 PNG (0.15 ms) took 1.7 times as long
 # with two threads, 250 x 250 JPEG (0.8 ms) 0.6 times.
 SECONDS_WORTH_A_THREAD = 0.0004
+# Framing ink takes 0.8 ms of Python for an image and half a second to start a process.
+PARTS_WORTH_A_PROCESS = 60
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -366,8 +369,8 @@ class Preprocess:
 
         Args:
             addresses: Files or members of archives.
-            workers: Threads; ``None`` takes one for each core if an image takes long enough
-                to pay.
+            workers: Threads, or processes where ink is framed; ``None`` takes one for each
+                core if an image takes long enough to pay.
         """
         parts = deque(addresses[i : i + CHUNK] for i in range(0, len(addresses), CHUNK))
         with _quiet_pillow():
@@ -385,6 +388,8 @@ class Preprocess:
                 workers = _cores() if fastest > SECONDS_WORTH_A_THREAD else 1
             if workers == 1:
                 yield from map(self._load_part, parts)
+            elif self.settings.ink is not None and len(parts) >= PARTS_WORTH_A_PROCESS:
+                yield from load_in_processes(self, parts, workers)
             else:
                 yield from self._load_in_threads(parts, workers)
 

@@ -66,7 +66,8 @@ def find_ink(image: Image.Image) -> NDArray[np.uint8]:
     if levels is None:
         return _photographed(pixels.astype(np.float32))
     contrast = (np.arange(256) - levels[0]) / (levels[1] - levels[0])
-    return np.asarray(image.point(_softened(contrast).tolist()))
+    ink: NDArray[np.uint8] = _softened(contrast)[np.asarray(image)]
+    return ink
 
 
 def is_light_on_glass(image: Image.Image) -> bool:
