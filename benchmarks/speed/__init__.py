@@ -1,0 +1,1 @@
+"""What ``throughput.py`` measures, a file for each of its tables."""

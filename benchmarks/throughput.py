@@ -1,0 +1,70 @@
+"""How fast onelook is beside what people would run instead, and beside the limit.
+
+python benchmarks/throughput.py
+python benchmarks/throughput.py --tables training --networks compact
+
+One run measures all of it on the same data with the same networks; the figures go into
+results.json. It wants the machine for itself. What each table measures is said at the head
+of its file in ``speed/``.
+"""
+
+import argparse
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from record import Clock, machine, record
+from speed import files, gpu, memory, switches, training
+from speed.networks import RECIPES, material_of, training_files
+from speed.table import Row
+
+TABLES = ("switches", "training", "files", "memory", "gpu")
+
+
+def main() -> None:
+    arguments = _arguments()
+    command = shlex.join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
+    print(machine())
+    clock = Clock()
+
+    def keep(rows: list[Row]) -> None:
+        for row in rows:
+            record(*row, interval=None, seeds=[0], minutes=clock.minutes, command=command)
+
+    networks, tables = arguments.networks, arguments.tables
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for network in networks:
+            training_files(material_of(network), folder)
+        if {"switches", "training"} & set(tables):
+            # The limit of the training table runs with what pays here.
+            gains = [switches.measure(n, not arguments.no_compile) for n in networks]
+            keep(switches.report(gains))
+        if "training" in tables:
+            for gain in gains:
+                keep(training.measure(gain.network, folder, gain.best()))
+        if "files" in tables:
+            for network in networks:
+                keep(files.measure(network, folder))
+    if "memory" in tables:
+        keep(memory.measure())
+    if "gpu" in tables:
+        keep(gpu.measure(networks))
+    print(f"\n{clock.minutes:.1f} minutes")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument(
+        "--networks", nargs="+", choices=list(RECIPES), default=list(RECIPES)
+    )
+    parser.add_argument(
+        "--no-compile", action="store_true", help="leave torch.compile out (minutes)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
