@@ -5,7 +5,7 @@ import math
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from onelook.recipe import OptimizerSettings
 from onelook.training.muon import Muon
@@ -113,7 +113,8 @@ class AveragedWeights(Generic[Model]):
         # The first steps count less than the last: the start of a training is no part of
         # an average.
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages, values = list(self.model.parameters()), list(model.parameters())
+        averages: list[Tensor] = [*self.model.parameters()]
+        values: list[Tensor] = [*model.parameters()]
         torch._foreach_lerp_(averages, values, 1 - decay)
         copies, buffers = list(self.model.buffers()), list(model.buffers())
         if buffers:
