@@ -32,7 +32,7 @@ from speed.table import Row, print_table
 SIDE, CHANNELS = 128, 3  # pixels
 LIMIT = 640 << 20  # bytes, the interpreter with PyTorch included
 TIMES = 10  # as large as the limit is the store
-STEPS = 60
+STEPS = 100
 RECIPE = {
     "images.height": SIDE,
     "images.width": SIDE,

@@ -66,7 +66,7 @@ def test_a_step_takes_time(material, shapes_recipe):
 
 
 def test_the_limit_runs_with_what_pays():
-    times = {"fused Adam": 1.4, "channels-last": 1.2, "bf16": 0.7, "torch.compile": 0.9}
+    times = {"fused Adam": 1.4, "channels-last": 1.2, "bf16": 0.7, "torch.compile": 1.3}
     best = Gains("compact", times, ON, []).best()
     assert best == Switches(recipe_optimizer=True, memory_kept=True, channels_last=True)
     with_bf16 = Gains("att", {"channels-last": 0.9, "bf16": 2.0}, ON, []).best()
@@ -74,11 +74,11 @@ def test_the_limit_runs_with_what_pays():
 
 
 def test_the_table_says_where_onelook_does_not_take_what_pays(capsys):
-    times = {"fused Adam": 1.4, "channels-last": 1.2, "bf16": 0.7}
+    times = {"fused Adam": 1.4, "channels-last": 1.2, "bf16": 0.7, "torch.compile": 1.3}
     rows = switches.report([Gains("lfw", times, ON, ["a note"])])
     printed = capsys.readouterr().out
     assert "LfwEncoder: channels-last pays and is off" in printed
-    assert "fused Adam pays" not in printed and "bf16 pays" not in printed
+    assert printed.count("pays") == 1  # what compiling costs beforehand is told elsewhere
     assert "1.20 x (off)" in printed and "LfwEncoder: a note" in printed
     assert ("train-switches", "LfwEncoder", "fused Adam", 1.4) in rows
 
