@@ -10,6 +10,7 @@ of its file in ``speed/``.
 
 import argparse
 import shlex
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,8 @@ TABLES = ("switches", "training", "files", "memory", "gpu")
 def main() -> None:
     arguments = _arguments()
     command = shlex.join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
+    # A stopped contender would outlive a run that is ended from outside.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(machine())
     clock = Clock()
 
