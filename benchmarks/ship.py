@@ -103,20 +103,14 @@ def measure(verifier: Verifier, shipment: Shipment) -> list[dict[str, Any]]:
     for protocol in shipment.protocols:
         result = evaluate(verifier, protocol)
         print(result, flush=True)
-        found = figures(result, protocol)
+        command = f"onelook evaluate {verifier.name} --protocol {protocol}"
+        found = [(*figure, command) for figure in figures(result, protocol)]
         if isinstance(result, VerificationResult):
-            found += decided(result, verifier)
-        for metric, value, interval in found:
-            rows.append(
-                {
-                    "protocol": protocol,
-                    "metric": metric,
-                    "value": round(float(value), 6),
-                    "interval": None
-                    if interval is None
-                    else np.round(interval, 6).tolist(),
-                }
-            )
+            found += [(*share, "benchmarks/ship.py") for share in decided(result, verifier)]
+        for metric, value, interval, command in found:
+            ends = None if interval is None else np.round(interval, 6).tolist()
+            row = {"protocol": protocol, "metric": metric, "value": round(float(value), 6)}
+            rows.append({**row, "interval": ends, "command": command})
     return rows
 
 
@@ -167,10 +161,9 @@ def _figures(card: dict[str, Any]) -> str:
     lines = ["| protocol | figure | 95 % interval | command |", "|---|---|---|---|"]
     for row in card["figures"]:
         ends = [f"{100 * end:.2f} %" for end in row["interval"] or []]
-        command = f"onelook evaluate {card['name']} --protocol {row['protocol']}"
         lines.append(
             f"| {row['protocol']} | {row['metric']} {100 * row['value']:.2f} % "
-            f"| {' to '.join(ends)} | `{command}` |"
+            f"| {' to '.join(ends)} | `{row['command']}` |"
         )
     return "\n".join(lines)
 
