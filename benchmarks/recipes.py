@@ -4,6 +4,7 @@ python benchmarks/recipes.py omniglot-compact
 python benchmarks/recipes.py omniglot --seeds 0 1 2
 python benchmarks/recipes.py att-contrastive --folds 8 --set epochs=30
 python benchmarks/recipes.py hausdorff
+python benchmarks/recipes.py dlib-faces
 """
 
 import argparse
@@ -46,7 +47,11 @@ PROTOCOLS_OF = {
     "hausdorff": ["omniglot-20-runs"],
     "nearest-pixels": ["omniglot-20-runs"],
     "word-overlap": ["sick-test"],
+    "dlib-faces": ["lfw-view2"],
+    "dlib-faces-mirrored": ["lfw-view2"],
 }
+# What is measured without a training: baselines, and networks that others trained.
+READY = [*BASELINES, "dlib-faces", "dlib-faces-mirrored"]
 
 
 # Where the name of a benchmark says more than the protocol's: what it stands in for.
@@ -66,7 +71,7 @@ def main() -> None:
     out = Path(arguments.out) / model.replace(" ", "-").replace("/", "-")
     clock = Clock()
     seeds: list[int] = []
-    if name in BASELINES:
+    if name in READY:
         for protocol in PROTOCOLS_OF[name]:
             _report([evaluate(name, protocol)], protocol, model, seeds, clock, command)
         return
@@ -98,7 +103,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=[*recipe_names(), *BASELINES])
+    parser.add_argument("name", choices=[*recipe_names(), *READY])
     parser.add_argument("--set", action="append", default=[], help="epochs=3, dotted keys")
     parser.add_argument(
         "--label", default="", help="what differs from the recipe, in words"
