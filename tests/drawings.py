@@ -50,6 +50,36 @@ def coverage(
     return np.asarray(image.reduce(fine), dtype=np.float32) / 255
 
 
+def traced(
+    drawing: Image.Image,
+    size: tuple[int, int] = (105, 105),
+    side: int = 105,
+    corner: tuple[int, int] = (0, 0),
+    pen: float = 1,
+) -> np.ndarray:
+    """One of Omniglot's drawings with another pen: ink (height, width) in [0, 1].
+
+    For the alphabets whose strokes are not at hand. A thinner pen is what a disc leaves of
+    the ink (erosion), a thicker one what it covers (dilation).
+
+    Args:
+        drawing: Dark on light.
+        size: Width and height of the result.
+        side: What the drawing's frame measures there, in pixels.
+        corner: Where the frame's left top lies.
+        pen: The strokes' new width as a share of the old one, which is 5 of 105 pixels.
+    """
+    large = drawing.convert("L").resize((420, 420), Image.Resampling.BICUBIC)
+    ink = np.asarray(large) < 128
+    change = (pen - 1) * 5 * (420 / 105) / 2
+    distance = ndimage.distance_transform_edt(~ink if change > 0 else ink)
+    drawn = distance <= change if change > 0 else distance > -change
+    frame = Image.fromarray(np.where(drawn, np.uint8(255), np.uint8(0)))
+    sheet = Image.new("L", size)
+    sheet.paste(frame.resize((side, side), Image.Resampling.BOX), corner)
+    return np.asarray(sheet, dtype=np.float32) / 255
+
+
 def on_paper(ink: np.ndarray, paper: object, pen: object) -> Image.Image:
     """Ink (H, W) of one colour on paper of another; grey levels or (r, g, b)."""
     paper, pen = np.asarray(paper, float), np.asarray(pen, float)

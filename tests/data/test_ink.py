@@ -152,6 +152,17 @@ def test_grey_digits_of_eight_pixels_are_no_photo():
         assert (ink[digit >= 13] == 255).all() and (ink[digit <= 3] == 0).all()
 
 
+def test_an_enlarged_picture_of_few_pixels_fills_its_frame_like_any_other():
+    tiny = on_paper(coverage(SYMBOL, (80, 80), 62, 15), 255, 0).reduce(10)
+    blurred = Image.new("L", (105, 105), 255)
+    blurred.paste(tiny.resize((75, 75), Image.Resampling.BICUBIC), (15, 15))
+    sharp = INK.load(WAYS["thick"](SYMBOL))
+    for picture in (INK.load(blurred), sharp):
+        rows = np.flatnonzero((picture[0] > 127).any(1))
+        assert 0.7 * 36 <= np.ptp(rows) + 1 <= 0.85 * 36
+    assert likeness(INK.load(blurred), sharp) > 0.6
+
+
 def test_a_line_cut_by_the_rim_stays_and_the_table_beside_the_sheet_goes():
     line = pen_path([np.array([(0.0, 0.0), (0.3, 1.0)])])
     ink = coverage(line, (480, 360), 700, 20, (220, -40))

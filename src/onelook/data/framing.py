@@ -17,8 +17,9 @@ from scipy import ndimage
 from onelook.recipe import InkSettings
 
 # A stroke never becomes wider than this share of the frame before it is thinned, so that a
-# dot stays one.
-MAX_PEN = 0.12
+# dot stays one; more where it is wide because the picture is blurred: where its edge, of
+# the few pixels that a digit of 8 x 8 was enlarged from, is wider than BLURRED pixels.
+MAX_PEN, MAX_BLURRED_PEN, BLURRED = 0.12, 0.25, 1.5
 # Strokes between these many times the wanted width get it by a threshold alone.
 NEARLY = (0.8, 1.5)
 # Others are redrawn at a size at which a pen is about this many pixels wide, and made at
@@ -31,13 +32,14 @@ SPREAD = 6**-0.5
 
 @dataclass(frozen=True)
 class Extent:
-    """Where ink lies, in pixels: the box around it and the width of its strokes."""
+    """Where ink lies, in pixels: the box around it, the width of its strokes and edges."""
 
     left: int
     top: int
     right: int
     bottom: int
     pen: float
+    edge: float
 
 
 def resize_and_pad(image: Image.Image, size: tuple[int, int], resample: str) -> Image.Image:
@@ -87,7 +89,8 @@ def measure(ink: NDArray[np.uint8]) -> Extent:
     slanted = np.count_nonzero(box[1:, 1:] != box[:-1, :-1])
     slanted += np.count_nonzero(box[1:, :-1] != box[:-1, 1:])
     outline = math.pi / 8 * (straight + slanted / math.sqrt(2))
-    return Extent(left, top, right, bottom, 2 * np.count_nonzero(box) / outline)
+    edge = np.count_nonzero((ink > 0) & (ink < 255)) / outline
+    return Extent(left, top, right, bottom, 2 * np.count_nonzero(box) / outline, edge)
 
 
 def _scale(
@@ -96,13 +99,14 @@ def _scale(
     """Pixels of the result for one of the ink."""
     frame = min(size)
     pen = settings.pen * frame
+    max_pen = MAX_PEN if extent.edge <= BLURRED else MAX_BLURRED_PEN
     # Changing the width of the strokes moves the box's sides by half of the change.
     wide = max(extent.right - extent.left - extent.pen, 1e-6)
     high = max(extent.bottom - extent.top - extent.pen, 1e-6)
     scale = min(
         (settings.fill * size[0] - pen) / wide,
         (settings.fill * size[1] - pen) / high,
-        MAX_PEN * frame / extent.pen,
+        max_pen * frame / extent.pen,
     )
     if settings.zoom is not None:
         plain = min(size[0] / shape[1], size[1] / shape[0])
