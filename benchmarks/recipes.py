@@ -1,7 +1,7 @@
 """Train recipes and measure them by their protocols; write the figures to results.json.
 
 python benchmarks/recipes.py omniglot-compact
-python benchmarks/recipes.py omniglot --seeds 0 1 2
+python benchmarks/recipes.py omniglot-compact --seeds 0 1 2
 python benchmarks/recipes.py att-contrastive --folds 8 --set epochs=30
 python benchmarks/recipes.py hausdorff
 python benchmarks/recipes.py dlib-faces

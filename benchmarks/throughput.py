@@ -40,15 +40,14 @@ def main() -> None:
         folder = Path(name)
         for network in networks:
             training_files(material_of(network), folder)
-        if {"switches", "training"} & set(tables):
-            # The limit of the training table runs with what pays here.
-            gains = [switches.measure(n, not arguments.no_compile) for n in networks]
-            keep(switches.report(gains))
-        if "training" in tables:
-            for gain in gains:
-                keep(training.measure(gain.network, folder, gain.best()))
-        if "files" in tables:
-            for network in networks:
+        for network in networks:
+            if {"switches", "training"} & set(tables):
+                # The limit of the training table runs with what pays here.
+                gains = switches.measure(network, not arguments.no_compile)
+                keep(switches.report(gains))
+            if "training" in tables:
+                keep(training.measure(network, folder, gains.best()))
+            if "files" in tables:
                 keep(files.measure(network, folder))
     if "memory" in tables:
         keep(memory.measure())

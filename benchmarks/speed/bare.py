@@ -16,7 +16,6 @@ from onelook.recipe import Recipe
 from onelook.training.loop import model_settings
 from onelook.training.losses import build_loss
 from onelook.training.material import Material
-from onelook.training.memory import memory_kept
 from onelook.training.optimizer import build_optimizer
 from onelook.training.step import batch_loss, network_inputs, prefetched
 from onelook.verifier import build_model
@@ -31,7 +30,6 @@ class Switches:
     Args:
         fused: Adam as one kernel.
         recipe_optimizer: The recipe's own optimizer in place of Adam.
-        memory_kept: Freed memory stays with the process.
         channels_last: Images and convolutions in (N, H, W, C).
         bf16: Autocast.
         compiled: ``torch.compile`` of the encoder.
@@ -39,7 +37,6 @@ class Switches:
 
     fused: bool = False
     recipe_optimizer: bool = False
-    memory_kept: bool = False
     channels_last: bool = False
     bf16: bool = False
     compiled: bool = False
@@ -117,15 +114,12 @@ class BareStep:
     def seconds(self, switches: Switches, steps: int) -> float:
         """How long so many steps take."""
         step = self.use(switches)
-        with memory_kept() if switches.memory_kept else nullcontext():
-            if switches.memory_kept:
-                step()  # its memory is what the others find
-            begun = time.perf_counter()
-            for _ in range(steps):
-                step()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-            return time.perf_counter() - begun
+        begun = time.perf_counter()
+        for _ in range(steps):
+            step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - begun
 
     def encoder_turns_channels_last(self) -> bool:
         """Whether the encoder asks for channels-last itself."""

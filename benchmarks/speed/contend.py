@@ -28,7 +28,7 @@ from speed.plain import (
 )
 from speed.rounds import serve
 
-WARM_UP = {"att": 3, "lfw": 1, "compact": 10}  # steps
+WARM_UP = {"att": 2, "lfw": 1, "compact": 8}  # steps
 
 
 def main(name: str, network: str, folder: str, switches: str) -> None:

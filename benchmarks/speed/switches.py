@@ -1,29 +1,32 @@
-"""What each switch gives here: fused Adam, kept memory, channels-last, bf16, compile."""
+"""What each switch gives here: kept memory, fused Adam, channels-last, bf16, compile."""
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from onelook.training.loop import resolve_precision
+from onelook.training.memory import memory_kept
 from speed.bare import BareStep, Switches
 from speed.networks import MODELS, TITLES, material_of, recipe_of
 from speed.table import Row, print_table
 
 PAYS = 1.02  # times as fast, at least
 STEPS = {"att": 2, "lfw": 1, "compact": 10}  # of a turn
-ROUNDS = {"att": 4, "lfw": 2, "compact": 5}
+ROUNDS = {"att": 3, "lfw": 2, "compact": 4}
 
 PLAIN = Switches()
 LAST = Switches(channels_last=True)
-# Each switch beside the same step without it.
+BF16 = Switches(channels_last=True, bf16=True)
+COMPILED = Switches(channels_last=True, compiled=True)
+# Each switch beside the same step without it, all of them with freed memory kept.
 PAIRS = {
     "fused Adam": (Switches(fused=True), PLAIN),
-    "freed memory kept": (Switches(memory_kept=True), PLAIN),
     "channels-last": (LAST, PLAIN),
-    "bf16": (Switches(channels_last=True, bf16=True), LAST),
-    "torch.compile": (Switches(channels_last=True, compiled=True), LAST),
+    "bf16": (BF16, LAST),
+    "torch.compile": (COMPILED, LAST),
 }
+KEPT = "freed memory kept"
 
 
 @dataclass(frozen=True)
@@ -36,15 +39,25 @@ class Gains:
     notes: list[str]
 
     def best(self) -> Switches:
-        """What the limit runs with: the recipe's optimizer, kept memory, and the layout and
-        the precision that pay."""
-        bf16 = self.times["bf16"] >= PAYS
-        return Switches(
-            recipe_optimizer=True,
-            memory_kept=True,
-            channels_last=bf16 or self.times["channels-last"] >= PAYS,
-            bf16=bf16,
-        )
+        """What the limit runs with: the recipe's optimizer, and the layout and precision
+        that are quickest together."""
+        last = self.times["channels-last"]
+        speeds = {PLAIN: 1.0, LAST: last, BF16: last * self.times["bf16"]}
+        return replace(max(speeds, key=speeds.__getitem__), recipe_optimizer=True)
+
+    def disagreements(self) -> list[str]:
+        """Where onelook does not take what pays, or takes what costs.
+
+        Not for ``torch.compile``: what it costs beforehand is in the notes.
+        """
+        found, best = [], self.best()
+        wanted = {"channels-last": best.channels_last, "bf16": best.bf16}
+        for name, times in self.times.items():
+            on = self.on_in_onelook[name]
+            clear = max(times, 1 / times) >= PAYS and name != "torch.compile"
+            if clear and on != wanted.get(name, times > 1):
+                found.append(f"{name} {'costs and is on' if on else 'pays and is off'}")
+        return found
 
 
 def measure(network: str, with_compile: bool) -> Gains:
@@ -58,29 +71,24 @@ def measure(network: str, with_compile: bool) -> Gains:
         del pairs["torch.compile"]
         notes.append(missing)
     variants = list(dict.fromkeys(v for pair in pairs.values() for v in pair))
-    compile_seconds = 0.0
-    for variant in variants:
-        if variant.compiled:
-            compile_seconds = _compile(bare, variant)
-        else:
-            bare.seconds(variant, 1)
+    warm_up = {variant: _first_step(bare, variant) for variant in variants}
     seconds: dict[Switches, list[float]] = {variant: [] for variant in variants}
+    given_back = []
     for _ in range(ROUNDS[network]):
-        for variant in variants:
-            seconds[variant].append(bare.seconds(variant, STEPS[network]))
-    times = {
-        name: median(b / a for a, b in zip(seconds[on], seconds[off], strict=True))
-        for name, (on, off) in pairs.items()
-    }
-    if compile_seconds:
-        saved = median(seconds[LAST]) - median(seconds[PAIRS["torch.compile"][0]])
-        earned = "never"
-        if saved > 0:
-            earned = f"after {compile_seconds / saved * STEPS[network]:,.0f} steps"
-        notes.append(f"torch.compile took {compile_seconds:.0f} s, earned back {earned}")
+        given_back.append(bare.seconds(PLAIN, STEPS[network]))
+        with memory_kept():
+            bare.seconds(PLAIN, 1)  # takes the memory that the others find
+            for variant in variants:
+                seconds[variant].append(bare.seconds(variant, STEPS[network]))
+    times = {KEPT: _ratio(given_back, seconds[PLAIN])}
+    times |= {name: _ratio(seconds[off], seconds[on]) for name, (on, off) in pairs.items()}
+    if COMPILED in variants:
+        saved = (median(seconds[LAST]) - median(seconds[COMPILED])) / STEPS[network]
+        earned = f"after {warm_up[COMPILED] / saved:,.0f} steps" if saved > 0 else "never"
+        notes.append(f"torch.compile took {warm_up[COMPILED]:.0f} s, earned back {earned}")
     on_in_onelook = {
+        KEPT: True,
         "fused Adam": True,
-        "freed memory kept": True,
         "channels-last": bare.encoder_turns_channels_last(),
         "bf16": resolve_precision("auto") == "bf16",
         "torch.compile": False,
@@ -88,8 +96,14 @@ def measure(network: str, with_compile: bool) -> Gains:
     return Gains(network, times, on_in_onelook, notes)
 
 
-def _compile(bare: BareStep, variant: Switches) -> float:
-    """Seconds that it takes with no cache of an earlier run."""
+def _ratio(slow: list[float], fast: list[float]) -> float:
+    return median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def _first_step(bare: BareStep, variant: Switches) -> float:
+    """Seconds of the first step, which compiles without the cache of an earlier run."""
+    if not variant.compiled:
+        return bare.seconds(variant, 1)
     from torch._inductor import config
 
     with config.patch(force_disable_caches=True):
@@ -101,40 +115,21 @@ def compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
-def report(gains: list[Gains]) -> list[Row]:
-    """The table, and what of it goes into results.json."""
-    lines = []
-    for name in PAIRS:
-        line = [name]
-        for gain in gains:
-            times = gain.times.get(name)
-            on = "on" if gain.on_in_onelook[name] else "off"
-            line.append("" if times is None else f"{times:.2f} x ({on})")
-        lines.append(line)
-    notes = dict.fromkeys(f"{MODELS[g.network]}: {note}" for g in gains for note in g.notes)
+def report(gains: Gains) -> list[Row]:
+    """The table of one network, and what of it goes into results.json."""
+    lines = [
+        [name, f"{times:.2f} x", "on" if gains.on_in_onelook[name] else "off"]
+        for name, times in gains.times.items()
+    ]
     print_table(
-        "Switches: how many times as fast each makes the bare step (and whether onelook "
-        "has it on)",
-        ["", *(TITLES[gain.network] for gain in gains)],
+        f"Switches, how many times as fast each makes the bare step: "
+        f"{TITLES[gains.network]}",
+        ["", "times", "in onelook"],
         lines,
-        *notes,
-        *_disagreements(gains),
+        *gains.notes,
+        *gains.disagreements(),
     )
     return [
-        Row("train-switches", MODELS[gain.network], name, times)
-        for gain in gains
-        for name, times in gain.times.items()
+        Row("train-switches", MODELS[gains.network], name, times)
+        for name, times in gains.times.items()
     ]
-
-
-def _disagreements(gains: list[Gains]) -> list[str]:
-    found = []
-    for gain in gains:
-        for name, times in gain.times.items():
-            on = gain.on_in_onelook[name]
-            if name == "torch.compile":
-                continue  # what it costs beforehand is in the notes
-            if (on and times < 1 / PAYS) or (not on and times >= PAYS):
-                does = "pays and is off" if times > 1 else "costs and is on"
-                found.append(f"{MODELS[gain.network]}: {name} {does}")
-    return found

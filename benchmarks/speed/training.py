@@ -18,8 +18,8 @@ NAMES = {
     "onelook": "(c) onelook",
     "limit": "(d) limit: the bare step on tensors in memory",
 }
-STEPS = {"att": 3, "lfw": 1, "compact": 20}  # of a turn
-ROUNDS = {"att": 5, "lfw": 3, "compact": 7}
+STEPS = {"att": 2, "lfw": 1, "compact": 15}  # of a turn
+ROUNDS = {"att": 3, "lfw": 3, "compact": 5}
 
 
 @dataclass(frozen=True)

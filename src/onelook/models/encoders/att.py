@@ -1,6 +1,5 @@
 """The encoder of the published AT&T faces system: 3 convolutions, 3 linear layers."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -39,9 +38,7 @@ class AttEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 1, 100, 100) to embeddings (N, 5)."""
-        x = self.conv1(images)  # (N, 4, 100, 100)
-        x = x.contiguous(memory_format=torch.channels_last)  # a tenth less time a step
-        x = self.dropout(self.norm1(F.relu(x)))
+        x = self.dropout(self.norm1(F.relu(self.conv1(images))))  # (N, 4, 100, 100)
         x = self.dropout(self.norm2(F.relu(self.conv2(x))))  # (N, 8, 100, 100)
         x = self.dropout(self.norm3(F.relu(self.conv3(x))))  # (N, 8, 100, 100)
         x = F.relu(self.fc1(x.flatten(1)))  # (N, 500)
