@@ -1,6 +1,8 @@
 """Fixtures shared by all tests: the real data, a cache of the tests' own, drawn shapes."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,14 @@ def data_root() -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ONELOOK_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _messages_end_with_the_test() -> Iterator[None]:
+    """A command line run by one test must not silence the log of the next."""
+    yield
+    logging.getLogger("onelook").handlers.clear()
+    logging.getLogger("onelook").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

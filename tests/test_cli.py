@@ -1,7 +1,6 @@
 """The command line: what it prints and where, and how it ends."""
 
 import json
-import logging
 import re
 import shutil
 from pathlib import Path
@@ -16,13 +15,6 @@ from onelook.decision import Decision
 from onelook.recipe import ImageSettings
 from onelook.training.loop import Interrupted
 from onelook.verifier import Verifier, build_model, load
-
-
-@pytest.fixture(autouse=True)
-def _messages_end_with_the_test():
-    yield
-    logging.getLogger("onelook").handlers.clear()
-    logging.getLogger("onelook").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
