@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onelook.cli import _setting, main
+from onelook.cli import main
+from onelook.cli.train import _setting
 from onelook.data.images import Preprocess
 from onelook.decision import Decision
 from onelook.recipe import ImageSettings

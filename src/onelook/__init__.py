@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from onelook.errors import (
         CheckpointError,
         DataError,
+        GalleryError,
         OnelookError,
         TrainingError,
     )
     from onelook.evaluation.protocols import evaluate
+    from onelook.gallery.gallery import Gallery, Identification
     from onelook.models.siamese import PseudoSiamese, Siamese
     from onelook.recipe import ImageSettings, Recipe, read_recipe, recipe_names
     from onelook.training.loop import Interrupted
@@ -29,6 +31,9 @@ __all__ = [
     "DataError",
     "Dataset",
     "Decision",
+    "Gallery",
+    "GalleryError",
+    "Identification",
     "ImageSettings",
     "Interrupted",
     "OnelookError",
@@ -64,10 +69,12 @@ _HOMES = {
     "onelook.errors": (
         "CheckpointError",
         "DataError",
+        "GalleryError",
         "OnelookError",
         "TrainingError",
     ),
     "onelook.evaluation.protocols": ("evaluate",),
+    "onelook.gallery.gallery": ("Gallery", "Identification"),
     "onelook.models.siamese": ("PseudoSiamese", "Siamese"),
     "onelook.recipe": ("ImageSettings", "Recipe", "read_recipe", "recipe_names"),
     "onelook.training.loop": ("Interrupted",),

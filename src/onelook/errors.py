@@ -15,3 +15,7 @@ class CheckpointError(OnelookError):
 
 class TrainingError(OnelookError):
     """A loss that is not a number, or embeddings that have collapsed."""
+
+
+class GalleryError(OnelookError):
+    """A gallery of another model, an unknown identity, or embeddings that do not fit."""

@@ -52,6 +52,9 @@ class Originals:
     def load_many(self, addresses: Sequence[str]) -> list[Image.Image]:
         return [decode(read_bytes(address), address) for address in addresses]
 
+    def load_bytes(self, data: bytes, address: str) -> Image.Image:
+        return decode(data, address)
+
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "originals"}
 
@@ -169,6 +172,34 @@ class Verifier:
             for start in range(0, len(names), BATCH_SIZE)
         ]
         return _stack(parts)
+
+    def embed_bytes(
+        self, images: Sequence[bytes], side: str = "left", names: Sequence[str] = ()
+    ) -> NDArray[np.float32]:
+        """Embeddings (N, D) float32 of encoded images (PNG, JPEG, ...) held in memory.
+
+        Args:
+            images: N files' bytes.
+            side: "left" or "right": the encoder of a pseudo-siamese network that is used.
+            names: What messages call the images; "image 1" and so on by default.
+
+        Raises:
+            DataError: If one cannot be read, or this side of the model takes no images.
+        """
+        preprocess = self.preprocess_of(side)
+        if isinstance(preprocess, TextPreprocess | StrokePreprocess):
+            raise DataError(f"{self.name} takes no images on the {side} side")
+        names = names or [f"image {i}" for i in range(1, len(images) + 1)]
+        loaded = [
+            preprocess.load_bytes(data, name)
+            for data, name in zip(images, names, strict=True)
+        ]
+        return _stack(
+            [
+                self._encode(_batch(loaded[start : start + BATCH_SIZE]), side)
+                for start in range(0, len(loaded), BATCH_SIZE)
+            ]
+        )
 
     def embed_store(
         self, store: Store, rows: NDArray[np.int64], side: str = "left"
@@ -408,6 +439,11 @@ def _load_weights(model: Siamese | PseudoSiamese, path: Path, digest: str) -> No
         raise CheckpointError(
             f"{path} does not fit the encoder in model.json: {error}"
         ) from error
+
+
+def _batch(loaded: list[Any]) -> Any:
+    """Pixels (N, C, H, W); images stay a list."""
+    return loaded if isinstance(loaded[0], Image.Image) else np.stack(loaded)
 
 
 def _stack(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -1,0 +1,21 @@
+"""The command line: a thin command per verb, which parses, calls the library, prints."""
+
+import sys
+from typing import NoReturn
+
+from onelook.cli import compare, evaluate, train  # noqa: F401  (they add their commands)
+from onelook.cli.shared import app, fail, log
+from onelook.errors import OnelookError
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command and exit: 0, or 1 (error), 2 (bad usage), 130 (Ctrl-C)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
+    try:
+        app(arguments, prog_name="onelook", obj=arguments)
+    except (OnelookError, ValueError, OSError) as error:
+        log.info("where the error came from:", exc_info=True)
+        fail(str(error))
+    sys.exit(0)

@@ -1,0 +1,124 @@
+"""Commands that train: train, demo, recipes."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from onelook.cli.shared import Data, Json, SkipBad, app, example, print_json, stoppable
+
+
+@app.command(epilog=example("onelook train digits --out runs/digits --set epochs=5"))
+def train(
+    context: typer.Context,
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe's name or a YAML file")
+    ],
+    data: Data = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The model's folder [default: runs/RECIPE]"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a stopped training stood")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe"),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="The same as --set epochs=N")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same as --set seed=N")] = None,
+    depth: Annotated[
+        int | None, typer.Option(help="The same as --set data.depth=N: see onelook data")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the training that lies in --out")
+    ] = False,
+    skip_bad: SkipBad = False,
+    tracker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="tensorboard, mlflow or wandb")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train by a recipe: weights, decision and report in one folder."""
+    changes = dict(_setting(text) for text in settings or [])
+    changes |= {} if epochs is None else {"epochs": epochs}
+    changes |= {} if seed is None else {"seed": seed}
+    changes |= {} if depth is None else {"data.depth": depth}
+    from onelook.training.train import train as run_training
+
+    given = [argument for argument in context.obj if argument != "--overwrite"]
+    again = ["onelook", *given, *([] if resume else ["--resume"])]
+    with stoppable(f"go on with: {shlex.join(again)}"):
+        run = run_training(
+            recipe, data, out, resume, changes, skip_bad, tracker, overwrite=overwrite
+        )
+    if as_json:
+        fields = ("best_figure", "best_epoch", "seconds")
+        places = {"model": str(run.out), "report": str(run.report)}
+        metrics = {"metrics": run.verifier.card["metrics"]}
+        print_json(places | {field: getattr(run, field) for field in fields} | metrics)
+    else:
+        print(run)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """``optimizer.learning_rate=1e-3`` as a key and a value: JSON, or else YAML."""
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise typer.BadParameter(f"expected KEY=VALUE, got {text!r}", param_hint="--set")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        pass
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise typer.BadParameter(f"{value!r} is not YAML", param_hint="--set") from error
+
+
+@app.command(epilog=example("onelook recipes koch-2015 > mine.yaml"))
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Print this recipe's YAML")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the recipes with what they reproduce, or print one."""
+    from importlib import resources
+
+    from onelook.recipe import read_recipe, recipe_names
+
+    if name is not None and as_json:
+        print_json(read_recipe(name).model_dump(mode="json"))
+    elif name is not None:
+        read_recipe(name)  # a wrong name or file has its own error
+        shipped = resources.files("onelook") / "recipes" / f"{name}.yaml"
+        print((shipped if shipped.is_file() else Path(name)).read_text("utf-8"), end="")
+    elif as_json:
+        fields = ("name", "about", "published", "minutes")
+        every = [read_recipe(one) for one in recipe_names()]
+        print_json([{field: getattr(one, field) for field in fields} for one in every])
+    else:
+        for recipe in map(read_recipe, recipe_names()):
+            print(f"{recipe.name}: {recipe.about}")
+            minutes = f"{recipe.minutes:g}" if recipe.minutes else "not measured"
+            print(f"  published: {recipe.published}; minutes on two cores: {minutes}")
+
+
+@app.command(epilog=example("onelook demo --out demo"))
+def demo(
+    data: Data = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the model and its report")
+    ] = Path("runs/demo"),
+) -> None:
+    """Train and measure on real images in about a minute."""
+    from onelook.demo import demo as run_demo
+
+    with stoppable("start again with: onelook demo"):
+        run_demo(data, out, echo=print)
