@@ -19,3 +19,7 @@ class TrainingError(OnelookError):
 
 class GalleryError(OnelookError):
     """A gallery of another model, an unknown identity, or embeddings that do not fit."""
+
+
+class UnknownIdentityError(GalleryError):
+    """An identity that is not in the gallery."""

@@ -139,9 +139,16 @@ def unit_vectors(embeddings: Tensor) -> Tensor:
 
 
 class Similarity(nn.Module):
-    """What all similarities share: embeddings in, scores out, larger when more alike."""
+    """What all similarities share: embeddings in, scores out, larger when more alike.
+
+    ``near`` is the distance by which neighbours of an embedding are looked up where there
+    are many; ``follows_near`` says whether the nearest are then also those that score
+    highest, or only a shortlist of them.
+    """
 
     name: str
+    near: Literal["cosine", "euclidean", "manhattan"] = "euclidean"
+    follows_near: bool = True
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Scores (N,) of the pairs of embeddings (N, D) and (N, D)."""
@@ -199,6 +206,8 @@ class SquaredEuclideanSimilarity(NegativeDistance):
 class ManhattanSimilarity(NegativeDistance):
     """Scores are negative Manhattan distances."""
 
+    near = "manhattan"
+
     def __init__(self) -> None:
         super().__init__("manhattan")
 
@@ -206,7 +215,7 @@ class ManhattanSimilarity(NegativeDistance):
 class CosineSimilarity(Similarity):
     """Scores are cosines, in [-1, 1]; ``dissimilarity`` is ``1 - cosine``."""
 
-    name = "cosine"
+    name = near = "cosine"
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Scores (N,) in [-1, 1]."""
@@ -225,6 +234,7 @@ class ExponentialSimilarity(Similarity):
     """Scores are ``exp(-manhattan_distance)``; ``dissimilarity`` is ``1 - score``."""
 
     name = "exponential"
+    near = "manhattan"
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Scores (N,) in [0, 1]."""
@@ -257,6 +267,8 @@ class WeightedL1Head(Similarity):
     """
 
     name = "weighted-l1"
+    near = "manhattan"
+    follows_near = False
 
     def __init__(
         self, embedding_size: int, bias: bool = True, published_init: bool = False
@@ -308,6 +320,7 @@ class ConcatenationHead(Similarity):
     """
 
     name = "concatenation"
+    follows_near = False
 
     def __init__(self, embedding_size: int) -> None:
         super().__init__()

@@ -1,0 +1,175 @@
+"""Identification: who a probe shows, or nobody; scores of images become votes here."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from onelook.decision import Decision, IdentifyThreshold
+
+# Share of probes that are assumed to be strangers when a probability is stated.
+STRANGERS = 0.5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One enrolled image that lies near the probe."""
+
+    identity: str
+    score: float
+    dissimilarity: float
+    entry: int
+
+
+@dataclass(frozen=True)
+class Match:
+    """One identity of the gallery beside the probe.
+
+    Args:
+        identity: Who or what it is.
+        score: Of its image that is most alike.
+        dissimilarity: The same, as people read it.
+        probability: That the probe shows this identity, if half of the probes are
+            strangers; None where the model carries no decision.
+        is_same: True at or above the threshold, False where the model says different, None
+            between, or without a decision.
+        n_images: How many of its images lay near enough to be compared.
+        entry: Number of its most alike image in the gallery.
+    """
+
+    identity: str
+    score: float
+    dissimilarity: float
+    probability: float | None
+    is_same: bool | None
+    n_images: int
+    entry: int
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Who a probe shows.
+
+    Args:
+        identity: None for a stranger, and where the model carries no decision.
+        matches: The most alike first, ties by identity.
+        threshold: The score from which the best match is believed.
+        fpir: Share of strangers that this threshold takes for someone, in a gallery of this
+            size.
+        extrapolated: The gallery is larger than what the threshold was measured on.
+        gallery_size: Enrolled images.
+    """
+
+    identity: str | None
+    matches: tuple[Match, ...]
+    threshold: float | None
+    fpir: float | None
+    extrapolated: bool
+    gallery_size: int
+
+    @property
+    def verdict(self) -> str:
+        """ "known" or "nobody"; empty where the model carries no threshold."""
+        if self.threshold is None:
+            return ""
+        return "nobody" if self.identity is None else "known"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"verdict": self.verdict, **dataclasses.asdict(self)}
+
+    def __str__(self) -> str:
+        if not self.matches:
+            return "nobody: the gallery is empty"
+        best = self.matches[0]
+        nearest = f"{best.identity} (score {best.score:.4f})"
+        if self.threshold is None:
+            return (
+                f"nearest is {nearest}; the model carries no threshold, so whether it is "
+                "the same is not said: onelook calibrate MODEL --data FOLDER"
+            )
+        rate = f"threshold {self.threshold:.4f}, at which {self.fpir:.2g} of strangers pass"
+        rate += " by extrapolation" if self.extrapolated else ""
+        if self.identity is None:
+            return f"nobody: nearest is {nearest}, {rate}"
+        return f"{self.identity}: probability {best.probability:.3f}, score " + (
+            f"{best.score:.4f} ({rate})"
+        )
+
+
+def answer(
+    candidates: Sequence[Candidate], decision: Decision | None, gallery_size: int, k: int
+) -> Identification:
+    """The ``k`` best identities among images that lie near a probe, and who it is.
+
+    An identity counts by its image that is most alike: the decision was fitted on single
+    pairs, and the threshold is set for as many comparisons as there are images.
+    """
+    best: dict[str, Candidate] = {}
+    counts: dict[str, int] = {}
+    for one in sorted(candidates, key=lambda c: (-c.score, c.entry)):
+        best.setdefault(one.identity, one)
+        counts[one.identity] = counts.get(one.identity, 0) + 1
+    order = sorted(best.values(), key=lambda c: (-c.score, c.identity))
+    limit = None if decision is None else threshold_of(decision, gallery_size)
+    probabilities = _probabilities(order, decision, gallery_size)
+    matches = tuple(
+        Match(
+            identity=one.identity,
+            score=one.score,
+            dissimilarity=one.dissimilarity,
+            probability=probability,
+            is_same=None if decision is None else _is_same(one.score, decision, limit),
+            n_images=counts[one.identity],
+            entry=one.entry,
+        )
+        for one, probability in zip(order[:k], probabilities, strict=False)
+    )
+    known = limit is not None and matches and matches[0].score >= limit.threshold
+    return Identification(
+        identity=matches[0].identity if known else None,
+        matches=matches,
+        threshold=None if limit is None else limit.threshold,
+        fpir=None if limit is None else limit.fpir,
+        extrapolated=limit is not None and limit.extrapolated,
+        gallery_size=gallery_size,
+    )
+
+
+def threshold_of(decision: Decision, gallery_size: int) -> IdentifyThreshold:
+    """The threshold for so many comparisons.
+
+    Where the model was calibrated for pairs alone, the chance that one of them errs is
+    computed as if they erred independently, and marked as extrapolated.
+    """
+    fitted = decision.identify_threshold(gallery_size)
+    if fitted is not None:
+        return fitted
+    fpir = 1 - (1 - decision.far) ** max(gallery_size, 1)
+    return IdentifyThreshold(decision.threshold, fpir, extrapolated=gallery_size > 1)
+
+
+def _is_same(
+    score: float, decision: Decision, limit: IdentifyThreshold | None
+) -> bool | None:
+    if limit is not None and score >= limit.threshold:
+        return True
+    return False if score < decision.reject_below else None
+
+
+def _probabilities(
+    order: Sequence[Candidate], decision: Decision | None, gallery_size: int
+) -> list[float | None]:
+    """Probability of each identity, by Bayes: a stranger, or any enrolled image alike.
+
+    The odds that a pair of such a score is the same are those of the calibrated
+    probability, divided by those of its prior.
+    """
+    if decision is None or not order:
+        return [None] * len(order)
+    pair = np.array([decision.probability(one.score) for one in order])
+    pair = np.clip(pair, 1e-12, 1 - 1e-12)
+    odds = pair / (1 - pair) * (1 - decision.prior) / decision.prior
+    weights = odds * (1 - STRANGERS) / max(gallery_size, 1)
+    return [float(value) for value in weights / (STRANGERS + weights.sum())]

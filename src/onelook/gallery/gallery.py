@@ -1,0 +1,352 @@
+"""Gallery: enroll identities, identify probes, forget; above whatever store keeps them."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from onelook.data.images import decode, read_bytes
+from onelook.data.sequences import StrokePreprocess, TextPreprocess
+from onelook.errors import GalleryError, UnknownIdentityError
+from onelook.gallery.answers import Candidate, Identification, answer
+from onelook.gallery.store import (
+    Entry,
+    GalleryStore,
+    Header,
+    Hit,
+    Stored,
+    check_vectors,
+    create_store,
+    open_store,
+    read_all,
+    store_exists,
+)
+from onelook.verifier import Verifier
+
+THUMBNAIL_SIDE = 96  # pixels
+# A pair head ranks otherwise than a distance does: so many nearest are given to it.
+SHORTLIST = 500
+
+Picture = str | Path | bytes
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """How many of the images were new, and how many were in the gallery already."""
+
+    n_new: int
+    n_known: int
+
+
+class Gallery:
+    """Identities with the embeddings of their images, and who a new image shows.
+
+    Args:
+        verifier: The model. A gallery knows its fingerprint and refuses another.
+        url: A file's path, ``postgresql://…`` or ``milvus://…``; made if it is not there.
+        keep_originals: Keep the image files too, not only embeddings and thumbnails.
+
+    Raises:
+        GalleryError: If the gallery was made with another model.
+
+    Example:
+        >>> gallery = Gallery(verifier, "gallery.db")  # doctest: +SKIP
+        >>> gallery.enroll("Ada", ["ada.jpg"])  # doctest: +SKIP
+        >>> print(gallery.identify("who.jpg"))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, verifier: Verifier, url: str | Path, keep_originals: bool = False
+    ) -> None:
+        self.verifier = verifier
+        self.keep_originals = keep_originals
+        self.store = _opened(verifier, url)
+
+    def __enter__(self) -> "Gallery":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def enroll(
+        self,
+        identity: str,
+        images: Sequence[Picture],
+        metadata: dict[str, Any] | None = None,
+    ) -> Enrolled:
+        """Add images of an identity; returns once they are durable.
+
+        An image that the identity has already is not encoded again.
+
+        Args:
+            identity: A name, not empty.
+            images: Files, or encoded images as bytes; for a text model the texts.
+            metadata: JSON values that are kept with each image.
+
+        Raises:
+            DataError: If an image cannot be read; then none is enrolled.
+            ValueError: If there is no name or no image.
+        """
+        if not images:
+            raise ValueError(f"enroll needs at least one image of {identity!r}, got 0")
+        return self.enroll_many([(identity, image) for image in images], metadata)
+
+    def enroll_many(
+        self,
+        images: Sequence[tuple[str, Picture]],
+        metadata: dict[str, Any] | None = None,
+    ) -> Enrolled:
+        """``enroll`` of (identity, image) pairs, all of them or none."""
+        data = [self._read(image) for _, image in images]
+        digests = [hashlib.sha256(content).hexdigest() for content in data]
+        wanted = [(_name(who), digest) for (who, _), digest in zip(images, digests)]
+        known = self._known({who for who, _ in wanted})
+        rows = [i for i, key in enumerate(wanted) if key not in known]
+        rows = [i for i in rows if wanted.index(wanted[i]) == i]
+        vectors = self._embed([images[i][1] for i in rows], [data[i] for i in rows])
+        entries = [
+            Entry(
+                identity=wanted[i][0],
+                vector=vector,
+                digest=digests[i],
+                metadata=metadata or {},
+                thumbnail=self._thumbnail(data[i]),
+                original=data[i] if self.keep_originals else None,
+            )
+            for i, vector in zip(rows, vectors, strict=True)
+        ]
+        n_new = sum(self.store.enroll(entries)) if entries else 0
+        return Enrolled(n_new, len(images) - n_new)
+
+    def identify(self, image: Picture | NDArray[Any], k: int = 5) -> Identification:
+        """Who an image, or an embedding (D,), shows: the ``k`` best, and one or nobody."""
+        return self.identify_many([image], k)[0]
+
+    def identify_many(
+        self, images: Sequence[Picture | NDArray[Any]], k: int = 5
+    ) -> list[Identification]:
+        """``identify`` for many images at once.
+
+        Raises:
+            DataError: If an image cannot be read.
+            GalleryError: If an embedding is not of the gallery's size.
+            ValueError: If ``k`` is not positive.
+        """
+        if k < 1:
+            raise ValueError(f"k must be positive, got {k}")
+        if not images:
+            return []
+        stats = self.store.stats()
+        vectors = check_vectors(self.store.header, self._probes(images))
+        nearest = self._nearest(vectors, min(k, stats.n_identities), stats.n_images)
+        return [
+            answer(
+                self._candidates(vector, hits), self.verifier.decision, stats.n_images, k
+            )
+            for vector, hits in zip(vectors, nearest, strict=True)
+        ]
+
+    def forget(self, identity: str) -> int:
+        """Remove all of an identity, from disk too; how many images that were.
+
+        Raises:
+            UnknownIdentityError: If the gallery does not know it.
+        """
+        return _some(self.store.forget(identity), identity)
+
+    def rename(self, identity: str, new: str) -> int:
+        """Give an identity another name, or join it to one that is there; how many images.
+
+        Raises:
+            UnknownIdentityError: If the gallery does not know it.
+        """
+        return _some(self.store.rename(identity, _name(new)), identity)
+
+    def identities(self) -> dict[str, int]:
+        """Number of images of every identity, sorted by name."""
+        return self.store.identities()
+
+    def images(
+        self, identity: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[Stored]:
+        """Entries in the order of enrolment, those with an ``id`` above ``after``.
+
+        Raises:
+            UnknownIdentityError: If the gallery does not know the identity.
+        """
+        found = self.store.read(identity, after, limit)
+        if identity is not None and not found and not self.store.read(identity, limit=1):
+            _some(0, identity)
+        return found
+
+    def stats(self) -> dict[str, Any]:
+        """Counts, bytes on disk, the model, and how neighbours are searched."""
+        stats, header = self.store.stats(), self.store.header
+        similarity = self.verifier.model.similarity
+        search = stats.search
+        if not similarity.follows_near:
+            search = (
+                f"the {SHORTLIST} nearest by {similarity.near} distance ({search}), then "
+                f"ranked by the model's {similarity.name} head"
+            )
+        return {
+            "identities": stats.n_identities,
+            "images": stats.n_images,
+            "bytes": stats.n_bytes,
+            "search": search,
+            "model": header.model,
+            "fingerprint": header.fingerprint,
+            "embedding_size": header.embedding_size,
+        }
+
+    def maintain(self) -> None:
+        """Whatever keeps the store quick: rebuild an index, compact a file."""
+        self.store.maintain()
+
+    def close(self) -> None:
+        self.store.close()
+
+    def _read(self, image: Picture) -> bytes:
+        if isinstance(image, bytes):
+            return image
+        if isinstance(self.verifier.preprocess_of("right"), TextPreprocess):
+            return str(image).encode()
+        return read_bytes(str(image))
+
+    def _embed(
+        self, images: Sequence[Picture], data: Sequence[bytes]
+    ) -> NDArray[np.float32]:
+        if not images:
+            return np.zeros((0, self.store.header.embedding_size), np.float32)
+        if isinstance(
+            self.verifier.preprocess_of("right"), TextPreprocess | StrokePreprocess
+        ):
+            return self.verifier.embed([str(image) for image in images], "right")
+        return self.verifier.embed_bytes(data, "right", _names(images))
+
+    def _probes(self, images: Sequence[Picture | NDArray[Any]]) -> NDArray[np.float32]:
+        """Embeddings (N, D) of the left side; those that are embeddings stay."""
+        rows: list[NDArray[np.float32]] = []
+        for image in images:
+            if isinstance(image, np.ndarray):
+                rows.append(np.asarray(image, np.float32).reshape(-1))
+            elif isinstance(image, bytes):
+                rows.append(self.verifier.embed_bytes([image])[0])
+            else:
+                rows.append(self.verifier.embed([image])[0])
+        return np.stack(rows)
+
+    def _known(self, identities: set[str]) -> set[tuple[str, str]]:
+        return {
+            (entry.identity, entry.digest)
+            for identity in identities
+            for entry in read_all(self.store, identity)
+        }
+
+    def _thumbnail(self, data: bytes) -> bytes | None:
+        if isinstance(
+            self.verifier.preprocess_of("right"), TextPreprocess | StrokePreprocess
+        ):
+            return None
+        image = decode(data, "image")
+        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", quality=85)
+        return buffer.getvalue()
+
+    def _nearest(
+        self, vectors: NDArray[np.float32], n_identities: int, n_images: int
+    ) -> list[list[Hit]]:
+        """For each vector the images near it, of at least ``n_identities`` identities."""
+        follows = self.verifier.model.similarity.follows_near
+        n_wanted = min(n_images, max(4 * n_identities, 16) if follows else SHORTLIST)
+        found = self.store.search(vectors, n_wanted) if n_wanted else [[] for _ in vectors]
+        for i, hits in enumerate(found):
+            n_asked = n_wanted
+            while len({hit.identity for hit in hits}) < n_identities and n_asked < n_images:
+                n_asked = min(4 * n_asked, n_images)
+                hits = self.store.search(vectors[i : i + 1], n_asked)[0]
+            found[i] = hits
+        return found
+
+    def _candidates(
+        self, vector: NDArray[np.float32], hits: Sequence[Hit]
+    ) -> list[Candidate]:
+        """The hits with the model's own score, in float32."""
+        if not hits:
+            return []
+        others = np.stack([hit.vector for hit in hits])
+        scores = self.verifier.score(np.repeat(vector[None], len(hits), axis=0), others)
+        return [
+            Candidate(hit.identity, float(score), float(dissimilarity), hit.id)
+            for hit, score, dissimilarity in zip(
+                hits, scores, self.verifier.dissimilarities(scores), strict=True
+            )
+        ]
+
+
+def header_of(verifier: Verifier) -> Header:
+    """What a gallery of this model writes down."""
+    return Header(
+        fingerprint=verifier.fingerprint,
+        model=verifier.name,
+        embedding_size=_embedding_size(verifier),
+        metric=verifier.model.similarity.near,
+    )
+
+
+def _opened(verifier: Verifier, url: str | Path) -> GalleryStore:
+    if not store_exists(url):
+        return create_store(url, header_of(verifier))
+    store = open_store(url)
+    if store.header.fingerprint != verifier.fingerprint:
+        made_with = store.header.model, store.header.fingerprint
+        store.close()
+        raise GalleryError(
+            f"the gallery {_shown(url)} was made with the model {made_with[0]!r} "
+            f"({made_with[1]}), not with {verifier.name!r} ({verifier.fingerprint}): name "
+            "that model, or move the gallery with: onelook gallery migrate"
+        )
+    return store
+
+
+def _shown(url: str | Path) -> str:
+    """The URL without a password."""
+    scheme, separator, rest = str(url).partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else str(url)
+
+
+def _embedding_size(verifier: Verifier) -> int:
+    encoder: Any = verifier.model.encoder_of("right")
+    if encoder.embedding_size:
+        return int(encoder.embedding_size)
+    buffer = io.BytesIO()  # only a function of the user's own does not say
+    Image.new("RGB", (64, 64), "white").save(buffer, "PNG")
+    return int(verifier.embed_bytes([buffer.getvalue()], "right").shape[1])
+
+
+def _name(identity: str) -> str:
+    if not identity.strip():
+        raise ValueError(f"an identity needs a name, got {identity!r}")
+    return identity
+
+
+def _names(images: Sequence[Picture]) -> list[str]:
+    return [
+        f"image {i}" if isinstance(image, bytes) else str(image)
+        for i, image in enumerate(images, 1)
+    ]
+
+
+def _some(n: int, identity: str) -> int:
+    if n == 0:
+        raise UnknownIdentityError(
+            f"no identity {identity!r} in the gallery; known ones: onelook gallery list"
+        )
+    return n
