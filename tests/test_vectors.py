@@ -9,7 +9,7 @@ from PIL import Image
 
 from onelook import vectors
 from onelook.errors import DataError, OnelookError
-from onelook.vectors import Vectors, embed_files, write_vectors
+from onelook.vectors import Vectors, embed_files, read_vectors, write_vectors
 from onelook.verifier import from_function
 
 
@@ -94,3 +94,21 @@ def test_parquet_without_pyarrow_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(OnelookError, match=r"pip install 'onelook\[parquet\]'"):
         vectors.check_ending("vectors.parquet")
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+def test_what_is_written_is_read_again(verifier, folder, tmp_path, ending):
+    content = embed_files(verifier, [folder], progress=False)
+    again = read_vectors(write_vectors(tmp_path / f"v{ending}", content))
+    assert again.paths == content.paths
+    assert again.fingerprint == verifier.fingerprint
+    np.testing.assert_array_equal(again.vectors, content.vectors)
+
+
+def test_a_file_that_holds_no_vectors_is_named(tmp_path):
+    (tmp_path / "v.npz").write_bytes(b"no archive")
+    with pytest.raises(DataError, match="v.npz cannot be read as embeddings"):
+        read_vectors(tmp_path / "v.npz")
+    np.savez(tmp_path / "w.npz", paths=np.array(["a"]))
+    with pytest.raises(DataError, match="vectors is not a file in the archive"):
+        read_vectors(tmp_path / "w.npz")

@@ -1,6 +1,7 @@
-"""Embed many files and keep the vectors beside their paths, as NPZ or Parquet."""
+"""Embed many files; vectors beside their paths, written and read as NPZ or Parquet."""
 
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,15 +22,20 @@ from onelook.verifier import Verifier
 
 BLOCK = 256
 KINDS = (".npz", ".parquet")
+FINGERPRINT_KEY = "onelook.fingerprint"
 
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """N embeddings (N, D) float32 with the address of each, and what could not be read."""
+    """N embeddings (N, D) float32 with the address of each, and what could not be read.
+
+    ``fingerprint`` is the model's; empty where a file does not tell it.
+    """
 
     paths: tuple[str, ...]
     vectors: NDArray[np.float32]
     bad: list[tuple[str, str]]
+    fingerprint: str = ""
 
 
 def embed_files(
@@ -71,7 +77,7 @@ def embed_files(
         bad += refused
     if not skip_bad or not kept:
         refuse_bad(bad, len(addresses), "files")
-    return Vectors(tuple(kept), np.concatenate(parts), bad)
+    return Vectors(tuple(kept), np.concatenate(parts), bad, verifier.fingerprint)
 
 
 def write_vectors(path: str | Path, content: Vectors) -> Path:
@@ -85,14 +91,48 @@ def write_vectors(path: str | Path, content: Vectors) -> Path:
     check_ending(target)
     with whole_file(target) as file:
         if target.suffix == ".npz":
-            np.savez(file, paths=np.array(content.paths), vectors=content.vectors)
+            np.savez(
+                file,
+                paths=np.array(content.paths),
+                vectors=content.vectors,
+                fingerprint=np.array(content.fingerprint),
+            )
         else:
             _write_parquet(file, content)
     return target
 
 
+def read_vectors(path: str | Path) -> Vectors:
+    """What ``write_vectors`` wrote, or a Parquet or NPZ file of others with such columns.
+
+    Args:
+        path: ``.npz`` with arrays ``paths`` and ``vectors``, or ``.parquet`` with columns
+            ``path`` and ``vector``.
+
+    Raises:
+        DataError: If the file cannot be read, or something in it is missing.
+    """
+    source = Path(path).expanduser()
+    check_ending(source)
+    try:
+        paths, vectors, fingerprint = (
+            _read_npz(source) if source.suffix == ".npz" else _read_parquet(source)
+        )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{source} cannot be read as embeddings: {error}; write such a file with: "
+            "onelook embed IMAGES --out vectors.parquet"
+        ) from error
+    if vectors.ndim != 2 or len(paths) != len(vectors):
+        raise DataError(
+            f"{source} holds {len(paths):,} paths and vectors of shape {vectors.shape}; "
+            "expected (N, D) with one path each"
+        )
+    return Vectors(tuple(paths), vectors, [], fingerprint)
+
+
 def check_ending(path: str | Path) -> None:
-    """Refuse, before any work, a file that ``write_vectors`` could not write."""
+    """Refuse, before any work, a file that could not be written or read."""
     if Path(path).suffix not in KINDS:
         raise ValueError(
             f"vectors go into a file ending in .npz or .parquet, got {str(path)!r}"
@@ -163,9 +203,24 @@ def _write_parquet(file: BinaryIO, content: Vectors) -> None:
     size = content.vectors.shape[1]
     flat = pyarrow.array(content.vectors.reshape(-1))
     vectors = pyarrow.FixedSizeListArray.from_arrays(flat, size)
-    parquet.write_table(
-        pyarrow.table({"path": list(content.paths), "vector": vectors}), file
-    )
+    table = pyarrow.table({"path": list(content.paths), "vector": vectors})
+    table = table.replace_schema_metadata({FINGERPRINT_KEY: content.fingerprint})
+    parquet.write_table(table, file)
+
+
+def _read_npz(source: Path) -> tuple[list[str], NDArray[np.float32], str]:
+    with np.load(source, allow_pickle=False) as file:
+        fingerprint = str(file["fingerprint"]) if "fingerprint" in file else ""
+        return file["paths"].tolist(), file["vectors"].astype(np.float32), fingerprint
+
+
+def _read_parquet(source: Path) -> tuple[list[str], NDArray[np.float32], str]:
+    _, parquet = _pyarrow()
+    table = parquet.read_table(source)
+    paths, column = table["path"].to_pylist(), table["vector"].combine_chunks()
+    flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    fingerprint = (table.schema.metadata or {}).get(FINGERPRINT_KEY.encode(), b"")
+    return paths, flat.reshape(len(paths), -1), fingerprint.decode()
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -104,15 +104,17 @@ class Gallery:
     ) -> Enrolled:
         """``enroll`` of (identity, image) pairs, all of them or none."""
         data = [self._read(image) for _, image in images]
-        digests = [hashlib.sha256(content).hexdigest() for content in data]
-        wanted = [(_name(who), digest) for (who, _), digest in zip(images, digests)]
-        known = self._known({who for who, _ in wanted})
-        rows = [i for i, key in enumerate(wanted) if key not in known]
-        rows = [i for i in rows if wanted.index(wanted[i]) == i]
+        digests = [digest_of(content) for content in data]
+        names = [_name(identity) for identity, _ in images]
+        wanted = list(zip(names, digests, strict=True))
+        known = self._known(set(names))
+        rows = [
+            i for i, key in enumerate(wanted) if key not in known and wanted.index(key) == i
+        ]
         vectors = self._embed([images[i][1] for i in rows], [data[i] for i in rows])
         entries = [
             Entry(
-                identity=wanted[i][0],
+                identity=names[i],
                 vector=vector,
                 digest=digests[i],
                 metadata=metadata or {},
@@ -151,6 +153,10 @@ class Gallery:
             )
             for vector, hits in zip(vectors, nearest, strict=True)
         ]
+
+    def knows(self, identity: str, digest: str) -> bool:
+        """Whether the image with this ``digest_of`` its bytes is enrolled so."""
+        return (identity, digest) in self._known({identity})
 
     def forget(self, identity: str) -> int:
         """Remove all of an identity, from disk too; how many images that were.
@@ -289,6 +295,11 @@ class Gallery:
                 hits, scores, self.verifier.dissimilarities(scores), strict=True
             )
         ]
+
+
+def digest_of(data: bytes) -> str:
+    """By which the same image is known again: SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def header_of(verifier: Verifier) -> Header:

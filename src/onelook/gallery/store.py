@@ -110,7 +110,7 @@ class GalleryStore(Protocol):
     def read(
         self, identity: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Stored]:
-        """Up to ``limit`` whole entries in the order of their ids, those above ``after``."""
+        """Up to ``limit`` entries whose ids are above ``after``, in the order of ids."""
         ...
 
     def identities(self) -> dict[str, int]:

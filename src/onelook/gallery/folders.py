@@ -1,0 +1,223 @@
+"""Whole folders: enroll IDENTITY/IMAGE, and see how well others of them are identified."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from onelook.data.images import read_bytes, refuse_bad
+from onelook.data.sources import IMAGE_SUFFIXES
+from onelook.data.trees import open_tree
+from onelook.errors import DataError
+from onelook.gallery.answers import Identification
+from onelook.gallery.gallery import Enrolled, Gallery, digest_of
+from onelook.metrics import wilson_interval
+
+BLOCK = 64
+
+
+@dataclass(frozen=True)
+class FolderEnrolled(Enrolled):
+    """What ``enroll_folder`` did: counts, and the files that could not be read."""
+
+    n_identities: int
+    bad: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        text = f"{self.n_new:,} images of {self.n_identities:,} identities enrolled"
+        return text + (f", {self.n_known:,} were there already" if self.n_known else "")
+
+
+def images_of_identities(
+    folder: str | Path, at_most: int | None = None
+) -> list[tuple[str, str]]:
+    """(identity, address) of all images in a folder or archive, in the order of names.
+
+    An image belongs to the folder it lies in, ``ALPHABET/CHARACTER`` where folders are
+    nested; one that lies in no folder is an identity of its own, named as the file.
+
+    Args:
+        folder: Folder, zip, or a folder in a zip.
+        at_most: Only so many images, the first, of each identity.
+
+    Raises:
+        DataError: If there is no image.
+    """
+    tree = open_tree(folder)
+    counts: dict[str, int] = {}
+    found = []
+    for name in map(PurePosixPath, tree.names):
+        if name.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        identity = str(name.parent) if name.parent.name else name.stem
+        counts[identity] = counts.get(identity, 0) + 1
+        if at_most is None or counts[identity] <= at_most:
+            found.append((identity, tree.address(str(name))))
+    if not found:
+        raise DataError(f"{folder} holds no images; expected IDENTITY/IMAGE, or images")
+    return found
+
+
+def enroll_folder(
+    gallery: Gallery,
+    folder: str | Path,
+    at_most: int | None = None,
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> FolderEnrolled:
+    """Enroll a folder of ``IDENTITY/IMAGE``; durable block by block.
+
+    Begun again after a stop, it does not encode what is enrolled.
+
+    Args:
+        gallery: Where to.
+        folder: See ``images_of_identities``.
+        at_most: Only so many images, the first, of each identity.
+        skip_bad: Go on without unreadable images; ``bad`` names them.
+        progress: Draw a bar on a terminal.
+
+    Raises:
+        DataError: If there is no image, or, at the end, if some could not be read.
+    """
+    images = images_of_identities(folder, at_most)
+    n_new, bad = 0, list[tuple[str, str]]()
+    for block in _blocks(images, "enrolling", progress):
+        new, unreadable = _enroll_block(gallery, block)
+        n_new, bad = n_new + new, bad + unreadable
+    if not skip_bad or len(bad) == len(images):
+        refuse_bad(bad, len(images))
+    return FolderEnrolled(
+        n_new=n_new,
+        n_known=len(images) - n_new - len(bad),
+        n_identities=len({identity for identity, _ in images}),
+        bad=tuple(bad),
+    )
+
+
+def _enroll_block(
+    gallery: Gallery, block: Sequence[tuple[str, str]]
+) -> tuple[int, list[tuple[str, str]]]:
+    """How many are new, and what is bad; one by one where the block has a bad file."""
+    try:
+        return gallery.enroll_many(block).n_new, []
+    except DataError as error:
+        if len(block) == 1:
+            address = block[0][1]
+            return 0, [(address, str(error).removeprefix(f"{address}: "))]
+    parts = [_enroll_block(gallery, [one]) for one in block]
+    return sum(new for new, _ in parts), [one for _, bad in parts for one in bad]
+
+
+@dataclass(frozen=True)
+class OpenSet:
+    """How images of known identities and of strangers were answered.
+
+    Args:
+        n_known: Images of enrolled identities, not enrolled themselves.
+        n_right: Of them, answered with their identity.
+        n_nobody: Of them, answered with nobody.
+        n_best: Of them, those whose best match is right, believed or not.
+        n_strangers: Images of identities that are not enrolled.
+        n_taken: Of them, taken for someone.
+        fpir: The share of strangers that the threshold stands for.
+        extrapolated: Whether that share was measured at this size of gallery.
+    """
+
+    n_known: int
+    n_right: int
+    n_nobody: int
+    n_best: int
+    n_strangers: int
+    n_taken: int
+    fpir: float | None
+    extrapolated: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = []
+        if self.n_known:
+            wrong = self.n_known - self.n_right - self.n_nobody
+            lines = [
+                f"known:     {self.n_known:,} images, "
+                f"{_share(self.n_right, self.n_known)} right, "
+                f"{self.n_nobody:,} answered with nobody, {wrong:,} with another",
+                f"           the best match is right for {_share(self.n_best, self.n_known)}",
+            ]
+        if self.n_strangers:
+            stated = "" if self.fpir is None else f"; the model states {self.fpir:.2g}"
+            stated += " by extrapolation" if self.extrapolated else ""
+            lines.append(
+                f"strangers: {self.n_strangers:,} images, "
+                f"{_share(self.n_taken, self.n_strangers)} taken for someone{stated}"
+            )
+        return "\n".join(lines)
+
+
+def check_folder(
+    gallery: Gallery, folder: str | Path, progress: bool = True
+) -> tuple[OpenSet, list[tuple[str, str, Identification]]]:
+    """Identify all images of ``IDENTITY/IMAGE`` and count how often that was right.
+
+    Folders whose name is not enrolled hold strangers. Images that are enrolled themselves
+    are left out.
+
+    Returns:
+        The counts, and (identity, address, answer) of every image.
+
+    Raises:
+        DataError: If there is no image, or one cannot be read.
+    """
+    enrolled = set(gallery.identities())
+    answers = []
+    for block in _blocks(images_of_identities(folder), "identifying", progress):
+        left = [
+            (who, at) for who, at in block if not _is_enrolled(gallery, enrolled, who, at)
+        ]
+        found = gallery.identify_many([address for _, address in left])
+        answers += [(who, at, a) for (who, at), a in zip(left, found, strict=True)]
+    if not answers:
+        raise DataError(f"every image of {folder} is enrolled itself: nothing to identify")
+    known = [(who, answer) for who, _, answer in answers if who in enrolled]
+    strangers = [answer for who, _, answer in answers if who not in enrolled]
+    example = answers[0][2]
+    result = OpenSet(
+        n_known=len(known),
+        n_right=sum(answer.identity == who for who, answer in known),
+        n_nobody=sum(answer.identity is None for _, answer in known),
+        n_best=sum(a.matches[0].identity == who for who, a in known if a.matches),
+        n_strangers=len(strangers),
+        n_taken=sum(answer.identity is not None for answer in strangers),
+        fpir=example.fpir,
+        extrapolated=example.extrapolated,
+    )
+    return result, answers
+
+
+def _is_enrolled(gallery: Gallery, enrolled: set[str], identity: str, address: str) -> bool:
+    if identity not in enrolled:
+        return False
+    return gallery.knows(identity, digest_of(read_bytes(address)))
+
+
+def _blocks(
+    images: Sequence[tuple[str, str]], what: str, progress: bool
+) -> Iterator[Sequence[tuple[str, str]]]:
+    console = Console(stderr=True)
+    for start in track(
+        range(0, len(images), BLOCK),
+        what,
+        console=console,
+        transient=True,
+        disable=not progress or not console.is_terminal,
+    ):
+        yield images[start : start + BLOCK]
+
+
+def _share(n: int, n_all: int) -> str:
+    low, high = wilson_interval(n, n_all)
+    return f"{n:,} ({100 * n / n_all:.1f} %, 95 % {100 * low:.1f} to {100 * high:.1f})"
