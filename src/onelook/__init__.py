@@ -17,7 +17,8 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from onelook.evaluation.protocols import evaluate
-    from onelook.gallery.gallery import Gallery, Identification
+    from onelook.gallery.answers import Identification
+    from onelook.gallery.gallery import Gallery
     from onelook.models.siamese import PseudoSiamese, Siamese
     from onelook.recipe import ImageSettings, Recipe, read_recipe, recipe_names
     from onelook.training.loop import Interrupted
@@ -74,7 +75,8 @@ _HOMES = {
         "TrainingError",
     ),
     "onelook.evaluation.protocols": ("evaluate",),
-    "onelook.gallery.gallery": ("Gallery", "Identification"),
+    "onelook.gallery.answers": ("Identification",),
+    "onelook.gallery.gallery": ("Gallery",),
     "onelook.models.siamese": ("PseudoSiamese", "Siamese"),
     "onelook.recipe": ("ImageSettings", "Recipe", "read_recipe", "recipe_names"),
     "onelook.training.loop": ("Interrupted",),

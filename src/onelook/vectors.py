@@ -9,8 +9,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from onelook.data.images import refuse_bad
 from onelook.data.sequences import StrokePreprocess, TextPreprocess
@@ -18,6 +16,7 @@ from onelook.data.sources import IMAGE_SUFFIXES
 from onelook.data.trees import address_exists, open_tree, split_address
 from onelook.errors import DataError, OnelookError
 from onelook.files import whole_file
+from onelook.progress import tracked
 from onelook.verifier import Verifier
 
 BLOCK = 256
@@ -57,18 +56,11 @@ def embed_files(
     Raises:
         DataError: If nothing is there, or, at the end, if files could not be read.
     """
-    addresses = _addresses(verifier, paths, side)
+    addresses = addresses_of(verifier, paths, side)
     kept: list[str] = []
     parts: list[NDArray[np.float32]] = []
     bad: list[tuple[str, str]] = []
-    console = Console(stderr=True)
-    for start in track(
-        range(0, len(addresses), BLOCK),
-        "embedding",
-        console=console,
-        transient=True,
-        disable=not progress or not console.is_terminal,
-    ):
+    for start in tracked(range(0, len(addresses), BLOCK), "embedding", progress):
         good, vectors, refused = _embed_block(
             verifier, addresses[start : start + BLOCK], side
         )
@@ -141,7 +133,14 @@ def check_ending(path: str | Path) -> None:
         _pyarrow()
 
 
-def _addresses(verifier: Verifier, paths: Sequence[str | Path], side: str) -> list[str]:
+def addresses_of(
+    verifier: Verifier, paths: Sequence[str | Path], side: str = "left"
+) -> list[str]:
+    """All files that paths, folders and archives stand for; for text models the texts.
+
+    Raises:
+        DataError: If a folder or archive holds no file that the model takes.
+    """
     preprocess = verifier.preprocess_of(side)
     if isinstance(preprocess, TextPreprocess):
         return [str(path) for path in paths]

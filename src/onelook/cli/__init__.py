@@ -3,7 +3,12 @@
 import sys
 from typing import NoReturn
 
-from onelook.cli import compare, evaluate, train  # noqa: F401  (they add their commands)
+from onelook.cli import (  # noqa: F401  (they add their commands)
+    compare,
+    evaluate,
+    gallery,
+    train,
+)
 from onelook.cli.shared import app, fail, log
 from onelook.errors import OnelookError
 

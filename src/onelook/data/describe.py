@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from onelook.data import sources
 from onelook.data.download import download_source
@@ -19,6 +17,7 @@ from onelook.data.pairs import Pairs, read_pairs
 from onelook.data.pixels import ImageSummary, describe_images
 from onelook.data.sampling import BalancedPairs
 from onelook.errors import DataError
+from onelook.progress import tracked
 from onelook.recipe import ImageSettings
 
 Path_ = str | Path | None
@@ -220,16 +219,12 @@ def _for_people(fact: Any) -> str:
 def _look_at(addresses: tuple[str, ...] | list[str], progress: bool) -> ImageSummary:
     """Sizes from the headers, and everything that does not decode: headers hide damage."""
     summary = describe_images(addresses, progress)
-    console = Console(stderr=True)
-    chunks = track(
-        Preprocess(ImageSettings(height=32, width=32, crop=0)).load_chunks(
-            sorted(set(addresses))
-        ),
+    small = Preprocess(ImageSettings(height=32, width=32, crop=0))
+    chunks = tracked(
+        small.load_chunks(sorted(set(addresses))),
         "decoding",
+        progress,
         total=-(-summary.n_images // CHUNK),
-        console=console,
-        transient=True,
-        disable=not progress or not console.is_terminal,
     )
     return replace(summary, bad=[entry for chunk in chunks for entry in chunk.bad])
 

@@ -5,9 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
 from onelook.data.images import read_bytes, refuse_bad
 from onelook.data.sources import IMAGE_SUFFIXES
 from onelook.data.trees import open_tree
@@ -15,6 +12,8 @@ from onelook.errors import DataError
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Enrolled, Gallery, digest_of
 from onelook.metrics import wilson_interval
+from onelook.progress import tracked
+from onelook.vectors import addresses_of
 
 BLOCK = 64
 
@@ -25,6 +24,9 @@ class FolderEnrolled(Enrolled):
 
     n_identities: int
     bad: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
     def __str__(self) -> str:
         text = f"{self.n_new:,} images of {self.n_identities:,} identities enrolled"
@@ -64,6 +66,7 @@ def images_of_identities(
 def enroll_folder(
     gallery: Gallery,
     folder: str | Path,
+    metadata: dict[str, Any] | None = None,
     at_most: int | None = None,
     skip_bad: bool = False,
     progress: bool = True,
@@ -75,6 +78,7 @@ def enroll_folder(
     Args:
         gallery: Where to.
         folder: See ``images_of_identities``.
+        metadata: JSON values that are kept with each image.
         at_most: Only so many images, the first, of each identity.
         skip_bad: Go on without unreadable images; ``bad`` names them.
         progress: Draw a bar on a terminal.
@@ -83,9 +87,37 @@ def enroll_folder(
         DataError: If there is no image, or, at the end, if some could not be read.
     """
     images = images_of_identities(folder, at_most)
+    return _enroll_all(gallery, images, metadata, skip_bad, progress)
+
+
+def enroll_named(
+    gallery: Gallery,
+    identity: str,
+    paths: Sequence[str | Path],
+    metadata: dict[str, Any] | None = None,
+    at_most: int | None = None,
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> FolderEnrolled:
+    """Enroll files, and all files of folders and archives, as one identity.
+
+    The arguments are those of ``enroll_folder``.
+    """
+    addresses = addresses_of(gallery.verifier, paths, "right")[:at_most]
+    images = [(identity, address) for address in addresses]
+    return _enroll_all(gallery, images, metadata, skip_bad, progress)
+
+
+def _enroll_all(
+    gallery: Gallery,
+    images: Sequence[tuple[str, str]],
+    metadata: dict[str, Any] | None,
+    skip_bad: bool,
+    progress: bool,
+) -> FolderEnrolled:
     n_new, bad = 0, list[tuple[str, str]]()
     for block in _blocks(images, "enrolling", progress):
-        new, unreadable = _enroll_block(gallery, block)
+        new, unreadable = _enroll_block(gallery, block, metadata)
         n_new, bad = n_new + new, bad + unreadable
     if not skip_bad or len(bad) == len(images):
         refuse_bad(bad, len(images))
@@ -98,16 +130,16 @@ def enroll_folder(
 
 
 def _enroll_block(
-    gallery: Gallery, block: Sequence[tuple[str, str]]
+    gallery: Gallery, block: Sequence[tuple[str, str]], metadata: dict[str, Any] | None
 ) -> tuple[int, list[tuple[str, str]]]:
     """How many are new, and what is bad; one by one where the block has a bad file."""
     try:
-        return gallery.enroll_many(block).n_new, []
+        return gallery.enroll_many(block, metadata).n_new, []
     except DataError as error:
         if len(block) == 1:
             address = block[0][1]
             return 0, [(address, str(error).removeprefix(f"{address}: "))]
-    parts = [_enroll_block(gallery, [one]) for one in block]
+    parts = [_enroll_block(gallery, [one], metadata) for one in block]
     return sum(new for new, _ in parts), [one for _, bad in parts for one in bad]
 
 
@@ -142,11 +174,11 @@ class OpenSet:
         lines = []
         if self.n_known:
             wrong = self.n_known - self.n_right - self.n_nobody
+            right, best = (_share(n, self.n_known) for n in (self.n_right, self.n_best))
             lines = [
-                f"known:     {self.n_known:,} images, "
-                f"{_share(self.n_right, self.n_known)} right, "
+                f"known:     {self.n_known:,} images, {right} right, "
                 f"{self.n_nobody:,} answered with nobody, {wrong:,} with another",
-                f"           the best match is right for {_share(self.n_best, self.n_known)}",
+                f"           the best match is right for {best}",
             ]
         if self.n_strangers:
             stated = "" if self.fpir is None else f"; the model states {self.fpir:.2g}"
@@ -172,11 +204,13 @@ def check_folder(
     Raises:
         DataError: If there is no image, or one cannot be read.
     """
-    enrolled = set(gallery.identities())
+    enrolled = {who: gallery.digests(who) for who in gallery.identities()}
     answers = []
     for block in _blocks(images_of_identities(folder), "identifying", progress):
         left = [
-            (who, at) for who, at in block if not _is_enrolled(gallery, enrolled, who, at)
+            (who, address)
+            for who, address in block
+            if who not in enrolled or digest_of(read_bytes(address)) not in enrolled[who]
         ]
         found = gallery.identify_many([address for _, address in left])
         answers += [(who, at, a) for (who, at), a in zip(left, found, strict=True)]
@@ -198,23 +232,10 @@ def check_folder(
     return result, answers
 
 
-def _is_enrolled(gallery: Gallery, enrolled: set[str], identity: str, address: str) -> bool:
-    if identity not in enrolled:
-        return False
-    return gallery.knows(identity, digest_of(read_bytes(address)))
-
-
 def _blocks(
     images: Sequence[tuple[str, str]], what: str, progress: bool
 ) -> Iterator[Sequence[tuple[str, str]]]:
-    console = Console(stderr=True)
-    for start in track(
-        range(0, len(images), BLOCK),
-        what,
-        console=console,
-        transient=True,
-        disable=not progress or not console.is_terminal,
-    ):
+    for start in tracked(range(0, len(images), BLOCK), what, progress):
         yield images[start : start + BLOCK]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from onelook.data.images import decode, read_bytes
 from onelook.data.sequences import StrokePreprocess, TextPreprocess
-from onelook.errors import GalleryError, UnknownIdentityError
+from onelook.errors import GalleryError
 from onelook.gallery.answers import Candidate, Identification, answer
 from onelook.gallery.store import (
     Entry,
@@ -22,9 +22,14 @@ from onelook.gallery.store import (
     Hit,
     Stored,
     check_vectors,
+    checked_name,
     create_store,
+    forget_identity,
     open_store,
     read_all,
+    rename_identity,
+    shown,
+    some_images,
     store_exists,
 )
 from onelook.verifier import Verifier
@@ -105,7 +110,7 @@ class Gallery:
         """``enroll`` of (identity, image) pairs, all of them or none."""
         data = [self._read(image) for _, image in images]
         digests = [digest_of(content) for content in data]
-        names = [_name(identity) for identity, _ in images]
+        names = [checked_name(identity) for identity, _ in images]
         wanted = list(zip(names, digests, strict=True))
         known = self._known(set(names))
         rows = [
@@ -154,9 +159,9 @@ class Gallery:
             for vector, hits in zip(vectors, nearest, strict=True)
         ]
 
-    def knows(self, identity: str, digest: str) -> bool:
-        """Whether the image with this ``digest_of`` its bytes is enrolled so."""
-        return (identity, digest) in self._known({identity})
+    def digests(self, identity: str) -> set[str]:
+        """``digest_of`` every image that is enrolled under this name."""
+        return {entry.digest for entry in read_all(self.store, identity)}
 
     def forget(self, identity: str) -> int:
         """Remove all of an identity, from disk too; how many images that were.
@@ -164,7 +169,7 @@ class Gallery:
         Raises:
             UnknownIdentityError: If the gallery does not know it.
         """
-        return _some(self.store.forget(identity), identity)
+        return forget_identity(self.store, identity)
 
     def rename(self, identity: str, new: str) -> int:
         """Give an identity another name, or join it to one that is there; how many images.
@@ -172,7 +177,7 @@ class Gallery:
         Raises:
             UnknownIdentityError: If the gallery does not know it.
         """
-        return _some(self.store.rename(identity, _name(new)), identity)
+        return rename_identity(self.store, identity, new)
 
     def identities(self) -> dict[str, int]:
         """Number of images of every identity, sorted by name."""
@@ -188,7 +193,7 @@ class Gallery:
         """
         found = self.store.read(identity, after, limit)
         if identity is not None and not found and not self.store.read(identity, limit=1):
-            _some(0, identity)
+            some_images(0, identity)
         return found
 
     def stats(self) -> dict[str, Any]:
@@ -249,11 +254,7 @@ class Gallery:
         return np.stack(rows)
 
     def _known(self, identities: set[str]) -> set[tuple[str, str]]:
-        return {
-            (entry.identity, entry.digest)
-            for identity in identities
-            for entry in read_all(self.store, identity)
-        }
+        return {(who, digest) for who in identities for digest in self.digests(who)}
 
     def _thumbnail(self, data: bytes) -> bytes | None:
         if isinstance(
@@ -320,17 +321,11 @@ def _opened(verifier: Verifier, url: str | Path) -> GalleryStore:
         made_with = store.header.model, store.header.fingerprint
         store.close()
         raise GalleryError(
-            f"the gallery {_shown(url)} was made with the model {made_with[0]!r} "
+            f"the gallery {shown(url)} was made with the model {made_with[0]!r} "
             f"({made_with[1]}), not with {verifier.name!r} ({verifier.fingerprint}): name "
             "that model, or move the gallery with: onelook gallery migrate"
         )
     return store
-
-
-def _shown(url: str | Path) -> str:
-    """The URL without a password."""
-    scheme, separator, rest = str(url).partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else str(url)
 
 
 def _embedding_size(verifier: Verifier) -> int:
@@ -342,22 +337,8 @@ def _embedding_size(verifier: Verifier) -> int:
     return int(verifier.embed_bytes([buffer.getvalue()], "right").shape[1])
 
 
-def _name(identity: str) -> str:
-    if not identity.strip():
-        raise ValueError(f"an identity needs a name, got {identity!r}")
-    return identity
-
-
 def _names(images: Sequence[Picture]) -> list[str]:
     return [
         f"image {i}" if isinstance(image, bytes) else str(image)
         for i, image in enumerate(images, 1)
     ]
-
-
-def _some(n: int, identity: str) -> int:
-    if n == 0:
-        raise UnknownIdentityError(
-            f"no identity {identity!r} in the gallery; known ones: onelook gallery list"
-        )
-    return n

@@ -1,12 +1,13 @@
 """Galleries between stores and between models, and embeddings that others made."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePath
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onelook.errors import DataError, GalleryError
 from onelook.gallery.gallery import Gallery, digest_of
@@ -16,10 +17,12 @@ from onelook.gallery.store import (
     Stored,
     check_vectors,
     create_store,
-    open_store,
+    opened,
     read_all,
+    shown,
     store_exists,
 )
+from onelook.progress import tracked
 from onelook.vectors import read_vectors
 from onelook.verifier import Verifier
 
@@ -36,9 +39,7 @@ class Moved:
     left_behind: tuple[tuple[str, int], ...] = ()  # (identity, id in the old gallery)
 
 
-def copy(
-    source: str | Path, target: str | Path, report: Callable[[int], None] | None = None
-) -> Moved:
+def copy(source: str | Path, target: str | Path, progress: bool = True) -> Moved:
     """Copy a gallery to another store, such as from a file to PostgreSQL.
 
     Begun again after a stop, it goes on. Ids are given anew.
@@ -46,36 +47,27 @@ def copy(
     Args:
         source: URL of a gallery.
         target: URL of another; made if it is not there.
-        report: Called with the number of entries done.
+        progress: Draw a bar on a terminal.
 
     Raises:
         GalleryError: If there is no source, or the target holds another model's gallery.
     """
-    old = open_store(source)
-    try:
+    with opened(source) as old:
         if not store_exists(target):
-            new = create_store(target, old.header)
-        else:
-            new = open_store(target)
-        try:
+            create_store(target, old.header).close()
+        with opened(target) as new:
             if new.header != old.header:
                 raise GalleryError(
-                    f"{target} holds a gallery of another model ({new.header.model!r}, "
-                    f"{new.header.fingerprint}) than {source} ({old.header.model!r}, "
-                    f"{old.header.fingerprint}): onelook gallery migrate embeds anew"
+                    f"{shown(target)} holds a gallery of another model "
+                    f"({new.header.model!r}, {new.header.fingerprint}) than "
+                    f"{shown(source)} ({old.header.model!r}, {old.header.fingerprint}): "
+                    "onelook gallery migrate embeds anew"
                 )
-            return _fill(new, read_all(old), report)
-        finally:
-            new.close()
-    finally:
-        old.close()
+            return _fill(new, _entries(old, "copying", progress))
 
 
 def migrate(
-    verifier: Verifier,
-    source: str | Path,
-    target: str | Path,
-    report: Callable[[int], None] | None = None,
+    verifier: Verifier, source: str | Path, target: str | Path, progress: bool = True
 ) -> Moved:
     """Embed all images of a gallery with another model, into a new gallery.
 
@@ -86,7 +78,7 @@ def migrate(
         verifier: The model to go to.
         source: URL of the gallery.
         target: URL of the new one, which must not be there or be of this model.
-        report: Called with the number of entries done.
+        progress: Draw a bar on a terminal.
 
     Raises:
         GalleryError: If there is no source, or the target holds another model's gallery.
@@ -98,20 +90,16 @@ def migrate(
             there = [one for one in block if one.original or one.thumbnail]
             left_behind.extend((o.identity, o.id) for o in block if o not in there)
             pictures = [one.original or one.thumbnail or b"" for one in there]
-            if there:
-                vectors = verifier.embed_bytes(pictures, "right")
-                yield from (
-                    replace(_entry(one), vector=vector)
-                    for one, vector in zip(there, vectors, strict=True)
-                )
+            vectors = verifier.embed_bytes(pictures, "right")
+            yield from map(_with_vector, there, vectors)
 
-    old = open_store(source)
-    try:
-        with Gallery(verifier, target) as gallery:
-            moved = _fill(gallery.store, embedded(read_all(old)), report)
-    finally:
-        old.close()
+    with opened(source) as old, Gallery(verifier, target) as gallery:
+        moved = _fill(gallery.store, embedded(_entries(old, "embedding", progress)))
     return replace(moved, left_behind=tuple(left_behind))
+
+
+def _entries(store: GalleryStore, what: str, progress: bool) -> Iterator[Stored]:
+    return tracked(read_all(store), what, progress, store.stats().n_images)
 
 
 def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
@@ -140,7 +128,7 @@ def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
         Entry(_identity(address), vector, digest_of(vector.tobytes()), {"path": address})
         for address, vector in zip(content.paths, vectors, strict=True)
     )
-    return _fill(gallery.store, entries, None)
+    return _fill(gallery.store, entries)
 
 
 def _identity(address: str) -> str:
@@ -151,21 +139,16 @@ def _identity(address: str) -> str:
     return name
 
 
-def _fill(
-    store: GalleryStore, entries: Iterable[Entry], report: Callable[[int], None] | None
-) -> Moved:
+def _fill(store: GalleryStore, entries: Iterable[Entry]) -> Moved:
     n_moved = n_known = 0
     for block in _in_blocks(entries):
-        new = sum(store.enroll([_entry(one) for one in block]))
+        new = sum(store.enroll([_with_vector(one, one.vector) for one in block]))
         n_moved, n_known = n_moved + new, n_known + len(block) - new
-        if report is not None:
-            report(n_moved + n_known)
     return Moved(n_moved, n_known)
 
 
-def _entry(one: Entry) -> Entry:
-    """The entry without the id that it had in another store."""
-    vector = np.asarray(one.vector, np.float32)
+def _with_vector(one: Entry, vector: NDArray[np.float32]) -> Entry:
+    """The entry with this vector, and without the id that it had in another store."""
     return Entry(
         one.identity, vector, one.digest, one.metadata, one.thumbnail, one.original
     )

@@ -5,6 +5,7 @@ scores of the model, thresholds, strangers) stands above it, once, in ``gallery.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.errors import GalleryError
+from onelook.errors import GalleryError, UnknownIdentityError
 
 FORMAT = 1
 # How near is measured inside a store; the model's own score is computed above it.
@@ -149,7 +150,8 @@ def open_store(url: str | Path) -> GalleryStore:
     Raises:
         GalleryError: If there is none, or it was written by another format.
     """
-    return _kind_of(url).open(_location(url))
+    store: GalleryStore = _kind_of(url).open(_location(url))
+    return store
 
 
 def create_store(url: str | Path, header: Header) -> GalleryStore:
@@ -158,7 +160,8 @@ def create_store(url: str | Path, header: Header) -> GalleryStore:
     Raises:
         GalleryError: If one lies there already.
     """
-    return _kind_of(url).create(_location(url), header)
+    store: GalleryStore = _kind_of(url).create(_location(url), header)
+    return store
 
 
 def store_exists(url: str | Path) -> bool:
@@ -168,6 +171,51 @@ def store_exists(url: str | Path) -> bool:
         GalleryError: If its server cannot be reached.
     """
     return bool(_kind_of(url).exists(_location(url)))
+
+
+@contextmanager
+def opened(url: str | Path) -> Iterator[GalleryStore]:
+    """``open_store`` for a ``with``."""
+    store = open_store(url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def forget_identity(store: GalleryStore, identity: str) -> int:
+    """Remove all of an identity, from disk too; how many images that were.
+
+    Raises:
+        UnknownIdentityError: If the gallery does not know it.
+    """
+    return some_images(store.forget(identity), identity)
+
+
+def rename_identity(store: GalleryStore, identity: str, new: str) -> int:
+    """Give an identity another name, or join it to one that is there; how many images.
+
+    Raises:
+        UnknownIdentityError: If the gallery does not know it.
+        ValueError: If the new name is empty.
+    """
+    return some_images(store.rename(identity, checked_name(new)), identity)
+
+
+def checked_name(identity: str) -> str:
+    """The name, if it is one."""
+    if not identity.strip():
+        raise ValueError(f"an identity needs a name, got {identity!r}")
+    return identity
+
+
+def some_images(n: int, identity: str) -> int:
+    """``n``, unless it is 0: then nobody of that name is there."""
+    if n == 0:
+        raise UnknownIdentityError(
+            f"no identity {identity!r} in the gallery; known ones: onelook gallery list"
+        )
+    return n
 
 
 def read_all(store: GalleryStore, identity: str | None = None) -> Iterator[Stored]:
@@ -195,6 +243,12 @@ def check_vectors(header: Header, vectors: NDArray[Any]) -> NDArray[np.float32]:
     return vectors
 
 
+def shown(url: str | Path) -> str:
+    """The URL without a password, for messages."""
+    scheme, separator, rest = str(url).partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else str(url)
+
+
 def _scheme(url: str | Path) -> str:
     return urlsplit(str(url)).scheme if "://" in str(url) else "file"
 
@@ -220,5 +274,5 @@ def _kind_of(url: str | Path) -> Any:
 
         return MilvusStore
     raise GalleryError(
-        f"no gallery at {url}: a gallery is a file, postgresql://… or milvus://…"
+        f"no gallery at {shown(url)}: a gallery is a file, postgresql://… or milvus://…"
     )
