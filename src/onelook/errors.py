@@ -9,6 +9,10 @@ class DataError(OnelookError):
     """An unreadable image, a malformed pair file, or too few images for a request."""
 
 
+class TooLargeError(DataError):
+    """An image with more pixels than are allowed; found before it is decoded."""
+
+
 class CheckpointError(OnelookError):
     """A model folder of a wrong format, or weights that do not fit their encoder."""
 

@@ -194,12 +194,17 @@ class Verifier:
             preprocess.load_bytes(data, name)
             for data, name in zip(images, names, strict=True)
         ]
-        return _stack(
-            [
-                self._encode(_batch(loaded[start : start + BATCH_SIZE]), side)
-                for start in range(0, len(loaded), BATCH_SIZE)
-            ]
-        )
+        return self.embed_loaded(loaded, side)
+
+    def embed_loaded(
+        self, loaded: Sequence[Any], side: str = "left"
+    ) -> NDArray[np.float32]:
+        """Embeddings (N, D) of what this side's preprocessing made of N encoded images."""
+        parts = [
+            self._encode(_batch(loaded[start : start + BATCH_SIZE]), side)
+            for start in range(0, len(loaded), BATCH_SIZE)
+        ]
+        return _stack(parts)
 
     def embed_store(
         self, store: Store, rows: NDArray[np.int64], side: str = "left"

@@ -28,7 +28,7 @@ from onelook.data.framing import frame_ink, resize_and_pad
 from onelook.data.ink import WORKING_SIDE, NoInkError, find_ink, is_light_on_glass
 from onelook.data.processes import load_in_processes
 from onelook.data.trees import split_address
-from onelook.errors import DataError
+from onelook.errors import DataError, TooLargeError
 from onelook.recipe import ImageSettings, InkSettings
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def decode(data: bytes, address: str, max_pixels: int = MAX_PIXELS) -> Image.Ima
         max_pixels: Refuse larger images before decoding; never above Pillow's own limit.
 
     Raises:
-        DataError: If they are not an image, are damaged, or exceed ``max_pixels``.
+        DataError: If they are not an image or are damaged.
+        TooLargeError: If they exceed ``max_pixels``.
     """
     with _quiet_pillow():
         return _decode(data, address, max_pixels)
@@ -164,13 +165,22 @@ def read_header(address: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int, s
     """
     with _quiet_pillow(), _naming(address):
         if not split_address(address)[0] and Path(address).is_file():
-            with (
-                open(address, "rb") as file,
-                _open(file, address, max_pixels) as image,
-            ):
-                return image.height, image.width, image.mode
-        with _open(io.BytesIO(read_bytes(address)), address, max_pixels) as image:
-            return image.height, image.width, image.mode
+            with open(address, "rb") as file:
+                return _header(file, address, max_pixels)
+        return _header(io.BytesIO(read_bytes(address)), address, max_pixels)
+
+
+def header_in(
+    data: bytes, address: str, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int, str]:
+    """``read_header`` of an encoded image; ``address`` is for messages."""
+    with _quiet_pillow(), _naming(address):
+        return _header(io.BytesIO(data), address, max_pixels)
+
+
+def _header(file: IO[bytes], address: str, max_pixels: int) -> tuple[int, int, str]:
+    with _open(file, address, max_pixels) as image:
+        return image.height, image.width, image.mode
 
 
 @contextmanager
@@ -192,7 +202,7 @@ def _naming(address: str) -> Iterator[None]:
         raise DataError(f"{address}: {error}") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise DataError(
+        raise TooLargeError(
             f"{address}: more than {limit:,} pixels; make it smaller"
         ) from error
     # Damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error,
@@ -216,7 +226,7 @@ def _open(file: IO[bytes], address: str, max_pixels: int) -> Image.Image:
             reason = f"not an image; it begins with {start!r}"
         raise DataError(f"{address}: {reason}") from error
     if image.width * image.height > max_pixels:
-        raise DataError(
+        raise TooLargeError(
             f"{address}: {image.width} x {image.height} pixels, more than the limit of "
             f"{max_pixels:,}; make it smaller"
         )
