@@ -1,0 +1,209 @@
+"""The SQLite file of a gallery: its tables, how it is made and opened, and its errors."""
+
+import json
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+from onelook.errors import GalleryError
+from onelook.gallery.store import FORMAT, Header
+
+APPLICATION = 0x6F6E6C6B  # "onlk", where `file` and SQLite look for whose file it is
+WAIT_SECONDS = 30.0  # for other processes that write, or that keep an old state open
+
+# A vector has a table of its own, so that reading all of them reads little else. A row of
+# "removed" tells other processes, and the index beside the file, of an entry that is gone.
+SCHEMA = """
+CREATE TABLE header (content TEXT NOT NULL);
+CREATE TABLE entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    UNIQUE (identity, digest)
+);
+CREATE TABLE vector (id INTEGER PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE picture (id INTEGER PRIMARY KEY, thumbnail BLOB, original BLOB);
+CREATE TABLE removed (number INTEGER PRIMARY KEY AUTOINCREMENT, entry INTEGER NOT NULL);
+CREATE TABLE near_index (
+    token TEXT NOT NULL, last_entry INTEGER NOT NULL, last_removed INTEGER NOT NULL
+);
+CREATE TABLE purged (last_removed INTEGER NOT NULL);
+INSERT INTO purged VALUES (0);
+"""
+
+
+def create_file(path: Path, header: Header) -> None:
+    """Make an empty gallery at ``path``, whole or not at all.
+
+    Raises:
+        GalleryError: If something lies there already, or it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with errors_of(path):
+            connection = sqlite3.connect(fresh, isolation_level=None)
+            try:
+                _write_empty(connection, header)
+            finally:
+                connection.close()
+        try:
+            os.link(fresh, path)  # unlike a rename it never takes another's place
+        finally:
+            fresh.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except FileExistsError as error:
+        raise GalleryError(
+            f"{path} exists already; open it, or choose another name"
+        ) from error
+    except OSError as error:
+        raise GalleryError(f"no gallery can be made at {path}: {error.strerror}") from error
+
+
+def _write_empty(connection: sqlite3.Connection, header: Header) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.executescript(SCHEMA)
+    connection.execute("INSERT INTO header VALUES (?)", [json.dumps(asdict(header))])
+    connection.execute("PRAGMA journal_mode = WAL")
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """A connection to the gallery at ``path``, to be used by one thread at a time.
+
+    Raises:
+        GalleryError: If there is none, it is another kind of file, or another format.
+    """
+    if not path.is_file():
+        raise GalleryError(f"no gallery at {path}; make one by enrolling an image into it")
+    with errors_of(path):
+        connection = sqlite3.connect(
+            path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _check_format(connection, path)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA temp_store = MEMORY")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    application = _number(connection, "PRAGMA application_id")
+    if application != APPLICATION:
+        raise GalleryError(
+            f"{path} is no onelook gallery; name another file, or move this one away"
+        )
+    found = _number(connection, "PRAGMA user_version")
+    if found != FORMAT:
+        raise GalleryError(
+            f"{path} has gallery format {found}, this onelook "
+            f"{metadata.version('onelook')} reads format {FORMAT}; upgrade onelook "
+            "(pip install -U onelook)"
+        )
+
+
+def read_header(connection: sqlite3.Connection, path: Path) -> Header:
+    """What the gallery was made for."""
+    with errors_of(path):
+        row = connection.execute("SELECT content FROM header").fetchone()
+    try:
+        return Header(**json.loads(row[0]))
+    except (TypeError, ValueError) as error:
+        raise GalleryError(_damaged(path, "its header cannot be read")) from error
+
+
+def _number(connection: sqlite3.Connection, statement: str) -> int:
+    return int(connection.execute(statement).fetchone()[0])
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Iterator[None]:
+    """All statements inside become durable together, or none is kept."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def reading(connection: sqlite3.Connection) -> Iterator[None]:
+    """All statements inside see one state of the file."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+
+
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """SQLite's errors as ones that name the file and the next step."""
+    try:
+        yield
+    except sqlite3.ProgrammingError as error:
+        if "closed" not in str(error):
+            raise
+        raise GalleryError(f"the gallery {path} was closed; open it again") from error
+    except sqlite3.OperationalError as error:
+        raise GalleryError(_operational(path, error)) from error
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            raise GalleryError(
+                f"{path} is no onelook gallery; name another file, or move this one away"
+            ) from error
+        raise GalleryError(_damaged(path, str(error))) from error
+
+
+def _operational(path: Path, error: sqlite3.Error) -> str:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return (
+            f"{path}: another process kept the gallery busy for more than "
+            f"{WAIT_SECONDS:g} s; try again, or end that process"
+        )
+    if "readonly" in text or "unable to open" in text:
+        return (
+            f"{path} cannot be written ({text}); a gallery needs write access to its "
+            "file and its folder"
+        )
+    if "full" in text:
+        return f"{path}: no space left on the disk; free some and try again"
+    if "no such table" in text or "no such column" in text:
+        return _damaged(path, text)
+    return f"{path}: {text}; check the disk and the file's permissions, and try again"
+
+
+def _damaged(path: Path, what: str) -> str:
+    return (
+        f"{path} is damaged ({what}); restore a backup, or save what can be read with: "
+        f"sqlite3 '{path}' .recover"
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """The folder's list of names on disk, where the system can do that."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
