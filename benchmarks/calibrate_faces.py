@@ -30,18 +30,23 @@ from onelook.recipe import ImageSettings
 from onelook.verifier import SETTINGS_FILE, build_model
 
 PRETRAINED = Path(onelook.__file__).parent / "pretrained"
+DLIB: dict[str, Any] = {"name": "dlib-faces", "arguments": {}}
+ENCODERS = {
+    "dlib-faces": DLIB,
+    "dlib-faces-mirrored": {"name": "mirrored", "arguments": {"encoder": DLIB}},
+}
 FAR = 0.001
 MOST_PAIRS = 200_000
 
 
 def main() -> None:
-    for name, mirrored in (("dlib-faces", False), ("dlib-faces-mirrored", True)):
-        verifier = calibrated(name, mirrored)
+    for name, encoder in ENCODERS.items():
+        verifier = calibrated(name, encoder)
         check(verifier)
         print(write(verifier, PRETRAINED / name))
 
 
-def calibrated(name: str, mirrored: bool) -> onelook.Verifier:
+def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
     """dlib's network with a decision from people of LFW that it never saw."""
     preprocess = FacePreprocess(
         ImageSettings(
@@ -54,7 +59,7 @@ def calibrated(name: str, mirrored: bool) -> onelook.Verifier:
         "middle",
     )
     model = {
-        "encoder": {"name": "dlib-faces", "arguments": {"mirrored": mirrored}},
+        "encoder": encoder,
         "similarity": {"name": "euclidean", "arguments": {}},
     }
     verifier = onelook.Verifier(build_model(model), preprocess)

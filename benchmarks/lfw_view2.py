@@ -22,14 +22,13 @@ import yaml
 
 from onelook.data import lfw
 from onelook.data.sources import find_data
-from onelook.evaluation.mirrored import Mirrored
 from onelook.evaluation.pairing import pairs_by_class
 from onelook.evaluation.scorer import Scorer, score_pairs
 from onelook.evaluation.verification import VerificationResult, lfw_folds
 from onelook.metrics import Interval, best_threshold
 from onelook.recipe import override, read_recipe
 from onelook.training.train import train
-from onelook.verifier import load
+from onelook.verifier import Verifier, build_model, load
 from record import Clock, record
 
 BENCHMARK = "lfw-view2-unrestricted"
@@ -67,7 +66,7 @@ def main() -> None:
     recipe = override(read_recipe("lfw-compact"), changes)
     seeing: list[tuple[str, Callable[[int], Scorer]]] = [
         (model, cache(lambda fold: load(_folder(out, (fold,))))),
-        (f"{model}, mirrored", cache(lambda fold: Mirrored(load(_folder(out, (fold,)))))),
+        (f"{model}, mirrored", cache(lambda fold: mirrored(load(_folder(out, (fold,)))))),
     ]
     command = shlex.join(["python", "benchmarks/lfw_view2.py", *sys.argv[1:]])
     for name, scorer_of in seeing:
@@ -123,6 +122,17 @@ def measure(
         "from held-out people of the nine others",
         threshold_of=threshold_of,
     )
+
+
+def mirrored(verifier: Verifier) -> Verifier:
+    """The same model, looking at every face and at its mirror image."""
+    once = verifier.card["model"]
+    twice = {"name": "mirrored", "arguments": {"encoder": once["encoder"]}}
+    model = build_model({**once, "encoder": twice})
+    model.encoder_of("left").encoder.load_state_dict(
+        verifier.model.encoder_of("left").state_dict()
+    )
+    return Verifier(model, verifier.preprocess, card=verifier.card)
 
 
 def figures(result: VerificationResult) -> list[tuple[str, float, Interval | None]]:

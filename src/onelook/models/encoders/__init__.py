@@ -14,6 +14,7 @@ from onelook.models.encoders.dlib_faces import DlibFaceEncoder
 from onelook.models.encoders.external import EfficientNetLite0Encoder, TimmEncoder
 from onelook.models.encoders.koch import KochEncoder
 from onelook.models.encoders.lfw import LfwEncoder
+from onelook.models.encoders.mirrored import MirroredEncoder
 from onelook.models.encoders.sequence import LstmEncoder, StrokeEncoder
 from onelook.models.named import build_named
 from onelook.recipe import NamedSettings
@@ -28,6 +29,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "efficientnet-lite0": EfficientNetLite0Encoder,
     "timm": TimmEncoder,
     "dlib-faces": DlibFaceEncoder,
+    "mirrored": MirroredEncoder,
 }
 
 

@@ -6,12 +6,10 @@ and it is a module like any other: on any device, to fine-tune, to export.
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -60,8 +58,6 @@ class DlibFaceEncoder(nn.Module):
 
     Args:
         pretrained: Read the weights that ``onelook[faces]`` brings, or keep random ones.
-        mirrored: Average the embeddings of a face and of its mirror image, for twice the
-            time.
 
     Raises:
         OnelookError: If the weights are wanted and ``onelook[faces]`` is not installed.
@@ -75,9 +71,8 @@ class DlibFaceEncoder(nn.Module):
     input_shape = (3, 150, 150)  # channels, height, width
     embedding_size = 128
 
-    def __init__(self, pretrained: bool = True, mirrored: bool = False) -> None:
+    def __init__(self, pretrained: bool = True) -> None:
         super().__init__()
-        self.mirrored = mirrored
         self.stem = nn.Conv2d(3, 32, 7, 2)
         blocks, size = [], 32
         for stage, (channels, n_blocks) in enumerate(STAGES):
@@ -93,35 +88,11 @@ class DlibFaceEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map aligned faces (N, 3, 150, 150), (pixels - MEAN) / SCALE, to (N, 128)."""
-        embeddings: Tensor = self._encode(images)
-        if self.mirrored:
-            embeddings = (embeddings + self._encode(images.flip(3))) / 2
-        return embeddings
-
-    def _encode(self, images: Tensor) -> Tensor:
         x = images.contiguous(memory_format=torch.channels_last)
         x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)  # (N, 32, 35, 35)
         x = self.blocks(x)  # (N, 256, 2, 2)
         embeddings: Tensor = self.linear(x.mean((2, 3)))  # (N, 128)
         return embeddings
-
-
-def embed(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Embeddings (N, 128) of aligned faces (N, 150, 150, 3) uint8, RGB.
-
-    Raises:
-        OnelookError: If ``onelook[faces]`` is not installed.
-    """
-    pixels = torch.from_numpy(faces).permute(0, 3, 1, 2).float()
-    images = (pixels - torch.tensor(MEAN)[:, None, None]) / SCALE
-    with torch.inference_mode():
-        embeddings: Tensor = _pretrained()(images)
-    return embeddings.numpy()
-
-
-@cache
-def _pretrained() -> DlibFaceEncoder:
-    return DlibFaceEncoder().eval()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
