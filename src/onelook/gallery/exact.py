@@ -67,8 +67,9 @@ class Rows:
             keep = ~np.isin(part.ids, ids)
             if not keep.all():
                 fresh, n = self._empty(), int(keep.sum())
-                for new, old in zip(fresh, part, strict=True):
-                    new[:n] = old[keep]
+                fresh.ids[:n] = part.ids[keep]
+                fresh.vectors[:n] = part.vectors[keep]
+                fresh.squares[:n] = part.squares[keep]
                 self._blocks[at], self._filled[at] = fresh, n
 
     def parts(self) -> list[Part]:
@@ -139,14 +140,18 @@ def _distances(
     metric: Metric, vectors: NDArray[np.float64], query: NDArray[Any]
 ) -> NDArray[np.float64]:
     query = query.astype(np.float64)
+    measured: NDArray[np.float64]
     if metric == "euclidean":
-        return np.square(vectors - query).sum(1)
+        measured = np.square(vectors - query).sum(1)
+        return measured
     if metric == "manhattan":
-        return np.abs(vectors - query).sum(1)
+        measured = np.abs(vectors - query).sum(1)
+        return measured
     # Row sums and not a matrix product: that rounds a row by its place in the matrix.
     lengths = np.sqrt(np.square(vectors).sum(1)) * np.sqrt(np.square(query).sum())
     lengths[lengths == 0] = 1.0  # a zero vector has no direction: cosine 0
-    return 1.0 - (vectors * query).sum(1) / lengths
+    measured = 1.0 - (vectors * query).sum(1) / lengths
+    return measured
 
 
 def _quick(part: Part, metric: Metric, queries: Floats) -> Floats:
@@ -182,7 +187,9 @@ def _rounding(metric: Metric, query: Floats, longest: float, kth: float) -> floa
         return ulps * max(longest, square)
     if metric == "manhattan":
         return ulps * kth
-    return ulps * np.sqrt(square)  # the quick cosine is not divided by the query's length
+    return ulps * float(
+        np.sqrt(square)
+    )  # the quick cosine is not divided by the query's length
 
 
 def _gather(parts: Sequence[Part], starts: NDArray[Any], rows: NDArray[Any]) -> Floats:
