@@ -1,0 +1,79 @@
+// The page: its three views, the banner of a service that is gone, the field for a token.
+
+import { ServiceError, service } from "./api.js";
+import { startCompare } from "./compare.js";
+import { byId } from "./elements.js";
+import { startIdentify } from "./identify.js";
+import { startModel } from "./model.js";
+
+const VIEWS = ["compare", "identify", "model"];
+const TITLES = { compare: "Compare", identify: "Identify", model: "Model" };
+
+function startTabs() {
+  const tabs = VIEWS.map((name) => byId(`tab-${name}`));
+  const show = () => {
+    const asked = location.hash.slice(1);
+    const shown = VIEWS.includes(asked) ? asked : VIEWS[0];
+    for (const name of VIEWS) {
+      const isShown = name === shown;
+      byId(`view-${name}`).hidden = !isShown;
+      byId(`tab-${name}`).setAttribute("aria-selected", String(isShown));
+      byId(`tab-${name}`).tabIndex = isShown ? 0 : -1;
+    }
+    document.title = `${TITLES[shown]} · onelook`;
+    byId(`view-${shown}`).dispatchEvent(new Event("shown"));
+  };
+  tabs.forEach((tab, i) => {
+    tab.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      const next = { Home: 0, End: tabs.length - 1 }[event.key] ?? (step && i + step);
+      if (event.key === " ") tab.click();
+      if (event.key !== " " && next === undefined) return;
+      event.preventDefault();
+      if (next === undefined) return;
+      const other = tabs[(next + tabs.length) % tabs.length];
+      other.focus();
+      other.click();
+    });
+  });
+  window.addEventListener("hashchange", show);
+  show();
+}
+
+function startBanner() {
+  const banner = byId("unreachable");
+  service.addEventListener("unreachable", () => (banner.hidden = false));
+  service.addEventListener("again", () => (banner.hidden = service.isUnreachable === false));
+}
+
+function startToken() {
+  const form = byId("token-form");
+  service.addEventListener("token", () => {
+    if (service.token) byId("token-help").textContent = "The one that was entered is not known here.";
+    form.hidden = false;
+  });
+  service.addEventListener("known", () => (form.hidden = service.model !== null));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    service.token = byId("token").value.trim();
+    byId("token").value = "";
+  });
+}
+
+async function learn() {
+  try {
+    await service.learn();
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    // The banner or the field for a token is shown; "again" comes back here.
+  }
+}
+
+startBanner();
+startToken();
+startCompare();
+startIdentify();
+startModel();
+startTabs();
+service.addEventListener("again", learn);
+learn();

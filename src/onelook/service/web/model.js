@@ -1,0 +1,146 @@
+// Model: what is known of it, and what its threshold stands for.
+
+import { service } from "./api.js";
+import { byId, element } from "./elements.js";
+import { fromMarkdown } from "./markdown.js";
+import { HISTOGRAM_EDGE, drawHistogram, drawRoc, interpolate } from "./plots.js";
+import { capital, figure, oneIn, rate } from "./words.js";
+
+const THUMB = 28; // pixels of the slider's thumb, as in style.css
+const STEPS = 400;
+
+export function startModel() {
+  const view = byId("view-model");
+  let redraw = () => {};
+  service.addEventListener("known", () => {
+    const { model } = service;
+    if (!model) return;
+    byId("model-name").textContent = model.name;
+    byId("model-purpose").textContent = model.purpose ? `For ${model.purpose}.` : "";
+    const body = byId("model-body");
+    body.replaceChildren();
+    redraw = model.calibration && model.decision ? addThreshold(body, model) : () => {};
+    if (!model.calibration) body.append(element("p", { class: "panel hint" }, uncalibrated(model)));
+    body.append(factsOf(model));
+    if (model.card_text) {
+      body.append(element("section", { class: "card" }, ...fromMarkdown(model.card_text)));
+    }
+    redraw();
+  });
+  // Both when it becomes visible and when a phone is turned.
+  view.addEventListener("shown", () => redraw());
+  new ResizeObserver(() => redraw()).observe(view);
+}
+
+function uncalibrated(model) {
+  return model.decision
+    ? "This model keeps its threshold but no calibration curves. onelook calibrate measures and adds them."
+    : "This model carries no threshold, so it gives scores but never says same or different. onelook calibrate adds one.";
+}
+
+/** Slider, rates and plots; returns the function that draws them for the width at hand. */
+function addThreshold(body, { calibration, decision }) {
+  const { edges } = calibration.histogram;
+  const low = edges[0];
+  const high = edges.at(-1);
+  const slider = element("input", {
+    type: "range", id: "threshold", min: low, max: high, step: (high - low) / STEPS,
+    "aria-describedby": "threshold-words",
+  });
+  const output = element("output", { for: "threshold", class: "threshold-value" });
+  const back = element("button", { type: "button", class: "quiet" }, `Back to ${figure(decision.threshold)}`);
+  const histogram = element("div", { class: "plot" });
+  const roc = element("div", { class: "plot" });
+  const far = rateCard("False accepts", "FAR");
+  const frr = rateCard("False rejects", "FRR");
+  let threshold = decision.threshold;
+
+  function draw() {
+    const width = histogram.clientWidth;
+    if (width === 0) return; // hidden: drawn when it is shown
+    const { thresholds } = calibration;
+    const accepted = interpolate(thresholds, calibration.far, threshold);
+    const rejected = interpolate(thresholds, calibration.frr, threshold);
+    histogram.replaceChildren(drawHistogram(calibration.histogram, threshold, width));
+    roc.replaceChildren(drawRoc(calibration.roc, [accepted, 1 - rejected], roc.clientWidth));
+    far.show(accepted, `${oneIn(accepted)} pairs of different things taken for the same`);
+    frr.show(rejected, `${oneIn(rejected)} pairs of the same thing missed`);
+    output.textContent = figure(threshold);
+    slider.setAttribute(
+      "aria-valuetext",
+      `${figure(threshold)}: false accepts ${rate(accepted)}, false rejects ${rate(rejected)}`,
+    );
+    back.hidden = threshold === decision.threshold;
+  }
+
+  function move(value) {
+    threshold = value;
+    draw();
+  }
+
+  slider.value = threshold;
+  slider.addEventListener("input", () => move(slider.valueAsNumber));
+  back.addEventListener("click", () => {
+    slider.value = decision.threshold;
+    move(decision.threshold);
+    slider.focus();
+  });
+  slider.style.setProperty("--inset", `${HISTOGRAM_EDGE - THUMB / 2}px`);
+  body.append(
+    element("p", { class: "lead", id: "threshold-words" }, standsFor(decision)),
+    element(
+      "section", { class: "panel", "aria-label": "Threshold" },
+      element("div", { class: "threshold-head" }, element("label", { for: "threshold" }, "Threshold"), output, back),
+      element("div", { class: "rates" }, far.element, frr.element),
+      legend(), histogram, slider,
+      element("p", { class: "small" }, "Move it to see what another threshold would cost. Answers keep the model's own."),
+    ),
+    element("section", { class: "panel" }, element("h2", {}, "ROC: same pairs accepted"), roc),
+  );
+  return draw;
+}
+
+function standsFor(decision) {
+  const sides = decision.reject_below < decision.threshold
+    ? ` Between ${figure(decision.reject_below)} and that it is unsure.`
+    : "";
+  return (
+    `Two pictures are the same from a score of ${figure(decision.threshold)}. That was chosen so that ` +
+    `${oneIn(decision.far)} pairs of different things is taken for the same: a false-accept rate of ${rate(decision.far)}.${sides}`
+  );
+}
+
+function rateCard(title, short) {
+  const value = element("strong");
+  const words = element("span", { class: "small" });
+  const card = element("div", { class: "rate" }, element("span", { class: "rate-title" }, `${title} (${short})`), value, words);
+  card.id = short.toLowerCase();
+  return {
+    element: card,
+    show(share, said) {
+      value.textContent = rate(share);
+      words.textContent = capital(said);
+    },
+  };
+}
+
+function legend() {
+  const key = (name, words) => element("span", { class: `key ${name}` }, words);
+  return element("p", { class: "legend small" }, key("different", "different pairs"), key("same", "same pairs"));
+}
+
+function factsOf(model) {
+  const { decision } = model;
+  const facts = [
+    ["Takes", model.takes],
+    ["Similarity", model.similarity],
+    ["Calibrated on", decision?.n_classes && `${decision.n_classes.toLocaleString("en")} classes that it never trained on`],
+    ["Pairs", decision?.n_same && `${decision.n_same.toLocaleString("en")} same, ${decision.n_different.toLocaleString("en")} different`],
+    ["Probability assumes", decision && `${oneIn(decision.prior)} pairs the same`],
+    ["Fingerprint", model.fingerprint],
+  ];
+  const rows = facts
+    .filter(([, value]) => value)
+    .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]);
+  return element("dl", { class: "facts panel" }, ...rows);
+}
