@@ -1,12 +1,13 @@
 """Decisions: the stored threshold, the probability and the unsure band on drawn scores."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from onelook.decision import Decision, fit_decision, smallest_far
+from onelook.decision import Decision, fit_decision, fit_identify, smallest_far
 from onelook.metrics import far_at, frr_at
 
 
@@ -109,7 +110,107 @@ def test_too_little_to_calibrate_on_is_refused_with_the_number_needed():
 
 
 def test_a_decision_survives_json():
-    decision = fit_decision(*drawn_scores(), n_classes=50)
+    rows = fit_identify([[0.1, 0.2], [0.2, 0.3]], [1, 5], 0.5, [0.4], [[0.1], [0.2]])
+    decision = dataclasses.replace(
+        fit_decision(*drawn_scores(), n_classes=50),
+        intervals={"far": (0.008, 0.013)},
+        identify=rows,
+    )
     assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
     with pytest.raises(ValueError, match="missing or unknown values: far"):
         Decision.from_dict({k: v for k, v in decision.to_dict().items() if k != "far"})
+
+
+def test_a_decision_of_an_older_onelook_is_read_and_knows_no_galleries():
+    old = {
+        "threshold": 0.6, "reject_below": 0.5, "far": 0.01, "prior": 0.5, "slope": 15.0,
+        "intercept": -8.0, "n_same": 100, "n_different": 3000, "n_classes": 12,
+    }  # fmt: skip
+    decision = Decision.from_dict(old)
+    assert decision.decide(0.55) is None
+    assert decision.identify_threshold(20) is None
+    assert decision.probability(0.6) == pytest.approx(1 / (1 + np.exp(-1.0)))
+
+
+def test_probability_stays_beyond_the_scores_that_were_seen():
+    scores, is_same = drawn_scores()
+    decision = fit_decision(scores, is_same, n_classes=50)
+    assert decision.probability(1e6) == decision.probability(scores.max())
+    assert decision.probability(-1e6) == decision.probability(scores.min())
+
+
+def test_repeated_pairs_count_once_for_the_smallest_far():
+    scores, is_same = drawn_scores(100, 600)
+    thrice = np.tile(scores, 3), np.tile(is_same, 3)
+    assert fit_decision(*thrice, n_classes=10, n_different=600).far == 0.05
+    with pytest.raises(ValueError, match="needs at least 3000 different pairs, got 600"):
+        fit_decision(*thrice, far=0.01, n_classes=10, n_different=600, strict=True)
+
+
+def test_curves_are_the_rates_of_every_threshold():
+    scores, is_same = drawn_scores()
+    decision = fit_decision(scores, is_same, n_classes=50)
+    curves = decision.curves
+    assert len(curves["thresholds"]) == 200 and len(curves["histogram"]["edges"]) == 41
+    for at in (0, 90, 150, 199):
+        threshold = curves["thresholds"][at]
+        # The thresholds are rounded, so a score may lie between the two.
+        assert curves["far"][at] == pytest.approx(
+            far_at(scores, is_same, threshold), abs=2e-4
+        )
+        assert curves["frr"][at] == pytest.approx(
+            frr_at(scores, is_same, threshold), abs=2e-3
+        )
+    assert sum(curves["histogram"]["same"]) == pytest.approx(1, abs=1e-4)
+    assert sum(curves["histogram"]["different"]) == pytest.approx(1, abs=1e-4)
+
+
+def galleries_of(scores):
+    """Best match (3, N) of every stranger among 1, 10 and 100 others."""
+    return np.stack([scores[:, :size].max(axis=1) for size in (1, 10, 100)])
+
+
+def test_identify_threshold_keeps_its_rate_at_measured_sizes_and_between():
+    generator = np.random.default_rng(0)
+    fitted = galleries_of(generator.normal(size=(20_000, 100)))
+    rows = fit_identify(fitted, [1, 10, 100], 0.05)
+    decision = dataclasses.replace(
+        fit_decision(*drawn_scores(), n_classes=50), identify=rows
+    )
+    fresh = generator.normal(size=(20_000, 100))
+    for size in (1, 10, 30, 100):
+        limit = decision.identify_threshold(size)
+        measured = (fresh[:, :size].max(axis=1) >= limit.threshold).mean()
+        assert not limit.extrapolated
+        assert limit.fpir == pytest.approx(0.05, abs=1e-9)
+        assert measured == pytest.approx(0.05, rel=0.15)
+    assert decision.identify_threshold(0) == decision.identify_threshold(1)
+
+
+def test_identify_threshold_beyond_what_was_measured_is_strict_and_says_so():
+    generator = np.random.default_rng(0)
+    rows = fit_identify(
+        galleries_of(generator.normal(size=(5000, 100))), [1, 10, 100], 0.05
+    )
+    decision = dataclasses.replace(
+        fit_decision(*drawn_scores(), n_classes=50), identify=rows
+    )
+    limit = decision.identify_threshold(2000)
+    assert limit.extrapolated and limit.threshold > rows[-1].threshold
+    strangers = generator.normal(size=(2000, 2000)).max(axis=1)
+    measured = (strangers >= limit.threshold).mean()
+    assert 0 < measured <= 0.05  # normal tails fall faster than exponential ones
+
+
+def test_known_probes_are_found_when_their_own_is_best_and_accepted():
+    strangers = np.array([[0.1, 0.2, 0.3, 0.4], [0.3, 0.4, 0.5, 0.6]])
+    own, others = np.array([0.9, 0.5, 0.2]), np.array([[0.0, 0.6, 0.0], [0.0, 0.6, 0.1]])
+    small, large = fit_identify(strangers, [1, 5], 0.25, own, others)
+    assert small.threshold == pytest.approx(0.35) and small.fpir == 0.25
+    assert large.threshold == pytest.approx(0.55)
+    assert small.known == pytest.approx(1 / 3) and large.known == pytest.approx(1 / 3)
+
+
+def test_equal_best_matches_are_all_rejected_when_half_would_be_too_many():
+    row = fit_identify(np.full((1, 10), 0.5), [1], 0.1)[0]
+    assert row.threshold > 0.5 and row.fpir == 0

@@ -1,17 +1,62 @@
-"""Decision: what a score means. Threshold at a false-accept rate, probability, unsure."""
+"""Decision: what a score means. Thresholds for pairs and for galleries, probability,
+unsure."""
 
 import dataclasses
+import math
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onelook.metrics import CLASSES_NEEDED, check_far, threshold_at_far, threshold_at_frr
+from onelook.metrics import (
+    CLASSES_NEEDED,
+    Interval,
+    check_far,
+    frr_at,
+    threshold_at_far,
+    threshold_at_frr,
+)
 
 # Calibrating needs more than measuring: chance lets about this many different pairs
 # through.
 FALSE_ACCEPTS_NEEDED = 30
 LARGEST_FAR = 0.5
+CURVE_POINTS = 200
+HISTOGRAM_BINS = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentifyThreshold:
+    """From which score on the best match in a gallery is believed.
+
+    Args:
+        threshold: A probe is the best match when its score is at least this.
+        fpir: False-positive identification rate: the share of strangers that are taken for
+            someone at this threshold in a gallery of this size.
+        extrapolated: The gallery is larger than any that was simulated.
+    """
+
+    threshold: float
+    fpir: float
+    extrapolated: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentifyRow:
+    """What galleries of one size measured.
+
+    Args:
+        gallery_size: Enrolled images.
+        threshold: A score.
+        fpir: Share of strangers whose best match reaches the threshold.
+        known: Share of enrolled probes whose best match is their own and reaches it; None
+            where no class has two images.
+    """
+
+    gallery_size: int
+    threshold: float
+    fpir: float
+    known: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +73,15 @@ class Decision:
         prior: Share of same pairs that ``probability`` assumes.
         slope, intercept: The probability is ``sigmoid(slope * score + intercept)``.
         n_same, n_different, n_classes: What it was fitted on.
+        frr: Share of the same pairs fitted on that ``threshold`` rejects.
+        seen: Lowest and highest score fitted on; beyond them the probability stays.
+        pairs: What a different pair is: of which classes.
+        intervals: 95 % intervals of "threshold", "far" and "frr", by resampling classes.
+        identify: Thresholds for galleries, smallest first; none where the model was
+            calibrated for pairs alone.
+        curves: For pages that draw: "thresholds" (at most 200 rising scores) with their
+            "far" and "frr", and "histogram" with "edges" and the shares of "same" and
+            "different" pairs between them.
     """
 
     threshold: float
@@ -39,6 +93,12 @@ class Decision:
     n_same: int
     n_different: int
     n_classes: int
+    frr: float | None = None
+    seen: Interval | None = None
+    pairs: str = ""
+    intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    identify: tuple[IdentifyRow, ...] = ()
+    curves: dict[str, Any] | None = None
 
     def decide(self, score: float) -> bool | None:
         """True for same, False for different, None for unsure."""
@@ -64,9 +124,35 @@ class Decision:
                 ``None``.
         """
         shift = 0.0 if prior is None else _logit(_checked_prior(prior)) - _logit(self.prior)
-        logit = self.slope * np.asarray(score, np.float64) + self.intercept + shift
+        scores = np.asarray(score, np.float64)
+        if self.seen is not None:
+            scores = np.clip(scores, *self.seen)
+        logit = self.slope * scores + self.intercept + shift
         probability = np.exp(-np.logaddexp(0.0, -logit))
         return probability if isinstance(score, np.ndarray) else float(probability)
+
+    def identify_threshold(self, gallery_size: int) -> IdentifyThreshold | None:
+        """The threshold for a gallery of so many images; None where none was fitted.
+
+        Between two measured sizes it is read off the logarithm of the size. Beyond the
+        largest it goes on as over the last tenfold of sizes: the best of N scores grows
+        with log N where the tail of the scores is exponential, and slower where the scores
+        are bounded, as cosines are, so that the error is on the strict side.
+        """
+        if not self.identify:
+            return None
+        sizes = np.log([row.gallery_size for row in self.identify])
+        thresholds = np.array([row.threshold for row in self.identify])
+        size = math.log(max(gallery_size, 1))
+        fpir = max(row.fpir for row in self.identify)
+        if size <= sizes[-1]:
+            return IdentifyThreshold(float(np.interp(size, sizes, thresholds)), fpir, False)
+        last = sizes >= sizes[-1] - math.log(10)
+        slope = 0.0
+        if last.sum() > 1:
+            slope = max(0.0, float(np.polyfit(sizes[last], thresholds[last], 1)[0]))
+        threshold = float(thresholds[-1] + slope * (size - sizes[-1]))
+        return IdentifyThreshold(threshold, fpir, True)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for ``from_dict``."""
@@ -74,16 +160,29 @@ class Decision:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Decision":
-        """The Decision that ``to_dict`` described.
+        """The Decision that ``to_dict`` described, by this onelook or an older one.
 
         Raises:
             ValueError: If a value is missing or unknown.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        if set(values) != known:
-            wrong = ", ".join(sorted(known ^ set(values)))
+        fields = dataclasses.fields(cls)
+        known = {field.name for field in fields}
+        # What is optional came later: models saved before it are read still.
+        needed = {
+            field.name
+            for field in fields
+            if field.default is field.default_factory is dataclasses.MISSING
+        }
+        if not needed <= set(values) <= known:
+            wrong = ", ".join(sorted((needed - set(values)) | (set(values) - known)))
             raise ValueError(f"a decision with missing or unknown values: {wrong}")
-        return cls(**values)
+        read = dict(values)
+        if read.get("seen") is not None:
+            read["seen"] = tuple(read["seen"])
+        intervals = read.get("intervals", {})
+        read["intervals"] = {name: tuple(ends) for name, ends in intervals.items()}
+        read["identify"] = tuple(IdentifyRow(**row) for row in read.get("identify", ()))
+        return cls(**read)
 
 
 def smallest_far(n_different: int) -> float:
@@ -98,6 +197,8 @@ def fit_decision(
     prior: float = 0.5,
     *,
     n_classes: int,
+    n_same: int | None = None,
+    n_different: int | None = None,
     strict: bool = False,
 ) -> Decision:
     """Fit a Decision on pairs of held-out classes: neither trained nor tested on.
@@ -111,6 +212,8 @@ def fit_decision(
         far: The false-accept rate wanted.
         prior: Share of same pairs where the model will be used, in (0, 1).
         n_classes: Classes that the pairs are made of.
+        n_same, n_different: How many of the pairs are distinct, where some stand there
+            repeatedly.
         strict: Refuse a ``far`` that needs more different pairs, instead of taking the
             smallest that they support.
 
@@ -118,7 +221,8 @@ def fit_decision(
         ValueError: If there are fewer than 10 classes, or too few different pairs.
     """
     scores, is_same = np.asarray(scores, np.float64), np.asarray(is_same, bool)
-    n_same, n_different = int(is_same.sum()), int((~is_same).sum())
+    n_same = int(is_same.sum()) if n_same is None else n_same
+    n_different = int((~is_same).sum()) if n_different is None else n_different
     if n_classes < CLASSES_NEEDED:
         raise ValueError(
             f"a decision needs pairs of at least {CLASSES_NEEDED} held-out classes, "
@@ -140,7 +244,77 @@ def fit_decision(
         n_same=n_same,
         n_different=n_different,
         n_classes=n_classes,
+        frr=frr_at(scores, is_same, threshold),
+        seen=(float(scores.min()), float(scores.max())),
+        curves=_curves(scores, is_same),
     )
+
+
+def fit_identify(
+    strangers: ArrayLike,
+    sizes: ArrayLike,
+    fpir: float,
+    own: ArrayLike = (),
+    others: ArrayLike = (),
+) -> tuple[IdentifyRow, ...]:
+    """Thresholds for galleries of several sizes, from simulated ones.
+
+    Args:
+        strangers: (S, N) score of the best match of each of N strangers in a gallery of
+            each of S sizes.
+        sizes: (S,) enrolled images, rising.
+        fpir: The share of strangers that may be taken for someone.
+        own: (M,) scores of enrolled probes with their own image.
+        others: (S, M) scores of these probes with the best of the others.
+    """
+    strangers, own = np.asarray(strangers, np.float64), np.asarray(own, np.float64)
+    others, rows = np.asarray(others, np.float64), []
+    for i, size in enumerate(np.asarray(sizes).tolist()):
+        falling = -np.sort(-strangers[i])
+        n_accepted = math.floor(fpir * len(falling) + 1e-9)
+        threshold = _just_above(falling, n_accepted)
+        accepted = own >= threshold
+        known = float((accepted & (own > others[i])).mean()) if len(own) else None
+        rate = float((falling >= threshold).mean())
+        rows.append(IdentifyRow(int(size), threshold, rate, known))
+    return tuple(rows)
+
+
+def _just_above(falling: NDArray[np.float64], k: int) -> float:
+    """The lowest threshold, half-way between scores, that at most k of them reach."""
+    if k >= len(falling):
+        return float(falling[-1])
+    below = falling[k]
+    above = falling[falling > below]
+    if not len(above):
+        return float(np.nextafter(below, np.inf))
+    return float(below + (above[-1] - below) / 2)
+
+
+def _curves(scores: NDArray[np.float64], is_same: NDArray[np.bool_]) -> dict[str, Any]:
+    """FAR and FRR over thresholds and histograms of scores, for pages that draw them."""
+    low, high = np.quantile(scores, [0.0005, 0.9995])
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    thresholds = np.linspace(low, high, CURVE_POINTS)
+    edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
+    clipped = np.clip(scores, low, high)
+    shares, rejected = {}, {}
+    for name, mask in (("same", is_same), ("different", ~is_same)):
+        shares[name] = _short(np.histogram(clipped[mask], edges)[0] / mask.sum())
+        below = np.searchsorted(np.sort(scores[mask]), thresholds, side="left")
+        rejected[name] = below / mask.sum()
+    return {
+        "thresholds": _short(thresholds),
+        "far": _short(1 - rejected["different"]),
+        "frr": _short(rejected["same"]),
+        "histogram": {"edges": _short(edges), **shares},
+    }
+
+
+def _short(values: ArrayLike) -> list[float]:
+    """As many digits as a drawing needs."""
+    return [float(f"{value:.5g}") for value in np.asarray(values).tolist()]
 
 
 def _fit_platt(
