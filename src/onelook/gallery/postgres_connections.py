@@ -1,0 +1,170 @@
+"""Connections to a PostgreSQL server: one per thread that asks, errors in words."""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
+
+from onelook.errors import GalleryError
+from onelook.extras import import_extra
+from onelook.gallery.store import shown
+
+LOCK_SECONDS = 60
+
+Answer = TypeVar("Answer")
+
+
+class Connections:
+    """As many connections as threads ever asked at once; idle ones wait for the next.
+
+    Args:
+        dsn: What libpq reads.
+        url: The gallery's, for messages.
+    """
+
+    def __init__(self, dsn: str, url: str) -> None:
+        self._dsn, self._url = dsn, url
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        # A store that nobody closes says goodbye to its server all the same.
+        weakref.finalize(self, _close_all, self._idle)
+
+    def call(self, work: Callable[[Any], Answer], in_transaction: bool = False) -> Answer:
+        """``work`` on a connection; again where that is safe and may help.
+
+        Raises:
+            GalleryError: If the server refuses, or does not answer.
+        """
+        psycopg = import_extra("psycopg", "postgres")
+        for is_last in (False, False, False, True):
+            finished = False
+            try:
+                with self._connection() as connection:
+                    with connection.transaction() if in_transaction else nullcontext():
+                        answer = work(connection)
+                        finished = True
+                return answer
+            except psycopg.Error as error:
+                # What failed while it was committed may be kept or not: nobody knows.
+                if is_last or finished or not _may_pass(error):
+                    raise _gallery_error(error, self._url) from error
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close every connection; those in use when they are done."""
+        self._closed = True
+        self._drop_idle()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        with self._lock:
+            if self._closed:
+                raise GalleryError(f"the gallery at {shown(self._url)} is closed")
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._connect()
+        try:
+            yield connection
+        finally:
+            if connection.broken:  # the server was restarted: the others are dead too
+                self._drop_idle()
+            is_idle = connection.info.transaction_status == 0
+            with self._lock:
+                keep = not self._closed and not connection.closed and is_idle
+                if keep:
+                    self._idle.append(connection)
+            if not keep:
+                connection.close()
+
+    def _drop_idle(self) -> None:
+        with self._lock:
+            _close_all(self._idle)
+
+    def _connect(self) -> Any:
+        psycopg = import_extra("psycopg", "postgres")
+        vectors = import_extra("pgvector.psycopg", "postgres")
+        try:
+            connection = psycopg.connect(
+                self._dsn,
+                autocommit=True,
+                client_encoding="utf8",
+                application_name="onelook",
+            )
+            # An acknowledged entry is on disk, whatever the server's default; a stricter
+            # one (remote_apply) stays.
+            connection.execute(
+                "SELECT set_config('synchronous_commit', 'on', false) "
+                "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+            )
+            connection.execute("SET hnsw.ef_search = 400")
+            connection.execute("SET hnsw.iterative_scan = strict_order")
+            if connection.execute("SELECT to_regtype('vector')").fetchone()[0]:
+                vectors.register_vector(connection)
+        except psycopg.Error as error:
+            raise GalleryError(
+                f"no connection to the gallery at {shown(self._url)}: {_first_line(error)}"
+                "; does the server run, and is the database there (createdb)?"
+            ) from error
+        return connection
+
+
+def _close_all(connections: list[Any]) -> None:
+    while connections:
+        connections.pop().close()
+
+
+def lock_alone(connection: Any, table: str) -> None:
+    """Keep everybody else off the table until the transaction ends."""
+    connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+    connection.execute("SET LOCAL statement_timeout = 0")
+    connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same work may succeed when it is done again."""
+    errors = import_extra("psycopg.errors", "postgres")
+    again = (
+        # Another writer was in the way, or a replica had to apply a change.
+        errors.SerializationFailure,
+        errors.DeadlockDetected,
+        errors.UniqueViolation,
+        # The server was restarted.
+        errors.AdminShutdown,
+        errors.CrashShutdown,
+    )
+    lost = isinstance(error, errors.OperationalError) and not getattr(error, "sqlstate", "")
+    return isinstance(error, again) or lost
+
+
+def _gallery_error(error: Exception, url: str) -> GalleryError:
+    """What a person can do about an error of the server."""
+    errors = import_extra("psycopg.errors", "postgres")
+    place = f"the gallery at {shown(url)}"
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return GalleryError(
+            f"{place} can only be read (a replica, or a session set to read only); write "
+            "through the URL of the primary server"
+        )
+    if isinstance(error, errors.UndefinedTable):
+        return GalleryError(f"{place} is gone: its table was dropped")
+    if isinstance(error, errors.LockNotAvailable):
+        return GalleryError(
+            f"{place} was in use for {LOCK_SECONDS} s and nothing was forgotten; end the "
+            "long transaction (pg_stat_activity) and forget again"
+        )
+    if isinstance(error, errors.InsufficientPrivilege | errors.UndefinedFile):
+        return GalleryError(
+            f"{place}: {_first_line(error)}; it needs a role that owns its tables, and "
+            "pgvector in the database (CREATE EXTENSION vector)"
+        )
+    if _may_pass(error):
+        return GalleryError(
+            f"{place} did not answer ({_first_line(error)}); what was not acknowledged may "
+            "be kept or not: do it again, nothing is kept twice"
+        )
+    return GalleryError(f"{place}: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
