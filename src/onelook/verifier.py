@@ -196,9 +196,7 @@ class Verifier:
         ]
         return self.embed_loaded(loaded, side)
 
-    def embed_loaded(
-        self, loaded: Sequence[Any], side: str = "left"
-    ) -> NDArray[np.float32]:
+    def embed_loaded(self, loaded: list[Any], side: str = "left") -> NDArray[np.float32]:
         """Embeddings (N, D) of what this side's preprocessing made of N encoded images."""
         parts = [
             self._encode(_batch(loaded[start : start + BATCH_SIZE]), side)

@@ -1,0 +1,97 @@
+"""The application: ``create_app`` puts routes, guards and the page together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import Depends, FastAPI, Request, Security
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
+
+from onelook.gallery.gallery import Gallery
+from onelook.service import about, identities, openapi, pairs
+from onelook.service.access import bearer, reader
+from onelook.service.backend import Backend
+from onelook.service.failures import add_handlers
+from onelook.service.guards import Guards
+from onelook.service.observing import Observer
+from onelook.service.settings import ServiceSettings
+from onelook.verifier import Verifier
+
+WEB = Path(__file__).parent / "web"
+_ABOUT = """Tell from one example whether another image shows the same thing.
+
+Images are sent as multipart/form-data and answers are JSON; every failure is
+`{"error": "<message>"}`. Images are never written to disk, but for the thumbnails of what
+is enrolled."""
+
+
+def create_app(
+    verifier: Verifier,
+    gallery: Gallery | None = None,
+    settings: ServiceSettings | None = None,
+) -> FastAPI:
+    """The service of a model, for any ASGI server; ``onelook serve`` runs it.
+
+    Args:
+        verifier: The model; it must take images.
+        gallery: Where identities are kept; without one the service compares and embeds.
+            Whoever opened it closes it.
+        settings: Limits and tokens. By default it answers under loopback names only, to
+            everybody who reaches it.
+
+    Raises:
+        ValueError: If the model takes no images.
+
+    Example:
+        >>> app = create_app(verifier)  # doctest: +SKIP
+    """
+    settings = settings or ServiceSettings()
+    backend = Backend(verifier, gallery, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        backend.start()
+        yield
+        backend.stop()
+
+    app = FastAPI(
+        title="onelook",
+        version=version("onelook"),
+        description=_ABOUT,
+        lifespan=lifespan,
+        # The usual pages for the document load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.backend = backend
+    add_handlers(app)
+    guarded = [Depends(reader)]
+    if settings.tokens is not None:
+        guarded = [Security(bearer), *guarded]
+    app.include_router(about.open_router)
+    for module in (pairs, identities, about):
+        app.include_router(module.router, dependencies=guarded)
+    _add_page(app)
+    openapi.describe(app)
+    # The last one added is the first one asked.
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    app.add_middleware(Guards, settings=settings)
+    app.add_middleware(Observer, metrics=backend.metrics)
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page(_: Request) -> FileResponse:
+        return FileResponse(WEB / "index.html")
+
+    app.mount("/web", StaticFiles(directory=WEB), name="web")

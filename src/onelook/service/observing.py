@@ -1,0 +1,89 @@
+"""Observing: figures for Prometheus, and a log line a request that names nobody."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("onelook.service.access")
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
+
+
+class Metrics:
+    """What a service counts, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "onelook_requests",
+            "Requests that were answered",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "onelook_request_seconds",
+            "From the request's head to the end of its answer",
+            ("route",),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.batch_size = Histogram(
+            "onelook_batch_size",
+            "Images embedded in one go",
+            buckets=SIZES,
+            registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "onelook_waiting_images",
+            "Images that are accepted and not answered",
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
+
+    def watch_waiting(self, count: Callable[[], int]) -> None:
+        self.waiting.set_function(count)
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class Observer:
+    """Counts and logs requests: by route, never by address, which may name a person."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        begun, status = time.perf_counter(), 500
+
+        async def send_seen(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_seen)
+        finally:
+            seconds = time.perf_counter() - begun
+            route = getattr(scope.get("route"), "path", None) or "none"
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.metrics.requests.labels(method, route, str(status)).inc()
+            self.metrics.seconds.labels(route).observe(seconds)
+            log.info("%s %s %d %.1f ms", method, route, status, 1000 * seconds)

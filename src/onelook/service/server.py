@@ -1,0 +1,121 @@
+"""Server: run the application on one address until it is told to stop."""
+
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+import uvicorn
+from fastapi import FastAPI
+
+from onelook.service.settings import LOOPBACK_NAMES
+from onelook.service.tokens import Tokens
+
+STOP_SECONDS = 60  # in which an accepted request must end once the service stops
+IDLE_SECONDS = 30  # after which a connection without requests is closed
+
+
+def check_address(host: str, tokens: Tokens | None) -> None:
+    """Refuse to open the service to other machines without a token.
+
+    Raises:
+        ValueError: If ``host`` is not loopback and there are no tokens.
+    """
+    if tokens is None and not is_loopback(host):
+        raise ValueError(
+            f"--host {host} opens the service to other machines; make a token with "
+            "onelook token FILE --name NAME and add --token-file FILE, or leave --host "
+            "out to serve this machine only"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def hosts_of(host: str, allowed: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The names under which the service may be asked; None for any.
+
+    On an address that others reach every request needs a token, which a web page cannot
+    know, so the name tells nothing there unless names are given.
+    """
+    if not is_loopback(host):
+        return allowed or None
+    return (*LOOPBACK_NAMES, host.strip("[]").lower(), *allowed)
+
+
+def limit_threads() -> None:
+    """Leave one core to HTTP and decoding: PyTorch's threads wait busily for each other,
+    and where something else has one of their cores all of them wait."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+
+
+def serve(app: FastAPI, host: str, port: int, on_start: Callable[[str], object]) -> None:
+    """Answer until SIGTERM or Ctrl-C, then finish what was accepted and come back.
+
+    Args:
+        app: Of ``create_app``.
+        host: An address of this machine.
+        port: 0 for any that is free.
+        on_start: Is told the service's URL once it answers.
+
+    Raises:
+        OSError: If the address cannot be taken.
+    """
+    bound = _bind(host, port)
+    name = f"[{host.strip('[]')}]" if bound.family == socket.AF_INET6 else host
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # it would log addresses, which name people
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    url = f"http://{name}:{bound.getsockname()[1]}"
+    with _stopping_quietly():
+        _Server(config, lambda: on_start(url)).run(sockets=[bound])
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_start()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), port), family=family)
+    except OSError as error:
+        raise OSError(
+            f"cannot listen at {host}, port {port}: {error.strerror or error}; --port 0 "
+            "takes a free one"
+        ) from error
+
+
+@contextmanager
+def _stopping_quietly() -> Iterator[None]:
+    """uvicorn stops in good order and then raises the signal again; here it is done."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: None) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,162 @@
+"""Tokens: who may ask the service; only salted hashes of them are on disk.
+
+A token is 256 random bits, so that one round of SHA-256 protects it: there is nothing to
+guess. The file is read again when it has changed, so that a revoked token ends at once.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import stat
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from onelook.errors import OnelookError
+
+FORMAT = 1
+PREFIX = "onelook_"
+
+
+class TokenError(OnelookError):
+    """A token file that cannot be used, or a token of an unknown or taken name."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One line of the file: whose it is, the salted hash, and what it allows."""
+
+    name: str
+    salt: str
+    sha256: str
+    may_write: bool
+    created: str
+
+
+class Tokens:
+    """The tokens of a file.
+
+    Args:
+        path: Of a file that ``add_token`` wrote.
+
+    Raises:
+        TokenError: If it is missing, not readable, or open to other users.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._changed, self._known = _stamp(self.path), read_tokens(self.path)
+
+    def find(self, secret: str) -> Token | None:
+        """The token whose secret this is; None if there is none, or the file is gone.
+
+        Takes the same time whichever token it is and however near a wrong one comes.
+        """
+        self._refresh()
+        found = None
+        for token in self._known:
+            digest = _hash(token.salt, secret)
+            if hmac.compare_digest(digest, token.sha256):
+                found = token
+        return found
+
+    def _refresh(self) -> None:
+        try:
+            changed = _stamp(self.path)
+            if changed != self._changed:
+                self._known = read_tokens(self.path)
+                self._changed = changed
+        except TokenError:
+            # Nobody may ask by a file that is lost or open to others.
+            self._known = []
+            self._changed = (0, 0, 0)
+
+
+def add_token(path: str | Path, name: str, may_write: bool) -> str:
+    """Make a token and keep its hash in the file; the secret, which is nowhere else.
+
+    Raises:
+        TokenError: If the name is taken, or the file cannot be used.
+    """
+    path = Path(path)
+    tokens = read_tokens(path) if path.exists() else []
+    if not name.strip() or not name.isprintable():
+        raise TokenError(f"a token needs a printable name, got {name!r}")
+    if any(token.name == name for token in tokens):
+        raise TokenError(f"{path} has a token {name!r} already; revoke it or take another")
+    secret, salt = PREFIX + secrets.token_urlsafe(32), secrets.token_hex(16)
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    fresh = Token(name, salt, _hash(salt, secret), may_write, created)
+    _write(path, [*tokens, fresh])
+    return secret
+
+
+def revoke_token(path: str | Path, name: str) -> None:
+    """Take a token's hash out of the file.
+
+    Raises:
+        TokenError: If there is no such token, or the file cannot be used.
+    """
+    tokens = read_tokens(Path(path))
+    kept = [token for token in tokens if token.name != name]
+    if len(kept) == len(tokens):
+        known = ", ".join(token.name for token in tokens) or "none"
+        raise TokenError(f"{path} has no token {name!r}; it has: {known}")
+    _write(Path(path), kept)
+
+
+def read_tokens(path: Path) -> list[Token]:
+    """All tokens of a file.
+
+    Raises:
+        TokenError: If it is missing, damaged, or open to other users.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            # Windows keeps no such modes: its files are open to whom the folder is.
+            if os.name == "posix" and mode & 0o077:
+                raise TokenError(f"{path} is open to other users: chmod 600 {path}")
+            content = json.load(file)
+        if content["format"] != FORMAT:
+            raise TokenError(f"{path} has format {content['format']!r}, not {FORMAT}")
+        return [Token(**values) for values in content["tokens"]]
+    except FileNotFoundError as error:
+        raise TokenError(
+            f"no token file {path}: make one with onelook token {path} --name NAME"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TokenError(f"{path} cannot be read as a token file: {error!r}") from error
+
+
+def _hash(salt: str, secret: str) -> str:
+    return hashlib.sha256(f"{salt}{secret}".encode("utf-8", "replace")).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes when the file does, or its mode."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise TokenError(
+            f"no token file {path}: make one with onelook token {path} --name NAME"
+        ) from error
+    return status.st_ctime_ns, status.st_ino, status.st_size
+
+
+def _write(path: Path, tokens: list[Token]) -> None:
+    """Replace the file in one step by one that nobody else may ever open."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    text = json.dumps({"format": FORMAT, "tokens": [asdict(t) for t in tokens]}, indent=1)
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
