@@ -7,6 +7,7 @@ from onelook.cli import (  # noqa: F401  (they add their commands)
     compare,
     evaluate,
     gallery,
+    serve,
     train,
 )
 from onelook.cli.shared import app, fail, log
