@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onelook.gallery.answers import Identification
     from onelook.gallery.gallery import Gallery
     from onelook.gallery.moving import Moved
+    from onelook.verifier import Verifier
 
 GALLERY_HELP = "A file, postgresql://… or milvus://…"
 Url = Annotated[str, typer.Option("--gallery", "-g", metavar="URL", help=GALLERY_HELP)]
@@ -70,7 +71,7 @@ def enroll(
     from onelook.gallery.gallery import Gallery
 
     metadata = dict(_note(text) for text in notes or [])
-    with Gallery(load_model(model), gallery, keep_originals) as opened:
+    with Gallery(_model_of(gallery, model), gallery, keep_originals) as opened:
         if identity is not None:
             named = enroll_named(opened, identity, paths, metadata, at_most, skip_bad)
             results = [named]
@@ -279,8 +280,8 @@ def import_embeddings(
     from onelook.gallery.gallery import Gallery
     from onelook.gallery.moving import import_vectors
 
-    with Gallery(load_model(model), gallery) as opened_gallery:
-        moved = import_vectors(opened_gallery, vectors)
+    with Gallery(_model_of(gallery, model), gallery) as opened:
+        moved = import_vectors(opened, vectors)
     _print_moved(moved, gallery, as_json)
 
 
@@ -301,7 +302,20 @@ def _opened(url: str, model: str | None) -> "Gallery":
 
     with opened(url):
         pass
-    return Gallery(load_model(model), url)
+    return Gallery(_model_of(url, model), url)
+
+
+def _model_of(url: str, model: str | None) -> "Verifier":
+    """The model that is named; or the shipped one that the gallery was made with."""
+    from onelook.gallery.store import opened, store_exists
+    from onelook.shipped import shipped_names
+
+    if model is None and store_exists(url):
+        with opened(url) as store:
+            made_with = store.header.model
+        if made_with in shipped_names():
+            model = made_with
+    return load_model(model)
 
 
 def _print_moved(moved: "Moved", target: str, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onelook.decision import Decision, IdentifyThreshold
+from onelook.gallery.store import Stats
 
 # Share of probes that are assumed to be strangers when a probability is stated.
 STRANGERS = 0.5
@@ -99,12 +100,18 @@ class Identification:
 
 
 def answer(
-    candidates: Sequence[Candidate], decision: Decision | None, gallery_size: int, k: int
+    candidates: Sequence[Candidate], decision: Decision | None, stats: Stats, k: int
 ) -> Identification:
     """The ``k`` best identities among images that lie near a probe, and who it is.
 
     An identity counts by its image that is most alike: the decision was fitted on single
     pairs, and the threshold is set for as many comparisons as there are images.
+
+    Args:
+        candidates: Those of the ``k`` best identities at least.
+        decision: The model's, if it carries one.
+        stats: How many images and identities there are in the gallery.
+        k: How many matches are wanted.
     """
     best: dict[str, Candidate] = {}
     counts: dict[str, int] = {}
@@ -112,8 +119,8 @@ def answer(
         best.setdefault(one.identity, one)
         counts[one.identity] = counts.get(one.identity, 0) + 1
     order = sorted(best.values(), key=lambda c: (-c.score, c.identity))
-    limit = None if decision is None else threshold_of(decision, gallery_size)
-    probabilities = _probabilities(order, decision, gallery_size)
+    limit = None if decision is None else threshold_of(decision, stats.n_images)
+    probabilities = _probabilities(order, decision, stats.n_identities)
     matches = tuple(
         Match(
             identity=one.identity,
@@ -133,7 +140,7 @@ def answer(
         threshold=None if limit is None else limit.threshold,
         fpir=None if limit is None else limit.fpir,
         extrapolated=limit is not None and limit.extrapolated,
-        gallery_size=gallery_size,
+        gallery_size=stats.n_images,
     )
 
 
@@ -159,9 +166,9 @@ def _is_same(
 
 
 def _probabilities(
-    order: Sequence[Candidate], decision: Decision | None, gallery_size: int
+    order: Sequence[Candidate], decision: Decision | None, n_identities: int
 ) -> list[float | None]:
-    """Probability of each identity, by Bayes: a stranger, or any enrolled image alike.
+    """Probability of each identity, by Bayes: a stranger, or all identities as likely.
 
     The odds that a pair of such a score is the same are those of the calibrated
     probability, divided by those of its prior.
@@ -171,5 +178,5 @@ def _probabilities(
     pair = np.array([decision.probability(one.score) for one in order])
     pair = np.clip(pair, 1e-12, 1 - 1e-12)
     odds = pair / (1 - pair) * (1 - decision.prior) / decision.prior
-    weights = odds * (1 - STRANGERS) / max(gallery_size, 1)
+    weights = odds * (1 - STRANGERS) / max(n_identities, 1)
     return [float(value) for value in weights / (STRANGERS + weights.sum())]

@@ -1,0 +1,87 @@
+"""Who a probe shows: votes of images, thresholds, strangers, probabilities."""
+
+import numpy as np
+import pytest
+
+from onelook.decision import Decision
+from onelook.gallery.answers import Candidate, answer, threshold_of
+from onelook.gallery.store import Stats
+
+DECISION = Decision(
+    threshold=0.6,
+    reject_below=0.4,
+    far=0.01,
+    prior=0.5,
+    slope=20.0,
+    intercept=-10.0,
+    n_same=100,
+    n_different=3000,
+    n_classes=20,
+)
+
+
+def stats(n_identities, n_images):
+    return Stats(n_identities, n_images, None, "exact")
+
+
+def candidates(*rows):
+    return [
+        Candidate(who, score, 1 - score, entry)
+        for entry, (who, score) in enumerate(rows, 1)
+    ]
+
+
+def test_an_identity_counts_by_its_best_image_and_the_best_identity_is_first():
+    near = candidates(("Ada", 0.5), ("Bob", 0.7), ("Ada", 0.9), ("Bob", 0.7), ("Cy", 0.1))
+    found = answer(near, DECISION, stats(3, 5), k=2)
+    assert [match.identity for match in found.matches] == ["Ada", "Bob"]
+    assert [match.score for match in found.matches] == [0.9, 0.7]
+    assert [match.n_images for match in found.matches] == [2, 2]
+    assert [match.entry for match in found.matches] == [3, 2]
+    assert (found.identity, found.verdict) == ("Ada", "known")
+
+
+def test_a_tie_goes_by_the_name():
+    near = candidates(("Zoe", 0.8), ("Ada", 0.8))
+    found = answer(near, DECISION, stats(2, 2), k=5)
+    assert [match.identity for match in found.matches] == ["Ada", "Zoe"]
+
+
+@pytest.mark.parametrize(
+    "score, identity, is_same", [(0.6, "Ada", True), (0.5, None, None), (0.3, None, False)]
+)
+def test_a_stranger_is_nobody_and_never_the_nearest(score, identity, is_same):
+    found = answer(candidates(("Ada", score)), DECISION, stats(1, 1), k=1)
+    assert found.identity == identity
+    assert found.matches[0].is_same is is_same
+    assert found.verdict == ("known" if identity else "nobody")
+    assert ("nobody" in str(found)) is (identity is None)
+
+
+def test_without_a_decision_nobody_is_named_and_nothing_is_claimed():
+    found = answer(candidates(("Ada", 0.9)), None, stats(1, 1), k=1)
+    assert (found.identity, found.threshold, found.verdict) == (None, None, "")
+    assert found.matches[0].probability is None
+    assert "onelook calibrate" in str(found)
+
+
+def test_an_empty_gallery_knows_nobody():
+    found = answer([], DECISION, stats(0, 0), k=3)
+    assert found.matches == () and found.identity is None
+    assert str(found) == "nobody: the gallery is empty"
+
+
+def test_probabilities_follow_bayes_rule():
+    near = candidates(("Ada", 0.7), ("Bob", 0.55))
+    found = answer(near, DECISION, stats(10, 10), k=2)
+    likelihood_ratios = np.exp(20.0 * np.array([0.7, 0.55]) - 10.0)  # prior 0.5: odds 1
+    joint = likelihood_ratios * 0.5 / 10
+    expected = joint / (0.5 + joint.sum())
+    given = [match.probability for match in found.matches]
+    assert given == pytest.approx(expected.tolist())
+
+
+def test_pairs_alone_give_a_rate_that_grows_with_the_gallery_and_is_marked():
+    one, many = threshold_of(DECISION, 1), threshold_of(DECISION, 100)
+    assert (one.threshold, one.fpir, one.extrapolated) == (0.6, pytest.approx(0.01), False)
+    assert many.fpir == pytest.approx(1 - 0.99**100) and many.extrapolated

@@ -1,0 +1,101 @@
+"""Whole folders: enrolled, begun again, and checked against their own names."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onelook.data.trees import open_tree
+from onelook.errors import DataError
+from onelook.gallery.folders import (
+    check_folder,
+    enroll_folder,
+    enroll_named,
+    images_of_identities,
+)
+from onelook.gallery.gallery import Gallery
+from onelook.verifier import from_function, load
+
+
+def grey(images):
+    return np.stack([[np.asarray(i.convert("L")).mean() / 255, 1.0] for i in images])
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    with Gallery(from_function(grey, "euclidean", "grey"), tmp_path / "g.db") as gallery:
+        yield gallery
+
+
+@pytest.fixture
+def people(tmp_path):
+    """Three greys with three shades each, and a picture in no folder."""
+    for i, name in enumerate(["Ada", "Bob", "Cy"]):
+        folder = tmp_path / "people" / name
+        folder.mkdir(parents=True)
+        for j in range(3):
+            Image.new("L", (8, 8), 80 * i + 2 * j).save(folder / f"{j}.png")
+    Image.new("L", (8, 8), 255).save(tmp_path / "people" / "Dora.png")
+    return tmp_path / "people"
+
+
+def test_the_folder_or_the_file_is_the_identity(people):
+    found = images_of_identities(people, at_most=1)
+    assert [who for who, _ in found] == ["Ada", "Bob", "Cy", "Dora"]
+    assert len(images_of_identities(people)) == 10
+    with pytest.raises(DataError, match="holds no images"):
+        (people.parent / "empty").mkdir()
+        images_of_identities(people.parent / "empty")
+
+
+def test_an_enrolment_goes_on_where_it_stood(gallery, people):
+    first = enroll_folder(gallery, people, at_most=1, progress=False)
+    assert (first.n_new, first.n_identities) == (4, 4)
+    second = enroll_folder(gallery, people, progress=False)
+    assert (second.n_new, second.n_known) == (6, 4)
+    assert str(second) == "6 images of 4 identities enrolled, 4 were there already"
+
+
+def test_a_broken_image_is_named_at_the_end_and_the_others_are_enrolled(gallery, people):
+    (people / "Bob" / "0.png").write_bytes(b"<html>")
+    with pytest.raises(DataError, match=r"1 of 10 images cannot be read:\n.*Bob/0.png"):
+        enroll_folder(gallery, people, progress=False)
+    assert gallery.identities() == {"Ada": 3, "Bob": 2, "Cy": 3, "Dora": 1}
+    again = enroll_folder(gallery, people, skip_bad=True, progress=False)
+    assert [address.endswith("Bob/0.png") for address, _ in again.bad] == [True]
+
+
+def test_files_and_folders_can_be_one_identity(gallery, people):
+    done = enroll_named(
+        gallery, "all", [people / "Ada", people / "Dora.png"], progress=False
+    )
+    assert done.n_new == 4 and gallery.identities() == {"all": 4}
+
+
+def test_a_check_counts_what_is_right_and_leaves_out_what_is_enrolled(gallery, people):
+    enroll_folder(gallery, people, at_most=1, progress=False)
+    gallery.forget("Cy")
+    result, answers = check_folder(gallery, people, progress=False)
+    # Dora's only image is enrolled; Cy is a stranger with three.
+    assert (result.n_known, result.n_best, result.n_strangers) == (4, 4, 3)
+    assert {who for who, _, _ in answers} == {"Ada", "Bob", "Cy"}
+    assert (result.n_right, result.n_nobody, result.fpir) == (0, 4, None)  # no decision
+
+
+@pytest.mark.data
+def test_characters_of_an_unseen_alphabet_are_told_from_strangers(data_root, tmp_path):
+    archive = data_root / "omniglot" / "images_evaluation.zip"
+    tree = open_tree(f"{archive}!/images_evaluation/Atlantean")
+    for name in tree.names:
+        character, file = name.split("/")
+        place = "people" if int(file[5:7]) == 1 and character <= "character20" else "asked"
+        if int(file[5:7]) <= 6:
+            target = tmp_path / place / character / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(tree.read_bytes(name))
+    with Gallery(load("omniglot"), tmp_path / "g.db") as gallery:
+        enroll_folder(gallery, tmp_path / "people", progress=False)
+        result, _ = check_folder(gallery, tmp_path / "asked", progress=False)
+    assert (result.n_known, result.n_strangers) == (100, 36)
+    assert result.n_best >= 85
+    assert result.n_right >= 70
+    assert result.n_taken <= 4

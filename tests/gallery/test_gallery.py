@@ -1,0 +1,149 @@
+"""Gallery: enroll, identify, forget with a real verifier above a real store."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onelook.errors import DataError, GalleryError, UnknownIdentityError
+from onelook.gallery.gallery import Gallery
+from onelook.gallery.store import open_store
+from onelook.models.siamese import Siamese
+from onelook.models.similarity import WeightedL1Head
+from onelook.verifier import FunctionEncoder, Originals, Verifier, from_function
+
+
+def mean_colour(images):
+    return np.stack([np.asarray(i.convert("RGB")).mean((0, 1)) / 255 for i in images])
+
+
+def picture(*colour) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (200, 100), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+RED, ORANGE, GREEN, BLUE = (
+    picture(250, 0, 0),
+    picture(240, 60, 0),
+    picture(0, 250, 0),
+    picture(0, 0, 250),
+)
+
+
+@pytest.fixture
+def verifier():
+    return from_function(mean_colour, "euclidean", "mean colour")
+
+
+@pytest.fixture
+def gallery(verifier, tmp_path):
+    with Gallery(verifier, tmp_path / "g.db") as gallery:
+        yield gallery
+
+
+def test_what_is_enrolled_is_identified(gallery, tmp_path):
+    (tmp_path / "green.png").write_bytes(GREEN)
+    assert gallery.enroll("red", [RED, ORANGE]).n_new == 2
+    assert gallery.enroll("green", [tmp_path / "green.png"]).n_new == 1
+    found = gallery.identify(picture(245, 30, 0), k=2)
+    assert [match.identity for match in found.matches] == ["red", "green"]
+    assert found.matches[0].n_images == 2 and found.gallery_size == 3
+    vector = gallery.verifier.embed_bytes([GREEN])[0]
+    by_vector = gallery.identify(vector)
+    assert by_vector.matches[0].identity == "green" and by_vector.matches[0].score == 0
+    assert gallery.identities() == {"green": 1, "red": 2}
+    assert gallery.stats()["images"] == 3
+
+
+def test_many_images_of_one_identity_do_not_hide_the_others(gallery):
+    for shade in range(120):
+        gallery.enroll("red", [picture(130 + shade, 0, 0)])
+    gallery.enroll("blue", [BLUE])
+    found = gallery.identify(RED, k=2)
+    assert [match.identity for match in found.matches] == ["red", "blue"]
+
+
+def test_the_same_image_twice_is_one_entry_and_is_not_encoded_again(tmp_path):
+    calls = []
+
+    def counted(images):
+        calls.append(len(images))
+        return mean_colour(images)
+
+    with Gallery(from_function(counted, "euclidean", "counted"), tmp_path / "g") as gallery:
+        calls.clear()  # the first call asked for the size of an embedding
+        assert gallery.enroll("red", [RED, RED]) == gallery.enroll("red", [ORANGE, RED])
+        assert gallery.enroll("red", [RED]).n_known == 1
+        assert calls == [1, 1]
+        assert gallery.enroll("also red", [RED]).n_new == 1
+
+
+def test_thumbnails_are_small_and_originals_are_kept_only_when_asked(verifier, tmp_path):
+    for keep in (False, True):
+        with Gallery(verifier, tmp_path / f"{keep}.db", keep_originals=keep) as gallery:
+            gallery.enroll("red", [RED], {"camera": 3})
+            entry = gallery.images("red")[0]
+        thumbnail = Image.open(io.BytesIO(entry.thumbnail))
+        assert thumbnail.size == (96, 48)
+        assert entry.original == (RED if keep else None)
+        assert entry.metadata == {"camera": 3}
+
+
+def test_forgetting_and_renaming_name_who_is_unknown(gallery):
+    gallery.enroll("red", [RED, ORANGE])
+    assert gallery.rename("red", "rouge") == 2
+    assert gallery.forget("rouge") == 2
+    assert gallery.identities() == {} and gallery.identify(RED).matches == ()
+    for call in (gallery.forget, gallery.images, lambda who: gallery.rename(who, "x")):
+        with pytest.raises(UnknownIdentityError, match="no identity 'rouge'"):
+            call("rouge")
+
+
+def test_a_broken_image_enrolls_none_of_its_call(gallery, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"bad\.png"):
+        gallery.enroll("red", [RED, tmp_path / "bad.png"])
+    assert gallery.identities() == {}
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda g: g.enroll(" ", [RED]), "an identity needs a name, got ' '"),
+        (lambda g: g.enroll("red", []), "at least one image of 'red', got 0"),
+        (lambda g: g.identify(RED, k=0), "k must be positive, got 0"),
+        (lambda g: g.rename("red", ""), "an identity needs a name, got ''"),
+    ],
+)
+def test_wrong_arguments_say_so(gallery, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(gallery)
+
+
+def test_an_embedding_of_another_size_is_refused(gallery):
+    gallery.enroll("red", [RED])
+    with pytest.raises(GalleryError, match=r"shape \(N, 3\).*got \(1, 4\)"):
+        gallery.identify(np.zeros(4))
+
+
+def test_another_model_is_refused_by_name(gallery, tmp_path):
+    gallery.enroll("red", [RED])
+    other = from_function(mean_colour, "cosine", "other colour")
+    other.card["model"] = {"similarity": "cosine"}
+    with pytest.raises(GalleryError, match="made with the model 'mean colour'"):
+        Gallery(other, tmp_path / "g.db")
+    assert open_store(tmp_path / "g.db").header.model == "mean colour"
+
+
+def test_a_pair_head_ranks_a_shortlist_and_says_so(tmp_path):
+    # The head likes pairs that differ in blue and ignores the rest.
+    head = WeightedL1Head(3)
+    head.linear.weight.data[:] = head.linear.weight.new_tensor([[0.0, 0.0, 5.0]])
+    model = Siamese(FunctionEncoder(mean_colour), head)
+    with Gallery(Verifier(model, Originals(), card={"name": "odd"}), tmp_path / "g") as g:
+        g.enroll("red", [RED])
+        g.enroll("blue", [BLUE])
+        assert g.identify(RED).matches[0].identity == "blue"
+        assert "then ranked by the model's weighted-l1 head" in g.stats()["search"]
