@@ -2,11 +2,13 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -89,6 +91,68 @@ def draw_comparison(
     return canvas.save(path)
 
 
+class Captioned(NamedTuple):
+    """Pictures that belong together, and the words under them."""
+
+    caption: str
+    pictures: Sequence[Picture]
+    colour: str = "#5b636b"
+
+
+def render_columns(columns: Sequence[Captioned], title: str, kind: str = "png") -> bytes:
+    """The bytes of a drawing: a title, and under it groups of pictures from left to right.
+
+    Args:
+        columns: 1 or more groups, each of 1 or more pictures.
+        title: One line, which is broken where it is wider than the groups.
+        kind: An ending without its dot, from ``check_ending``.
+    """
+    box, gap, margin, between = 112.0, 6.0, 18.0, 22.0
+    widths = [len(c.pictures) * (box + gap) - gap for c in columns]
+    width = sum(widths) + between * (len(columns) - 1) + 2 * margin
+    lines = textwrap.wrap(title, int(width / 5.2)) or [""]
+    top = margin + LINE_POINTS * len(lines) + 8
+    canvas = _Canvas(width, top + box + 6 + LINE_POINTS + margin)
+    canvas.add_text("\n".join(lines), width / 2, margin - 4, 10, "#1d2126")
+    x = margin
+    for column, span in zip(columns, widths, strict=True):
+        for i, picture in enumerate(column.pictures):
+            canvas.add_picture(picture, x + i * (box + gap), top, box)
+        canvas.add_text(column.caption, x + span / 2, top + box + 6, 10, column.colour)
+        x += span + between
+    return canvas.render(kind)
+
+
+def tint(picture: Picture, heat: NDArray[np.float32], colour: str) -> Picture:
+    """The picture (H, W, 3), pale, with a colour over the places that a heat-map marks.
+
+    Args:
+        picture: (H, W) or (H, W, 3) uint8.
+        heat: (H, W) in [0, 1].
+        colour: Of the marks, such as ``"#1f6f9f"``.
+    """
+    pale = 255 - 0.4 * (255 - as_rgb(picture).mean(2, keepdims=True))
+    # The root lifts parts that count a little into sight.
+    share = 0.9 * np.sqrt(heat)[:, :, None]
+    mixed = (1 - share) * pale + share * 255 * np.array(to_rgb(colour))
+    tinted: Picture = np.rint(mixed).astype(np.uint8)
+    return tinted
+
+
+def check_ending(path: str | Path) -> str:
+    """The kind of picture that a file name asks for, such as ``"png"``.
+
+    Raises:
+        ValueError: If its ending is no known kind of picture.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in PICTURE_KINDS:
+        raise ValueError(
+            f"a picture must end in {', '.join(PICTURE_KINDS)}, got {path.name!r}"
+        )
+    return path.suffix[1:].lower()
+
+
 class _Canvas:
     """A white sheet measured in points from its upper left corner."""
 
@@ -132,15 +196,13 @@ class _Canvas:
         """An upright rule."""
         self.axes.plot([x, x], [y, y + length], color="#c9cdd2", linewidth=0.7)
 
-    def save(self, path: str | Path) -> Path:
-        path = Path(path)
-        if path.suffix.lower() not in PICTURE_KINDS:
-            raise ValueError(
-                f"a picture must end in {', '.join(PICTURE_KINDS)}, got {path.name!r}"
-            )
+    def render(self, kind: str) -> bytes:
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format=path.suffix[1:].lower(), facecolor="white")
-        return write_whole(path, buffer.getvalue())
+        self.figure.savefig(buffer, format=kind, facecolor="white")
+        return buffer.getvalue()
+
+    def save(self, path: str | Path) -> Path:
+        return write_whole(Path(path), self.render(check_ending(path)))
 
 
 def _fit(text: str) -> str:
