@@ -6,6 +6,7 @@ from typing import NoReturn
 from onelook.cli import (  # noqa: F401  (they add their commands)
     compare,
     evaluate,
+    explain,
     gallery,
     serve,
     train,
