@@ -317,6 +317,49 @@ def bootstrap_interval(
     return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
 
 
+class Reliability(NamedTuple):
+    """Stated probabilities beside what happened, in bins that hold any pair."""
+
+    stated: Floats  # (K,) mean probability, rising
+    happened: Floats  # (K,) share of same pairs
+    weight: Floats  # (K,) share of all pairs, adding up to 1
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean distance of the two, weighted by pairs."""
+        return float(self.weight @ np.abs(self.stated - self.happened))
+
+
+def reliability(
+    probability: ArrayLike, is_same: ArrayLike, prior: float, n_bins: int = 15
+) -> Reliability:
+    """Reliability diagram of a probability, in equally wide bins (Guo et al. 2017).
+
+    Args:
+        probability: (N,) that a pair is the same.
+        is_same: (N,) bool.
+        prior: Share of same pairs that the probability assumes; pairs are weighted to it.
+        n_bins: Bins between 0 and 1.
+
+    Example:
+        >>> reliability([0.9, 0.9, 0.1, 0.1], [True, False, False, False], 0.25).happened
+        array([0. , 0.5])
+    """
+    probability, is_same = _checked(probability, is_same)
+    if probability.min() < 0 or probability.max() > 1:
+        raise ValueError("a probability lies between 0 and 1; these are scores")
+    weights = np.where(is_same, prior / is_same.sum(), (1 - prior) / (~is_same).sum())
+    bins = np.minimum((probability * n_bins).astype(int), n_bins - 1)
+    weight, stated, happened = (
+        np.bincount(bins, weights * values, n_bins)
+        for values in (np.ones(len(bins)), probability, is_same)
+    )
+    held = weight > 0
+    return Reliability(
+        stated[held] / weight[held], happened[held] / weight[held], weight[held]
+    )
+
+
 def pearson(left: ArrayLike, right: ArrayLike) -> float:
     """Pearson's correlation; nan where one side does not vary."""
     left, right = _two_columns(left, right)

@@ -14,7 +14,7 @@ from onelook.data import lfw, omniglot, sources
 from onelook.data.images import Preprocess
 from onelook.data.items import Dataset
 from onelook.data.pairs import Pairs, read_pairs
-from onelook.data.parts import digits_part, stroke_part
+from onelook.data.parts import labelled_dataset, split_held_out, stroke_part
 from onelook.data.pixels import PixelStore
 from onelook.data.sampling import (
     FEWEST_OF_CLASS,
@@ -66,36 +66,6 @@ def prepare(
     return _labelled_images(recipe, preprocess, data, skip_bad, progress)
 
 
-def labelled_dataset(settings: DataSettings, data: str | Path | None) -> Dataset:
-    """The items of a source that may be trained or validated on; never its test classes."""
-    part = settings.part
-    if settings.source == "omniglot":
-        root = sources.find_data("omniglot", data)
-        if part == "vinyals":
-            return omniglot.omniglot_vinyals(root).of_split("train")
-        if part == "koch":
-            return omniglot.omniglot_koch(root).of_split("train")
-        return omniglot.omniglot(root, part or "background")
-    if settings.source == "att":
-        people = sources.att(sources.find_data("att", data))
-        if part.startswith("not-fold"):
-            assert people.folds is not None
-            return people.subset(people.folds != int(part.removeprefix("not-fold")))
-        return people.of_split(part or "train")
-    if settings.source == "lfw":
-        root = sources.find_data("lfw", data)
-        if part.startswith("not-fold"):
-            return lfw.lfw_people_outside(root, lfw.folds_of_part(part))
-        return lfw.lfw_people(root, part or "DevTrain")
-    if settings.source == "digits":
-        return digits_part(part or "train")
-    if data is None:
-        raise DataError(
-            f"a {settings.source} recipe needs --data, the folder of your images"
-        )
-    return sources.class_folder(data, depth=settings.depth)
-
-
 def _labelled_images(
     recipe: Recipe,
     preprocess: Preprocess,
@@ -112,7 +82,7 @@ def _labelled_images(
     if store.bad:
         bad = {address for address, _ in store.bad}
         dataset = dataset.subset(np.array([path not in bad for path in dataset.paths]))
-    train, held = _split(dataset, recipe)
+    train, held = split_held_out(dataset, recipe.data, recipe.seed)
     side = Side(store, store.rows(train.paths))
     return Material(
         left=side,
@@ -123,18 +93,6 @@ def _labelled_images(
         preprocess=preprocess,
         about={**_about(train, held), "skipped images": len(store.bad)},
     )
-
-
-def _split(dataset: Dataset, recipe: Recipe) -> tuple[Dataset, Dataset]:
-    fraction = recipe.data.validation_fraction
-    parts = {"train": 1 - fraction, "validation": fraction}
-    split = dataset.split_by_class
-    if recipe.data.validation_by == "name":
-        split = dataset.split_by_name
-    elif recipe.data.validation_by == "group" and dataset.groups is not None:
-        split = dataset.split_by_group
-    halves = split(parts, recipe.seed)
-    return halves["train"], halves["validation"]
 
 
 def _about(train: Dataset, held: Dataset) -> dict[str, Any]:
@@ -215,7 +173,7 @@ def _listed_pairs(
     bad = {address for address, _ in store.bad}
     items = Dataset("pairs", tuple(addresses), labels, class_names)
     items = items.subset(np.array([address not in bad for address in addresses]))
-    train, held = _split(items, recipe)
+    train, held = split_held_out(items, recipe.data, recipe.seed)
     index = {address: i for i, address in enumerate(train.paths)}
     keep = np.array(
         [a in index and b in index for a, b in zip(pairs.left, pairs.right, strict=True)]
@@ -296,7 +254,7 @@ def _images_and_strokes(
     if pixels.bad:
         bad = {address for address, _ in pixels.bad}
         images = images.subset(np.array([path not in bad for path in images.paths]))
-    train, held = _split(images, recipe)
+    train, held = split_held_out(images, recipe.data, recipe.seed)
 
     def sides(part: Dataset) -> tuple[Side, Side]:
         stroke_rows = strokes.rows([stroke_of[path] for path in part.paths])

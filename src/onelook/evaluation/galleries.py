@@ -1,0 +1,129 @@
+"""Simulated galleries: what strangers and known probes score in galleries of several
+sizes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.evaluation.scorer import Scorer, to_numpy
+
+SIZES = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
+MOST_CLASSES = 1000  # in one round
+MOST_SCORES = 4_000_000  # of all rounds
+MOST_ROUNDS = 200
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class GallerySimulation:
+    """Best matches in galleries of S sizes; a gallery holds one item of each of its
+    classes.
+
+    Args:
+        sizes: (S,) enrolled items, rising.
+        strangers: (S, N) score of each stranger with the best match.
+        own: (M,) score of each known probe with the enrolled item of its class.
+        others: (S, M) its score with the best of the others, which are one fewer.
+        n_items: Distinct items that served as strangers.
+        n_classes: Classes that the items are of.
+        within_groups: Whether galleries were filled with a stranger's own group first.
+    """
+
+    sizes: NDArray[np.int64]
+    strangers: NDArray[np.float64]
+    own: NDArray[np.float64]
+    others: NDArray[np.float64]
+    n_items: int
+    n_classes: int
+    within_groups: bool
+
+
+def simulate_galleries(
+    scorer: Scorer,
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+    labels: Indices,
+    groups: Indices | None = None,
+    sizes: tuple[int, ...] | None = None,
+    seed: int = 0,
+) -> GallerySimulation:
+    """Strangers and known probes against galleries of classes that share nothing else.
+
+    In every round one random item of each class is enrolled and another one is the probe.
+    As a stranger the probe meets N of the other classes, as a known one its own class and
+    N - 1 others. Where items have groups, the classes of the probe's own group are enrolled
+    first: an alphabet's own letters are what its other letters are taken for, and random
+    galleries of many alphabets would hold few of them.
+
+    Args:
+        scorer: Compares embeddings; probes are its left side, enrolled items its right.
+        left: (N, D) embeddings of the items.
+        right: (N, D) the same for two encoders.
+        labels: (N,) their classes.
+        groups: (N,) such as alphabets, or None.
+        sizes: Of the galleries, rising; by default 1, 2, 5, 10, ... and all classes but
+            one.
+        seed: Of every draw.
+
+    Raises:
+        ValueError: If a size is as large as the number of classes.
+    """
+    order = np.argsort(labels, kind="stable")
+    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    class_groups = None if groups is None else groups[order][starts]
+    n_classes = len(starts)
+    most = min(n_classes, MOST_CLASSES)
+    if sizes is None:
+        sizes = (*(size for size in SIZES if size < most - 1), most - 1)
+    if not sizes or sizes[-1] >= n_classes:
+        raise ValueError(
+            f"galleries of {sizes} need more than the {n_classes} classes there are: the "
+            "stranger is of one of them"
+        )
+    generator = np.random.default_rng(seed)
+    n_rounds = max(1, min(MOST_ROUNDS, MOST_SCORES // most**2))
+    strangers, own, others = [], [], []
+    for _ in range(n_rounds):
+        chosen = np.sort(generator.permutation(n_classes)[: max(most, sizes[-1] + 1)])
+        enrolled = generator.integers(counts[chosen])
+        step = 1 + generator.integers(np.maximum(counts[chosen] - 1, 1))
+        probe = (enrolled + step) % counts[chosen]  # the same item where there is only one
+        probes = left[order[starts[chosen] + probe]]
+        gallery = right[order[starts[chosen] + enrolled]]
+        scores = to_numpy(scorer.score_matrix(probes, gallery)).astype(np.float64)
+        nearby = None if class_groups is None else class_groups[chosen]
+        best = _best_of_first(scores, nearby, generator)
+        strangers.append(best[:, np.array(sizes) - 1].T)
+        several = counts[chosen] > 1
+        own.append(scores.diagonal()[several])
+        fewer = np.concatenate([np.full((len(best), 1), -np.inf), best], axis=1)
+        others.append(fewer[several][:, np.array(sizes) - 1].T)
+    return GallerySimulation(
+        sizes=np.array(sizes),
+        strangers=np.concatenate(strangers, axis=1),
+        own=np.concatenate(own),
+        others=np.concatenate(others, axis=1),
+        n_items=len(labels),
+        n_classes=n_classes,
+        within_groups=groups is not None,
+    )
+
+
+def _best_of_first(
+    scores: NDArray[np.float64], groups: Indices | None, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """(C, C - 1): the best score of each probe with the first 1, 2, ... other classes.
+
+    Args:
+        scores: (C, C) of probes (rows) with enrolled items; the diagonal is their own
+            class.
+        groups: (C,); the probe's own come first, in random order as all are.
+    """
+    rank = generator.random(scores.shape)
+    if groups is not None:
+        rank += groups[:, None] != groups[None, :]
+    np.fill_diagonal(rank, np.inf)
+    nearest_first = np.argsort(rank, axis=1)[:, :-1]
+    return np.maximum.accumulate(np.take_along_axis(scores, nearest_first, 1), axis=1)
