@@ -5,11 +5,15 @@ const TOKEN_KEY = "onelook-token";
 const LONGEST_WAIT = 10; // seconds that a busy service may ask for
 const PAUSE = 2000; // milliseconds between looks at a service that is gone
 
-/** What went wrong: `kind` is unreachable, token, forbidden, busy, large or refused. */
+/**
+ * What went wrong. `kind` is unreachable, token, busy or refused; `status` is HTTP's, 0
+ * without an answer.
+ */
 export class ServiceError extends Error {
-  constructor(kind, message) {
+  constructor(kind, message, status = 0) {
     super(message);
     this.kind = kind;
+    this.status = status;
   }
 }
 
@@ -98,20 +102,17 @@ async function send(path, { method = "GET", body, signal }) {
 }
 
 async function errorOf(response) {
-  const said = await response.json().then((content) => String(content.error), () => "");
-  if (response.status === 401) {
+  const { status } = response;
+  const said = await response.json().then(
+    (content) => String(content.error),
+    () => "",
+  );
+  if (status === 401) {
     service.tell("token");
-    return new ServiceError("token", "This needs a token: enter one above.");
+    return new ServiceError("token", "This needs a token: enter one above.", status);
   }
-  if (response.status === 403) {
-    return new ServiceError("forbidden", "This token may only read, not change the gallery.");
-  }
-  if (response.status === 503) {
-    return new ServiceError("busy", "The service is busy. Try again in a moment.");
-  }
-  if (response.status === 413) return new ServiceError("large", said || "Too large.");
-  const message = said || `The service failed (status ${response.status}).`;
-  return new ServiceError("refused", message);
+  const message = said || `The service failed with status ${status}; its log says why.`;
+  return new ServiceError(status === 503 ? "busy" : "refused", message, status);
 }
 
 /** Resolves after some milliseconds, or rejects when the signal aborts. */

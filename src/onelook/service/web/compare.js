@@ -2,8 +2,8 @@
 
 import { ServiceError, ask, service } from "./api.js";
 import { byId, element, say } from "./elements.js";
-import { Slot, takeDropsAndPastes } from "./slot.js";
-import { capital, complaint, figure, oneIn, sureness, verdictOf } from "./words.js";
+import { Slot, takeDropsAndPastes, tooMuch } from "./slot.js";
+import { complaint, fieldOf, figure, inCases, sureness, verdictOf } from "./words.js";
 
 const HEADLINES = { same: "Same", different: "Different", unsure: "Unsure" };
 const HAND_PAUSE = 450; // milliseconds after a stroke, since another may follow
@@ -22,8 +22,7 @@ export function startCompare() {
 
   function form() {
     const body = new FormData();
-    // Called by their side, so that an error says which one is meant.
-    for (const side of SIDES) body.append(side, slots[side].files[0], `${side} picture`);
+    for (const side of SIDES) body.append(side, slots[side].files[0]);
     return body;
   }
 
@@ -34,7 +33,10 @@ export function startCompare() {
     clearTimeout(timer);
     heat.reset();
     byId("start-over").hidden = both.every((each) => each.isEmpty);
-    view.querySelector(".pair").classList.toggle("drawing", both.some((each) => each.isDrawn));
+    view.querySelector(".pair").classList.toggle(
+      "drawing",
+      both.some((each) => each.isDrawn),
+    );
     if (both.every((each) => each.files.length > 0)) {
       view.classList.add("busy");
       timer = setTimeout(compare, slot?.isDrawn ? HAND_PAUSE : 0);
@@ -50,8 +52,15 @@ export function startCompare() {
     running = new AbortController();
     const { signal } = running;
     try {
+      const refused = tooMuch(both.map((slot) => slot.files[0]));
+      if (refused) throw new ServiceError("refused", refused);
       const onBusy = (seconds) => say(status, waiting(seconds));
-      const answer = await ask("v1/compare", { method: "POST", body: form(), signal, onBusy });
+      const answer = await ask("v1/compare", {
+        method: "POST",
+        body: form(),
+        signal,
+        onBusy,
+      });
       show(answer);
     } catch (error) {
       if (signal.aborted) return;
@@ -68,7 +77,11 @@ export function startCompare() {
     view.dataset.verdict = verdict || "none";
     say(
       status,
-      element("p", { class: "verdict" }, HEADLINES[verdict] ?? `Dissimilarity ${figure(answer.dissimilarity)}`),
+      element(
+        "p",
+        { class: "verdict" },
+        HEADLINES[verdict] ?? `Dissimilarity ${figure(answer.dissimilarity)}`,
+      ),
       element("p", { class: "sentence" }, sentenceOf(answer)),
     );
     drawBar(byId("score-bar"), answer);
@@ -79,15 +92,20 @@ export function startCompare() {
   function refuse(error) {
     delete view.dataset.verdict;
     byId("compare-details").hidden = true;
-    const side = SIDES.find((each) => error.message.startsWith(`${each} picture`));
-    if (side && error.kind !== "unreachable") {
-      slots[side].complain(complaint(error.message, `${side} picture`));
-      say(status, element("p", { class: "hint" }, `The ${side} picture needs another file.`));
+    const side = fieldOf(error);
+    if (SIDES.includes(side)) {
+      slots[side].complain(complaint(error));
+      say(
+        status,
+        element("p", { class: "hint" }, `Replace the ${side} picture to get an answer.`),
+      );
       return;
     }
-    say(status, element("p", { class: "error" }, capital(error.message)));
+    say(status, element("p", { class: "error" }, complaint(error)));
     if (error.kind === "busy") {
-      status.append(element("button", { type: "button", onclick: () => changed() }, "Try again"));
+      status.append(
+        element("button", { type: "button", onclick: () => changed() }, "Try again"),
+      );
     }
   }
 
@@ -127,8 +145,8 @@ function sentenceOf(answer) {
 function smallPrint(answer) {
   if (answer.threshold === null) return `Score ${figure(answer.score)}.`;
   return (
-    `Score ${figure(answer.score)}; same from ${figure(answer.threshold)}. At this threshold ` +
-    `${oneIn(answer.far)} pairs of different things is taken for the same.`
+    `Score ${figure(answer.score)}; same from ${figure(answer.threshold)} on. That threshold ` +
+    `takes different things for the same ${inCases(answer.far)}.`
   );
 }
 
@@ -145,7 +163,10 @@ export function scoreRange(answer) {
     const reach = Math.max(1.5 * Math.abs(answer.score - answer.threshold), 1e-6);
     marks.push(answer.threshold - reach, answer.threshold + reach);
   }
-  return [Math.min(...marks), Math.max(...marks)];
+  const low = Math.min(...marks);
+  const high = Math.max(...marks);
+  const margin = 0.03 * (high - low); // so that the mark of the score stays on the bar
+  return [low - margin, high + margin];
 }
 
 /** A bar of all scores: different, unsure, same; the threshold and this score marked. */
@@ -192,7 +213,7 @@ function startHeat(form) {
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
       explanation = null;
-      if (turn === shown) say(place, element("p", { class: "error" }, capital(error.message)));
+      if (turn === shown) say(place, element("p", { class: "error" }, complaint(error)));
     }
   }
 
@@ -216,7 +237,10 @@ function heatPair(pictures, kind) {
     element(
       "div",
       { class: "layers" },
-      element("img", { src: pictures[side], alt: `The ${side} picture as the network sees it` }),
+      element("img", {
+        src: pictures[side],
+        alt: `The ${side} picture as the network sees it`,
+      }),
       element("img", {
         src: pictures[`${side}_${kind}`],
         class: "overlay",

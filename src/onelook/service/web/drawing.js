@@ -40,7 +40,9 @@ export class Drawing {
   /** The drawing as a PNG file. */
   toFile() {
     return new Promise((resolve) => {
-      this.canvas.toBlob((blob) => resolve(new File([blob], "drawing.png", { type: blob.type })));
+      this.canvas.toBlob((blob) =>
+        resolve(new File([blob], "drawing.png", { type: blob.type })),
+      );
     });
   }
 

@@ -34,5 +34,12 @@ function filled(node, attributes, children) {
 /** Say something in a live region: nothing happens when it says so already. */
 export function say(node, ...children) {
   const next = element("div", {}, ...children);
-  if (node.innerHTML !== next.innerHTML) node.replaceChildren(...next.childNodes);
+  if (!sameNodes(node, next)) node.replaceChildren(...next.childNodes);
+}
+
+function sameNodes(left, right) {
+  return (
+    left.childNodes.length === right.childNodes.length &&
+    [...left.childNodes].every((child, i) => child.isEqualNode(right.childNodes[i]))
+  );
 }

@@ -3,7 +3,7 @@
 import { ServiceError, ask, service } from "./api.js";
 import { byId, element, say } from "./elements.js";
 import { dropThumbnails, entryThumbnail, thumbnail } from "./thumbnails.js";
-import { capital, count } from "./words.js";
+import { complaint, count } from "./words.js";
 
 const PAGE = 48; // identities that come at once
 const N_SHOWN = 24; // pictures of one identity in its dialog
@@ -22,6 +22,8 @@ export class Gallery {
       event.preventDefault();
       this.#change(() => this.#rename(byId("new-name").value.trim()));
     });
+    const join = () => this.#rename(byId("new-name").value.trim(), true);
+    byId("join").addEventListener("click", () => this.#change(join));
     byId("forget").addEventListener("click", () => this.#ask(true));
     byId("forget-no").addEventListener("click", () => this.#ask(false));
     byId("forget-yes").addEventListener("click", () => this.#change(() => this.#forget()));
@@ -44,11 +46,13 @@ export class Gallery {
     byId("dialog-error").textContent = "";
     byId("dialog-pictures").replaceChildren();
     byId("rename-form").hidden = byId("forget").hidden = !service.settings.writable;
-    byId("forget-sure").hidden = true;
+    byId("forget-sure").hidden = byId("join").hidden = true;
     byId("identity-dialog").showModal();
     try {
       const { images } = await ask(`v1/identities/${encodeURIComponent(identity)}`);
-      const shown = images.slice(0, N_SHOWN).map(({ entry }) => entryThumbnail(entry, identity));
+      const shown = images
+        .slice(0, N_SHOWN)
+        .map(({ entry }) => entryThumbnail(entry, identity));
       const rest = images.length - shown.length;
       byId("dialog-pictures").replaceChildren(
         ...shown.map((picture) => element("li", {}, picture)),
@@ -78,7 +82,7 @@ export class Gallery {
     byId("tiles").append(...identities.map((each) => this.#tile(each)));
     byId("more-tiles").hidden = next === null;
     byId("gallery-count").textContent = total ? total.toLocaleString("en") : "";
-    const status = total ? "" : "Nobody is enrolled yet.";
+    const status = total ? "" : "Nothing is enrolled yet.";
     say(byId("gallery-status"), status);
   }
 
@@ -102,10 +106,13 @@ export class Gallery {
     byId(isAsked ? "forget-no" : "forget").focus();
   }
 
-  async #rename(name) {
-    if (name === this.#opened) return;
-    const path = `v1/identities/${encodeURIComponent(this.#opened)}`;
-    const { identity, images } = await ask(path, { method: "PATCH", body: { identity: name } });
+  async #rename(name, join = false) {
+    if (name === this.#opened) return "";
+    const path = `v1/identities/${encodeURIComponent(this.#opened)}?join=${join}`;
+    const { identity, images } = await ask(path, {
+      method: "PATCH",
+      body: { identity: name },
+    });
     return `${this.#opened} is now ${identity}, with ${count(images, "picture", "pictures")}.`;
   }
 
@@ -118,6 +125,7 @@ export class Gallery {
   /** Change something, close the dialog and say what was done; or say there why not. */
   async #change(action) {
     byId("dialog-error").textContent = "";
+    byId("join").hidden = true;
     try {
       const done = await action();
       byId("identity-dialog").close();
@@ -132,7 +140,11 @@ export class Gallery {
 
   #complain(error) {
     if (!(error instanceof ServiceError)) throw error;
-    byId("dialog-error").textContent = capital(error.message);
+    const isTaken = error.status === 409;
+    byId("dialog-error").textContent = isTaken
+      ? `${byId("new-name").value} is enrolled already.`
+      : complaint(error);
+    byId("join").hidden = !isTaken;
   }
 
   async #guard(action) {
@@ -140,7 +152,7 @@ export class Gallery {
       await action();
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
-      say(byId("gallery-status"), capital(error.message));
+      say(byId("gallery-status"), complaint(error));
     }
   }
 }

@@ -6,11 +6,19 @@ import { byId, element, say } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { Slot, takeDropsAndPastes } from "./slot.js";
 import { thumbnail } from "./thumbnails.js";
-import { capital, complaint, count, figure, oneIn, percent } from "./words.js";
+import {
+  capital,
+  complaint,
+  count,
+  fieldOf,
+  figure,
+  inCases,
+  percent,
+  shortPercent,
+} from "./words.js";
 
 const HAND_PAUSE = 600; // milliseconds after a stroke, since another may follow
 const N_MATCHES = 5;
-const PROBE = "this picture";
 
 export function startIdentify() {
   const view = byId("view-identify");
@@ -19,11 +27,12 @@ export function startIdentify() {
   const gallery = new Gallery({ onChange: () => changed() });
   let running = new AbortController();
   let timer = 0;
+  let isTyped = false; // whether the name to enroll is the user's own
 
   function empty(...said) {
     delete view.dataset.verdict;
     byId("matches").replaceChildren();
-    byId("identify-small").textContent = "";
+    byId("identify-small").textContent = byId("matches-words").textContent = "";
     say(status, ...said.map((text) => element("p", { class: "hint" }, text)));
   }
 
@@ -33,9 +42,11 @@ export function startIdentify() {
     view.classList.remove("busy");
     byId("enroll-error").textContent = "";
     byId("enroll-form").hidden = slot.files.length === 0 || !service.settings?.writable;
-    if (slot.files.length > 1) empty("Several pictures: give them one name to enroll them together.");
-    else if (slot.files.length === 0) empty("Put in a picture, or draw one. The answer comes by itself.");
-    else if (gallery.total === 0) empty("The gallery is empty. Name this one to enroll it first.");
+    if (slot.files.length > 1)
+      empty("Several pictures: give them one name to enroll them together.");
+    else if (slot.files.length === 0) empty(invitation(gallery.total));
+    else if (gallery.total === 0)
+      empty("The gallery is empty. Name this one to enroll it first.");
     else {
       view.classList.add("busy");
       timer = setTimeout(identify, slot.isDrawn ? HAND_PAUSE : 0);
@@ -46,7 +57,7 @@ export function startIdentify() {
     running = new AbortController();
     const { signal } = running;
     const body = new FormData();
-    body.append("image", slot.files[0], PROBE);
+    body.append("image", slot.files[0]);
     try {
       const onBusy = (seconds) => say(status, waiting(seconds));
       const path = `v1/identify?k=${N_MATCHES}`;
@@ -64,8 +75,8 @@ export function startIdentify() {
 
   function refuse(error) {
     empty();
-    if (error.message.startsWith(PROBE)) slot.complain(complaint(error.message, PROBE));
-    else say(status, element("p", { class: "error" }, capital(error.message)));
+    if (fieldOf(error)) slot.complain(complaint(error));
+    else say(status, element("p", { class: "error" }, complaint(error)));
     if (error.kind === "busy") {
       status.append(element("button", { type: "button", onclick: changed }, "Try again"));
     }
@@ -74,13 +85,23 @@ export function startIdentify() {
   function show(answer) {
     view.dataset.verdict = answer.verdict || "none";
     const [headline, sentence] = wordsOf(answer);
-    say(status, element("p", { class: "verdict" }, headline), element("p", { class: "sentence" }, sentence));
+    say(
+      status,
+      element("p", { class: "verdict" }, headline),
+      element("p", { class: "sentence" }, sentence),
+    );
     const rows = answer.matches.map((match, i) =>
-      matchRow(match, i === 0 && answer.verdict === "known", () => gallery.open(match.identity)),
+      matchRow(match, i === 0 && answer.verdict === "known", () =>
+        gallery.open(match.identity),
+      ),
     );
     byId("matches").replaceChildren(...rows);
+    byId("matches-words").textContent =
+      answer.verdict === "nobody" && rows.length
+        ? "The nearest, all below the threshold:"
+        : "";
     byId("identify-small").textContent = smallPrint(answer);
-    if (answer.identity !== null) byId("identity").value = answer.identity;
+    if (!isTyped) byId("identity").value = answer.identity ?? "";
   }
 
   async function enroll(event) {
@@ -95,12 +116,13 @@ export function startIdentify() {
       const kept = await ask("v1/enroll", { method: "POST", body });
       slot.clear();
       byId("identity").value = "";
+      isTyped = false;
       say(status, element("p", { class: "sentence" }, enrolled(kept)));
       await gallery.reload();
       slot.focus();
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
-      byId("enroll-error").textContent = capital(error.message);
+      byId("enroll-error").textContent = whichOf(error, slot.files) + complaint(error);
     } finally {
       button.disabled = false;
     }
@@ -115,9 +137,25 @@ export function startIdentify() {
 
   slot.addEventListener("change", changed);
   byId("enroll-form").addEventListener("submit", enroll);
+  byId("identity").addEventListener(
+    "input",
+    () => (isTyped = byId("identity").value !== ""),
+  );
   service.addEventListener("known", known);
   takeDropsAndPastes(view, [slot]);
   changed();
+}
+
+/** Which of several pictures an error means, before the error itself. */
+function whichOf(error, files) {
+  const place = Number(fieldOf(error).split(" ")[1]);
+  return files.length > 1 && files[place - 1] ? `${files[place - 1].name}: ` : "";
+}
+
+function invitation(n_enrolled) {
+  return n_enrolled === 0
+    ? "The gallery is empty. Put in a picture or draw one, and name it."
+    : "Put in a picture, or draw one. The answer comes by itself.";
 }
 
 function hintOf(hasGallery, writable) {
@@ -128,7 +166,8 @@ function hintOf(hasGallery, writable) {
 }
 
 function enrolled({ identity, new: n_new, known }) {
-  if (n_new === 0) return `${identity} has ${known === 1 ? "this picture" : "these pictures"} already.`;
+  if (n_new === 0)
+    return `${identity} has ${known === 1 ? "this picture" : "these pictures"} already.`;
   const also = known ? `; ${count(known, "was", "were")} there already` : "";
   return `Enrolled: ${count(n_new, "picture", "pictures")} of ${identity}${also}.`;
 }
@@ -137,32 +176,36 @@ function enrolled({ identity, new: n_new, known }) {
 function wordsOf(answer) {
   const [best] = answer.matches;
   if (answer.verdict === "nobody") {
-    const nearest = best ? `, not even ${best.identity}, the nearest` : "";
-    return ["Nobody", `This is nobody in the gallery${nearest}.`];
+    return ["Nobody", "This is nobody in the gallery."];
   }
   if (answer.verdict === "known") {
-    const sure = best.probability === null ? "Above the threshold" : `${capital(percent(best.probability))} sure`;
-    return [answer.identity, `${sure} that this and the picture of ${answer.identity} show the same thing.`];
+    return [
+      answer.identity,
+      `${capital(percent(best.probability))} sure that this is ${answer.identity}.`,
+    ];
   }
   return [
     "Not decided",
-    "This model was not calibrated for searching in a gallery. These are the nearest; whether any is right is not said.",
+    "This model carries no threshold, so whether any of these is right is not said. Calibrate it first: onelook calibrate.",
   ];
 }
 
 function smallPrint(answer) {
   if (answer.threshold === null || answer.fpir === null) return "";
-  const far = answer.extrapolated ? " This gallery is larger than any that was measured, so that is extrapolated." : "";
+  const by = answer.extrapolated
+    ? ", by extrapolation: no gallery so large was measured"
+    : "";
   return (
-    `Someone from ${figure(answer.threshold)}. In a gallery of this size ${oneIn(answer.fpir)} ` +
-    `strangers is taken for someone.${far}`
+    `A name needs a score of ${figure(answer.threshold)}. With ` +
+    `${count(answer.gallery_size, "picture", "pictures")} enrolled, that takes strangers for ` +
+    `someone ${inCases(answer.fpir)}${by}.`
   );
 }
 
 function matchRow(match, isAnswer, onOpen) {
   const meter = element("span", { class: "meter", "aria-hidden": true }, element("span"));
   meter.style.setProperty("--share", `${100 * (match.probability ?? 0)}%`);
-  const figureText = match.probability === null ? figure(match.score) : percent(match.probability);
+  const said = match.probability === null ? "" : shortPercent(match.probability);
   return element(
     "li",
     { class: isAnswer ? "is-answer" : undefined },
@@ -174,10 +217,10 @@ function matchRow(match, isAnswer, onOpen) {
         "span",
         { class: "match-words" },
         element("span", { class: "match-name" }, match.identity),
-        element("span", { class: "small" }, count(match.n_images, "picture", "pictures")),
+        element("span", { class: "small" }, `score ${figure(match.score)}`),
       ),
       meter,
-      element("span", { class: "match-figure" }, figureText),
+      element("span", { class: "match-figure" }, said),
     ),
   );
 }

@@ -43,13 +43,14 @@ function startTabs() {
 function startBanner() {
   const banner = byId("unreachable");
   service.addEventListener("unreachable", () => (banner.hidden = false));
-  service.addEventListener("again", () => (banner.hidden = service.isUnreachable === false));
+  service.addEventListener("again", () => (banner.hidden = !service.isUnreachable));
 }
 
 function startToken() {
   const form = byId("token-form");
   service.addEventListener("token", () => {
-    if (service.token) byId("token-help").textContent = "The one that was entered is not known here.";
+    if (service.token)
+      byId("token-help").textContent = "The one that was entered is not known here.";
     form.hidden = false;
   });
   service.addEventListener("known", () => (form.hidden = service.model !== null));

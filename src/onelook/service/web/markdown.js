@@ -70,24 +70,42 @@ function table(lines) {
   const [head, body] = isRuled ? [rows[0], rows.slice(2)] : [null, rows];
   const row = (cells, name) =>
     element("tr", {}, ...cells.map((cell) => element(name, {}, ...inline(cell))));
-  const content = element("table", {}, element("tbody", {}, ...body.map((cells) => row(cells, "td"))));
+  const content = element(
+    "table",
+    { class: rows[0].length > 3 && "wide" },
+    element("tbody", {}, ...body.map((cells) => row(cells, "td"))),
+  );
   if (head?.some((cell) => cell)) content.prepend(element("thead", {}, row(head, "th")));
-  return element("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Table" }, content);
+  return element(
+    "div",
+    { class: "scroll", tabindex: 0, role: "group", "aria-label": "Table" },
+    content,
+  );
 }
 
 function cellsOf(line) {
-  return line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
+  return line
+    .trim()
+    .replace(/^\||\|$/g, "")
+    .split("|")
+    .map((cell) => cell.trim());
 }
 
 /** Code, bold, emphasis and links inside a line. */
 function inline(text) {
-  const parts = text.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s][^*]*\*|\[[^\]]+\]\(https?:[^)\s]+\))/);
+  const parts = text.split(
+    /(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s][^*]*\*|\[[^\]]+\]\(https?:[^)\s]+\))/,
+  );
   return parts.map((part) => {
     if (/^`.+`$/.test(part)) return element("code", {}, part.slice(1, -1));
     if (/^\*\*.+\*\*$/.test(part)) return element("strong", {}, part.slice(2, -2));
     if (/^\*.+\*$/.test(part)) return element("em", {}, part.slice(1, -1));
     const link = part.match(/^\[([^\]]+)\]\((https?:[^)\s]+)\)$/);
     if (!link) return part;
-    return element("a", { href: link[2], rel: "noopener noreferrer", target: "_blank" }, link[1]);
+    return element(
+      "a",
+      { href: link[2], rel: "noopener noreferrer", target: "_blank" },
+      link[1],
+    );
   });
 }

@@ -4,7 +4,7 @@ import { service } from "./api.js";
 import { byId, element } from "./elements.js";
 import { fromMarkdown } from "./markdown.js";
 import { HISTOGRAM_EDGE, drawHistogram, drawRoc, interpolate } from "./plots.js";
-import { capital, figure, oneIn, rate } from "./words.js";
+import { capital, figure, inCases, rate } from "./words.js";
 
 const THUMB = 28; // pixels of the slider's thumb, as in style.css
 const STEPS = 400;
@@ -20,11 +20,11 @@ export function startModel() {
     const body = byId("model-body");
     body.replaceChildren();
     redraw = model.calibration && model.decision ? addThreshold(body, model) : () => {};
-    if (!model.calibration) body.append(element("p", { class: "panel hint" }, uncalibrated(model)));
+    if (!model.calibration)
+      body.append(element("p", { class: "panel hint" }, uncalibrated(model)));
     body.append(factsOf(model));
-    if (model.card_text) {
-      body.append(element("section", { class: "card" }, ...fromMarkdown(model.card_text)));
-    }
+    if (model.decision?.identify?.length) body.append(searchTable(model.decision.identify));
+    if (model.card_text) body.append(cardOf(model));
     redraw();
   });
   // Both when it becomes visible and when a phone is turned.
@@ -44,11 +44,19 @@ function addThreshold(body, { calibration, decision }) {
   const low = edges[0];
   const high = edges.at(-1);
   const slider = element("input", {
-    type: "range", id: "threshold", min: low, max: high, step: (high - low) / STEPS,
+    type: "range",
+    id: "threshold",
+    min: low,
+    max: high,
+    step: (high - low) / STEPS,
     "aria-describedby": "threshold-words",
   });
   const output = element("output", { for: "threshold", class: "threshold-value" });
-  const back = element("button", { type: "button", class: "quiet" }, `Back to ${figure(decision.threshold)}`);
+  const back = element(
+    "button",
+    { type: "button", class: "quiet" },
+    `Back to ${figure(decision.threshold)}`,
+  );
   const histogram = element("div", { class: "plot" });
   const roc = element("div", { class: "plot" });
   const far = rateCard("False accepts", "FAR");
@@ -62,9 +70,11 @@ function addThreshold(body, { calibration, decision }) {
     const accepted = interpolate(thresholds, calibration.far, threshold);
     const rejected = interpolate(thresholds, calibration.frr, threshold);
     histogram.replaceChildren(drawHistogram(calibration.histogram, threshold, width));
-    roc.replaceChildren(drawRoc(calibration.roc, [accepted, 1 - rejected], roc.clientWidth));
-    far.show(accepted, `${oneIn(accepted)} pairs of different things taken for the same`);
-    frr.show(rejected, `${oneIn(rejected)} pairs of the same thing missed`);
+    roc.replaceChildren(
+      drawRoc(calibration.roc, [accepted, 1 - rejected], roc.clientWidth),
+    );
+    far.show(accepted, `different things taken for the same ${inCases(accepted)}`);
+    frr.show(rejected, `the same thing not seen as such ${inCases(rejected)}`);
     output.textContent = figure(threshold);
     slider.setAttribute(
       "aria-valuetext",
@@ -89,31 +99,56 @@ function addThreshold(body, { calibration, decision }) {
   body.append(
     element("p", { class: "lead", id: "threshold-words" }, standsFor(decision)),
     element(
-      "section", { class: "panel", "aria-label": "Threshold" },
-      element("div", { class: "threshold-head" }, element("label", { for: "threshold" }, "Threshold"), output, back),
+      "section",
+      { class: "panel", "aria-label": "Threshold" },
+      element(
+        "div",
+        { class: "threshold-head" },
+        element("label", { for: "threshold" }, "Threshold"),
+        output,
+        back,
+      ),
       element("div", { class: "rates" }, far.element, frr.element),
-      legend(), histogram, slider,
-      element("p", { class: "small" }, "Move it to see what another threshold would cost. Answers keep the model's own."),
+      legend(),
+      histogram,
+      slider,
+      element(
+        "p",
+        { class: "small" },
+        "Move it to see what another threshold would cost. Answers keep the model's own.",
+      ),
     ),
-    element("section", { class: "panel" }, element("h2", {}, "ROC: same pairs accepted"), roc),
+    element(
+      "section",
+      { class: "panel" },
+      element("h2", {}, "ROC: same pairs accepted"),
+      roc,
+    ),
   );
   return draw;
 }
 
 function standsFor(decision) {
-  const sides = decision.reject_below < decision.threshold
-    ? ` Between ${figure(decision.reject_below)} and that it is unsure.`
-    : "";
+  const sides =
+    decision.reject_below < decision.threshold
+      ? ` Between ${figure(decision.reject_below)} and that it is unsure.`
+      : "";
   return (
-    `Two pictures are the same from a score of ${figure(decision.threshold)}. That was chosen so that ` +
-    `${oneIn(decision.far)} pairs of different things is taken for the same: a false-accept rate of ${rate(decision.far)}.${sides}`
+    `Two pictures are the same from a score of ${figure(decision.threshold)} on. That threshold ` +
+    `takes different things for the same ${inCases(decision.far)}: a false-accept rate (FAR) of ${rate(decision.far)}.${sides}`
   );
 }
 
 function rateCard(title, short) {
   const value = element("strong");
   const words = element("span", { class: "small" });
-  const card = element("div", { class: "rate" }, element("span", { class: "rate-title" }, `${title} (${short})`), value, words);
+  const card = element(
+    "div",
+    { class: "rate" },
+    element("span", { class: "rate-title" }, `${title} (${short})`),
+    value,
+    words,
+  );
   card.id = short.toLowerCase();
   return {
     element: card,
@@ -126,7 +161,62 @@ function rateCard(title, short) {
 
 function legend() {
   const key = (name, words) => element("span", { class: `key ${name}` }, words);
-  return element("p", { class: "legend small" }, key("different", "different pairs"), key("same", "same pairs"));
+  return element(
+    "p",
+    { class: "legend small" },
+    key("different", "different pairs"),
+    key("same", "same pairs"),
+  );
+}
+
+/** What the threshold of a search is, and what it stands for, by the gallery's size. */
+function searchTable(rows) {
+  const cells = ({ gallery_size, threshold, fpir, known }) => [
+    gallery_size.toLocaleString("en"),
+    figure(threshold),
+    rate(fpir),
+    known === null || known === undefined ? "" : rate(known),
+  ];
+  const row = (values, name) =>
+    element("tr", {}, ...values.map((value) => element(name, {}, value)));
+  const head = [
+    "Pictures enrolled",
+    "Threshold",
+    "Strangers taken for someone",
+    "Enrolled ones named rightly",
+  ];
+  return element(
+    "section",
+    { class: "panel" },
+    element("h2", {}, "Searching in a gallery"),
+    element(
+      "p",
+      { class: "hint" },
+      "The more are enrolled, the more alike the nearest of them is by chance. So the threshold grows with the gallery.",
+    ),
+    element(
+      "div",
+      {
+        class: "scroll",
+        tabindex: 0,
+        role: "group",
+        "aria-label": "Thresholds by the gallery's size",
+      },
+      element(
+        "table",
+        { class: "wide" },
+        element("thead", {}, row(head, "th")),
+        element("tbody", {}, ...rows.map((each) => row(cells(each), "td"))),
+      ),
+    ),
+  );
+}
+
+function cardOf({ name, card_text }) {
+  const blocks = fromMarkdown(card_text);
+  // The page's own title says it.
+  if (blocks[0]?.textContent === name) blocks.shift();
+  return element("section", { class: "card", "aria-label": "Model card" }, ...blocks);
 }
 
 function factsOf(model) {
@@ -134,13 +224,27 @@ function factsOf(model) {
   const facts = [
     ["Takes", model.takes],
     ["Similarity", model.similarity],
-    ["Calibrated on", decision?.n_classes && `${decision.n_classes.toLocaleString("en")} classes that it never trained on`],
-    ["Pairs", decision?.n_same && `${decision.n_same.toLocaleString("en")} same, ${decision.n_different.toLocaleString("en")} different`],
-    ["Probability assumes", decision && `${oneIn(decision.prior)} pairs the same`],
+    [
+      "Calibrated on",
+      decision?.n_classes &&
+        `${decision.n_classes.toLocaleString("en")} classes that it never trained on`,
+    ],
+    [
+      "Pairs",
+      decision?.n_same &&
+        `${decision.n_same.toLocaleString("en")} same, ${decision.n_different.toLocaleString("en")} different`,
+    ],
+    [
+      "Probability assumes",
+      decision && `${rate(decision.prior)} of all pairs are the same`,
+    ],
     ["Fingerprint", model.fingerprint],
   ];
   const rows = facts
     .filter(([, value]) => value)
-    .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, String(value))]);
+    .flatMap(([name, value]) => [
+      element("dt", {}, name),
+      element("dd", {}, String(value)),
+    ]);
   return element("dl", { class: "facts panel" }, ...rows);
 }

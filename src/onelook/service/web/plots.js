@@ -5,7 +5,7 @@ import { rate } from "./words.js";
 
 const HEIGHT = 240;
 const EDGE = { left: 14, right: 14, top: 12, bottom: 40 };
-const ROC_EDGE = { left: 52, right: 14, top: 12, bottom: 40 };
+const ROC_EDGE = { left: 52, right: 26, top: 12, bottom: 40 };
 const SMALLEST_FAR = 1e-4;
 
 /** Where the histogram's scores lie on a drawing of this width: the slider follows it. */
@@ -23,7 +23,11 @@ export function drawHistogram(histogram, threshold, width) {
   const y = scale(0, Math.max(...same, ...different), HEIGHT - EDGE.bottom, EDGE.top);
   const at = Math.min(width - EDGE.right, Math.max(EDGE.left, x(threshold)));
   const clip = (id, from, to) =>
-    svg("clipPath", { id }, svg("rect", { x: from, y: 0, width: Math.max(0, to - from), height: HEIGHT }));
+    svg(
+      "clipPath",
+      { id },
+      svg("rect", { x: from, y: 0, width: Math.max(0, to - from), height: HEIGHT }),
+    );
   const area = (shares, name, path) =>
     svg("path", { d: steps(edges, shares, x, y), class: name, "clip-path": path });
   return frame(width, "Shares of same and of different pairs by their score", [
@@ -35,7 +39,12 @@ export function drawHistogram(histogram, threshold, width) {
     line(EDGE.left, y(0), width - EDGE.right, y(0), "axis"),
     line(at, EDGE.top, at, y(0), "threshold"),
     ...ticks(edges[0], edges.at(-1), Math.max(3, Math.floor(width / 110))).map((value) =>
-      text(x(value), HEIGHT - EDGE.bottom + 17, String(value).replace("-", "\u2212"), "tick-label middle"),
+      text(
+        x(value),
+        HEIGHT - EDGE.bottom + 17,
+        String(value).replace("-", "\u2212"),
+        "tick-label middle",
+      ),
     ),
     text(width / 2, HEIGHT - 6, "score", "axis-label middle"),
   ]);
@@ -53,19 +62,36 @@ export function drawRoc({ far, tar }, point, width) {
     const all = -Math.log10(SMALLEST_FAR);
     return ROC_EDGE.left + (decades / all) * (width - ROC_EDGE.left - ROC_EDGE.right);
   };
-  const low = Math.min(0.9, Math.floor(10 * Math.min(...tar.filter((_, i) => far[i] >= 0.001), 0.9)) / 10);
+  const low = Math.min(
+    0.9,
+    Math.floor(10 * Math.min(...tar.filter((_, i) => far[i] >= 0.001), 0.9)) / 10,
+  );
   const y = scale(low, 1, HEIGHT - ROC_EDGE.bottom, ROC_EDGE.top);
   const inside = (share) => Math.max(low, share);
-  const order = far.map((_, i) => i).sort((a, b) => far[a] - far[b] || tar[a] - tar[b]);
-  const path = order.map((i, n) => `${n ? "L" : "M"}${x(far[i]).toFixed(1)} ${y(inside(tar[i])).toFixed(1)}`);
+  const order = far
+    .map((_, i) => i)
+    .filter((i) => tar[i] >= low)
+    .sort((a, b) => far[a] - far[b] || tar[a] - tar[b]);
+  const path = order.map(
+    (i, n) => `${n ? "L" : "M"}${x(far[i]).toFixed(1)} ${y(tar[i]).toFixed(1)}`,
+  );
   const levels = [low, (low + 1) / 2, 1];
   return frame(width, "Same pairs accepted against different pairs accepted", [
-    ...levels.map((share) => line(ROC_EDGE.left, y(share), width - ROC_EDGE.right, y(share), "grid")),
-    ...levels.map((share) => text(ROC_EDGE.left - 8, y(share) + 4, rate(share), "tick-label end")),
-    ...[0.0001, 0.001, 0.01, 0.1, 1].map((share) =>
-      text(x(share), HEIGHT - ROC_EDGE.bottom + 17, rate(share), `tick-label ${share === 1 ? "end" : "middle"}`),
+    ...levels.map((share) =>
+      line(ROC_EDGE.left, y(share), width - ROC_EDGE.right, y(share), "grid"),
     ),
-    text((width + ROC_EDGE.left) / 2, HEIGHT - 6, "different pairs accepted (FAR)", "axis-label middle"),
+    ...levels.map((share) =>
+      text(ROC_EDGE.left - 8, y(share) + 4, rate(share), "tick-label end"),
+    ),
+    ...[0.0001, 0.001, 0.01, 0.1, 1].map((share) =>
+      text(x(share), HEIGHT - ROC_EDGE.bottom + 17, rate(share), "tick-label middle"),
+    ),
+    text(
+      (width + ROC_EDGE.left) / 2,
+      HEIGHT - 6,
+      "different pairs accepted (FAR)",
+      "axis-label middle",
+    ),
     svg("path", { d: path.join(""), class: "curve" }),
     svg("circle", { cx: x(point[0]), cy: y(inside(point[1])), r: 6, class: "point" }),
   ]);
@@ -92,7 +118,8 @@ function scale(from, to, start, end) {
 
 function steps(edges, shares, x, y) {
   const corners = shares.map(
-    (share, i) => `L${x(edges[i]).toFixed(1)} ${y(share).toFixed(1)}H${x(edges[i + 1]).toFixed(1)}`,
+    (share, i) =>
+      `L${x(edges[i]).toFixed(1)} ${y(share).toFixed(1)}H${x(edges[i + 1]).toFixed(1)}`,
   );
   return `M${x(edges[0])} ${y(0)}${corners.join("")}V${y(0)}Z`;
 }
@@ -111,6 +138,7 @@ function ticks(low, high, n) {
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = unit * [1, 2, 2.5, 5, 10].find((factor) => factor * unit >= rough);
   const found = [];
-  for (let i = Math.ceil(low / step); i * step <= high; i++) found.push(Number((i * step).toPrecision(6)));
+  for (let i = Math.ceil(low / step); i * step <= high; i++)
+    found.push(Number((i * step).toPrecision(6)));
   return found;
 }

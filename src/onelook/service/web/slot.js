@@ -5,6 +5,8 @@ import { service } from "./api.js";
 import { Drawing } from "./drawing.js";
 import { bytes, count } from "./words.js";
 
+const FORM_BYTES = 4096; // of a request beside its files
+
 /** Event "change" when its pictures changed; `isDrawn` says whether a hand is at work. */
 export class Slot extends EventTarget {
   files = [];
@@ -24,11 +26,20 @@ export class Slot extends EventTarget {
     this.many = many;
     const part = (name) => this.element.querySelector(`.${name}`);
     this.#parts = {
-      area: part("slot-area"), picture: part("slot-picture"), name: part("slot-name"),
-      canvas: part("slot-canvas"), error: part("error"), fileInput: part("file-input"),
-      photoInput: part("photo-input"), undo: part("undo"), clear: part("clear"),
-      remove: part("remove"), choose: part("choose"), photograph: part("photograph"),
+      area: part("slot-area"),
+      picture: part("slot-picture"),
+      name: part("slot-name"),
+      canvas: part("slot-canvas"),
+      error: part("error"),
+      fileInput: part("file-input"),
+      photoInput: part("photo-input"),
+      undo: part("undo"),
+      clear: part("clear"),
+      remove: part("remove"),
+      choose: part("choose"),
+      photograph: part("photograph"),
       draw: part("draw"),
+      tools: part("slot-tools"),
     };
     part("slot-title").textContent = title;
     this.#label();
@@ -54,19 +65,13 @@ export class Slot extends EventTarget {
     const taken = this.many ? [...files] : [...files].slice(0, 1);
     if (taken.length === 0) return;
     this.#reset();
-    const limit = service.settings?.max_bytes ?? Infinity;
-    const large = taken.find((file) => file.size > limit);
-    if (large) {
-      this.complain(
-        `${large.name} has ${bytes(large.size)}, more than the ${bytes(limit)} that this ` +
-          "service takes. Make it smaller or choose another.",
-      );
-      this.#changed();
-      return;
+    const refused = tooMuch(taken);
+    if (!refused) {
+      this.files = taken;
+      this.#show();
     }
-    this.files = taken;
-    this.#show();
     this.#changed();
+    this.complain(refused);
   }
 
   clear() {
@@ -93,14 +98,18 @@ export class Slot extends EventTarget {
     undo.setAttribute("aria-label", `Undo the last stroke: ${name}`);
     clear.setAttribute("aria-label", `Clear the drawing: ${name}`);
     remove.setAttribute("aria-label", `Remove: ${name}`);
-    canvas.setAttribute("aria-label", `Sheet to draw on: ${name}. Without a pointer, choose a file.`);
+    canvas.setAttribute(
+      "aria-label",
+      `Sheet to draw on: ${name}. Without a pointer, choose a file.`,
+    );
     this.#parts.fileInput.multiple = this.many;
     this.#parts.fileInput.setAttribute("aria-label", `File: ${name}`);
     this.#parts.photoInput.setAttribute("aria-label", `Photograph: ${name}`);
   }
 
   #listen() {
-    const { choose, photograph, draw, undo, clear, remove, fileInput, photoInput } = this.#parts;
+    const { choose, photograph, draw, undo, clear, remove, fileInput, photoInput } =
+      this.#parts;
     choose.addEventListener("click", () => fileInput.click());
     photograph.addEventListener("click", () => photoInput.click());
     for (const input of [fileInput, photoInput]) {
@@ -132,9 +141,9 @@ export class Slot extends EventTarget {
 
   #draw() {
     this.#reset();
-    const { canvas, undo, clear, remove } = this.#parts;
+    const { canvas, tools, remove } = this.#parts;
     this.element.dataset.state = "drawing";
-    canvas.hidden = undo.hidden = clear.hidden = remove.hidden = false;
+    canvas.hidden = tools.hidden = remove.hidden = false;
     this.#drawing.clear();
     remove.focus();
   }
@@ -173,19 +182,37 @@ export class Slot extends EventTarget {
   }
 
   #reset() {
-    const { picture, name, canvas, undo, clear, remove } = this.#parts;
+    const { picture, name, canvas, tools, remove } = this.#parts;
     if (this.#address) URL.revokeObjectURL(this.#address);
     this.#address = "";
     this.files = [];
     this.element.dataset.state = "empty";
     picture.removeAttribute("src");
-    for (const part of [picture, name, canvas, undo, clear, remove]) part.hidden = true;
+    for (const part of [picture, name, canvas, tools, remove]) part.hidden = true;
     this.complain("");
   }
 
   #changed() {
     this.dispatchEvent(new Event("change"));
   }
+}
+
+/**
+ * Why files are more than the service takes in one request; "" where they are not.
+ * Checked here too, since a refused upload often looks like a broken connection.
+ */
+export function tooMuch(files) {
+  const { max_bytes, max_images } = service.settings ?? {};
+  const total = files.reduce((sum, file) => sum + file.size, 0);
+  if (files.length > max_images) {
+    return `${files.length} pictures; this service takes ${max_images} at once.`;
+  }
+  if (!(total > max_bytes - FORM_BYTES)) return "";
+  const which = files.length === 1 ? `${files[0].name} has` : "Together these have";
+  return (
+    `${which} ${bytes(total)}; this service takes ${bytes(max_bytes)}. ` +
+    "Make the picture smaller or choose another."
+  );
 }
 
 /**
@@ -202,13 +229,19 @@ export function takeDropsAndPastes(view, slots) {
     const aimed = slots.find((slot) => slot.element.contains(event.target));
     share(event.dataTransfer.files, slots, aimed);
     if (event.dataTransfer.files.length === 0) {
-      (aimed ?? slots[0]).complain("That was no file. Save the picture first, then drop it.");
+      (aimed ?? slots[0]).complain(
+        "That was no file. Save the picture first, then drop it.",
+      );
     }
   });
   window.addEventListener("paste", (event) => {
     if (view.hidden || event.clipboardData.files.length === 0) return;
     event.preventDefault();
-    share(event.clipboardData.files, slots, slots.find((slot) => slot.hasFocus));
+    share(
+      event.clipboardData.files,
+      slots,
+      slots.find((slot) => slot.hasFocus),
+    );
   });
 }
 

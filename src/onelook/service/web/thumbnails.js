@@ -5,13 +5,16 @@ import { element } from "./elements.js";
 
 const addresses = new Map(); // path of the service: a promise of a blob: address
 
-const watcher = new IntersectionObserver((entries) => {
-  for (const { isIntersecting, target } of entries) {
-    if (!isIntersecting) continue;
-    watcher.unobserve(target);
-    load(target);
-  }
-}, { rootMargin: "200px" });
+const watcher = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      watcher.unobserve(target);
+      load(target);
+    }
+  },
+  { rootMargin: "200px" },
+);
 
 /** A picture of an identity; its initial stands there until, or where there is none. */
 export function thumbnail(identity) {

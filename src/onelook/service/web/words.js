@@ -2,6 +2,11 @@
 
 const SPACE = "\u00a0"; // keeps a number and its unit on one line
 
+/** A probability in percent for a list, where room is short: "> 99 %". */
+export function shortPercent(share) {
+  return percent(share).replace("more than", ">").replace("less than", "<");
+}
+
 /** A probability in percent; never "0 %" or "100 %", which no calibration can promise. */
 export function percent(share) {
   if (share >= 0.995) return `more than 99${SPACE}%`;
@@ -12,17 +17,18 @@ export function percent(share) {
 /** A rate in percent with about two figures: 0.0123 is "1.2 %". */
 export function rate(share) {
   const value = 100 * share;
-  const digits = value === 0 || value >= 9.95 ? 0 : Math.min(4, 1 - Math.floor(Math.log10(value)));
+  const digits =
+    value === 0 || value >= 9.95 ? 0 : Math.min(4, 1 - Math.floor(Math.log10(value)));
   return `${Number(value.toFixed(Math.max(digits, 0)))}${SPACE}%`;
 }
 
-/** A rate as a count of cases: 0.01 is "1 in 100", 0.3 is "30 in 100". */
-export function oneIn(share) {
-  if (share <= 0) return "none measured";
-  if (share > 0.1) return `${Math.round(100 * share)} in 100`;
+/** A rate as a count of cases: 0.01 is "in 1 of 100 cases", 0.3 "in 30 of 100 cases". */
+export function inCases(share) {
+  if (share <= 0) return "in none of the cases that were measured";
+  if (share > 0.1) return `in ${Math.round(100 * share)} of 100 cases`;
   const n = 1 / share;
   const unit = 10 ** Math.max(0, Math.floor(Math.log10(n)) - 1);
-  return `1 in ${(Math.round(n / unit) * unit).toLocaleString("en")}`;
+  return `in 1 of ${(Math.round(n / unit) * unit).toLocaleString("en")} cases`;
 }
 
 /** "1 picture", "1,200 pictures". */
@@ -62,12 +68,20 @@ export function sureness(answer) {
   return capital(sentence);
 }
 
-/** What the service said of a picture, without the picture's name, as a next step. */
-export function complaint(message, name) {
-  const said = message.startsWith(`${name}: `) ? message.slice(name.length + 2) : message;
-  if (/not an image|damaged|empty file|cannot identify/i.test(said)) {
-    return "This cannot be read as a picture. Choose a PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF file.";
+const FIELD = /^(left|right|image(?: \d+)?|images|identity): /;
+
+/** The form field that an error of the service names: "left", "image 2"; or "". */
+export function fieldOf(error) {
+  return FIELD.exec(error.message)?.[1] ?? "";
+}
+
+/** What the service said, for people: a sentence that says what to do. */
+export function complaint(error) {
+  const said = error.message.replace(FIELD, "");
+  if (/cannot be read as an image|not an image|damaged|empty file/i.test(said)) {
+    return "This cannot be read as a picture. Choose a PNG, JPEG, WebP, GIF or TIFF file.";
   }
+  if (/^no ink/.test(said)) return `${capital(said)}. Draw or choose something darker.`;
   return capital(said);
 }
 
