@@ -199,3 +199,12 @@ def test_the_map_takes_few_classes_and_few_items():
     assert len(set(labels[chosen])) == 24
     lonely = np.concatenate([np.arange(100), np.repeat(np.arange(100, 110), 5)])
     assert set(range(100, 110)) <= set(lonely[choose_for_map(lonely)])
+
+
+def test_what_misled_the_model_is_shown_beside_a_wrong_pair(tmp_path):
+    marks = picture(5, (20, 30, 3)), picture(6, (20, 30, 3))
+    pair = WrongPair(picture(1), picture(2), "Ada", "B<b", True, 1.2, marked=marks)
+    page = write_report(ReportInputs("t", worst=[pair]), tmp_path / "r.html").read_text()
+    assert page.count("<img ") == 4
+    assert 'alt="told apart: Ada"' in page and 'alt="told apart: B&lt;b"' in page
+    assert "orange told a same pair apart" in page

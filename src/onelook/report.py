@@ -50,7 +50,10 @@ LOWER_IS_BETTER = ("error", "loss", "eer", "mse", "far", "frr")
 
 @dataclass(frozen=True, eq=False)
 class WrongPair:
-    """A pair that the model judges worst; pictures are (H, W) or (H, W, C) uint8."""
+    """A pair that the model judges worst; pictures are (H, W) or (H, W, C) uint8.
+
+    ``marked``: the left and right picture with the parts marked that misled the model.
+    """
 
     left: Picture
     right: Picture
@@ -59,6 +62,7 @@ class WrongPair:
     is_same: bool
     dissimilarity: float
     probability: float | None = None
+    marked: tuple[Picture, Picture] | None = None
 
 
 @dataclass(eq=False)
@@ -301,12 +305,14 @@ def _wrong_pairs(inputs: ReportInputs) -> str:
     cards = []
     for pair in inputs.worst:
         kind = "same" if pair.is_same else "different"
+        shown = [(pair.left, pair.left_name), (pair.right, pair.right_name)]
+        if pair.marked is not None:
+            what = "told apart" if pair.is_same else "made alike"
+            marks = zip(pair.marked, shown, strict=True)
+            shown += [(mark, f"{what}: {name}") for mark, (_, name) in marks]
         pictures = "".join(
             f'<img src="{_data_address(picture)}" alt="{escape(name)}"{_tiny(picture)}>'
-            for picture, name in (
-                (pair.left, pair.left_name),
-                (pair.right, pair.right_name),
-            )
+            for picture, name in shown
         )
         names = escape(pair.left_name)
         if pair.right_name != pair.left_name:
@@ -323,6 +329,11 @@ def _wrong_pairs(inputs: ReportInputs) -> str:
         "<p>Same pairs that look least alike to the model, and different pairs that look "
         "most alike. Wrong labels in the data often show up here first.</p>"
     )
+    if any(pair.marked is not None for pair in inputs.worst):
+        note += (
+            "<p>Marked: orange told a same pair apart, blue made a different pair "
+            "alike; covering these parts would mend the score.</p>"
+        )
     return f'{note}<div class="pairs">{"".join(cards)}</div>'
 
 

@@ -56,6 +56,8 @@ def test_a_saved_model_gives_the_same_answers(run, shapes_folder):
 def test_the_report_and_the_journal_are_written(run):
     page = run.report.read_text()
     assert "<html" in page and "Dissimilarity:" in page
+    # Four pictures a pair: both sides, and both with what misled the model marked.
+    assert page.count('alt="told apart: ') == page.count('alt="made alike: ') == 2 * 6
     rows = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
     assert sum("validation" in row for row in rows) == 30
     assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)

@@ -1,5 +1,6 @@
 """What the report of a training shows: gathered here, drawn by ``onelook.report``."""
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ from onelook.data.episodes import sample_episodes
 from onelook.data.images import Preprocess
 from onelook.data.pixels import PixelStore
 from onelook.errors import DataError
+from onelook.explain import ALIKE, APART, explain_pixels
+from onelook.pictures import tint
+from onelook.evaluation.fitting import Fitted
 from onelook.recipe import Recipe
 from onelook.report import ReportInputs, WrongPair
 from onelook.training.loop import Position
@@ -19,6 +23,8 @@ from onelook.verifier import Verifier
 N_WRONG_PAIRS = 12
 N_CONFUSED_CLASSES = 20
 N_MAP_ITEMS = 600
+# After so many seconds no further pair is explained: a large network is slow on a CPU.
+SECONDS_TO_EXPLAIN = 15.0
 Picture = NDArray[np.uint8]
 
 
@@ -29,6 +35,7 @@ def report_inputs(
     position: Position,
     embeddings: NDArray[np.float32],
     pairs: HeldOutPairs | None,
+    fitted: Fitted | None,
 ) -> ReportInputs:
     held_out = material.held_out
     figure = FIGURE_NAMES[recipe.validation.figure]
@@ -92,12 +99,14 @@ def _worst_pairs(
     least_alike = [i for i in order if pairs.is_same[i]][: N_WRONG_PAIRS // 2]
     most_alike = [i for i in order[::-1] if not pairs.is_same[i]][: N_WRONG_PAIRS // 2]
     worst = []
+    start = time.monotonic()
     for i in _interleave(least_alike, most_alike):
         a, b = int(pairs.left[i]), int(pairs.right[i])
         answer = verifier.judge(
             held_out.addresses[a], held_out.addresses[b], float(pairs.scores[i])
         )
         pictures = _pictures(verifier, held_out, np.array([a, b]))
+        in_time = time.monotonic() - start < SECONDS_TO_EXPLAIN
         worst.append(
             WrongPair(
                 left=pictures[0],
@@ -107,9 +116,34 @@ def _worst_pairs(
                 is_same=bool(pairs.is_same[i]),
                 dissimilarity=answer.dissimilarity,
                 probability=answer.probability,
+                marked=_marked(verifier, held_out, (a, b), bool(pairs.is_same[i]))
+                if in_time
+                else None,
             )
         )
     return worst
+
+
+def _marked(
+    verifier: Verifier, held_out: HeldOut, pair: tuple[int, int], is_same: bool
+) -> tuple[Picture, Picture]:
+    """Both pictures of a pair, marked where the model was misled."""
+    items, store = np.array(pair), held_out.left.store
+    assert isinstance(store, PixelStore)
+    rows = held_out.left.rows[items]
+    pixels = store.gather(rows).cpu().numpy()  # (2, C, H, W)
+    embeddings = verifier.embed_store(store, rows)
+    effects = np.stack(
+        [
+            explain_pixels(verifier, pixels[0], embeddings[1:], "left"),
+            explain_pixels(verifier, pixels[1], embeddings[:1], "right"),
+        ]
+    )
+    misled = np.maximum(-effects if is_same else effects, 0)
+    heat = misled / (misled.max() or 1)
+    colour = APART if is_same else ALIKE
+    left, right = _pictures(verifier, held_out, items)
+    return tint(left, heat[0], colour), tint(right, heat[1], colour)
 
 
 def _name(held_out: HeldOut, item: int) -> str:
