@@ -97,6 +97,25 @@ def test_preprocessing_gives_the_aligned_face_of_a_file(portraits, tmp_path):
     )
 
 
+def test_a_part_of_the_aligned_face_goes_on_beyond_its_rim(monkeypatch):
+    ramp = np.repeat(np.arange(100, dtype=np.uint8)[:, None, None], 100, 1).repeat(3, 2)
+    monkeypatch.setattr("onelook.data.faces.main_face", lambda photograph: None)
+    monkeypatch.setattr("onelook.data.faces.align", lambda photograph, face: ramp)
+    small = SETTINGS.model_copy(update={"height": 9, "width": 9})
+    preprocess = FacePreprocess(small, "middle", share=0.9, above=0.1)
+    column = preprocess.load(Image.new("RGB", (40, 40)))[0, :, 4]
+    # The square begins 5 pixels above the face: 90 pixels from -5 on, ten to a pixel.
+    expected = [1.0, 9.5, 19.5, 29.5, 39.5, 49.5, 59.5, 69.5, 79.5]
+    np.testing.assert_allclose(column, expected, atol=3)
+
+
+@pytest.mark.data
+def test_the_whole_aligned_face_is_its_own_part(portraits):
+    whole = FacePreprocess(SETTINGS).load(Image.fromarray(portraits[0]))
+    nearly = FacePreprocess(SETTINGS, share=1.0, above=1e-9)
+    np.testing.assert_array_equal(nearly.load(Image.fromarray(portraits[0])), whole)
+
+
 def test_a_photograph_without_a_face_is_refused_by_name(tmp_path):
     palace = load_sample_image("china.jpg")
     assert main_face(palace) is None
@@ -114,7 +133,8 @@ def test_the_middle_stands_in_for_a_face_that_must_be_there(tmp_path):
 
 
 def test_settings_come_back_from_a_model_file():
-    for preprocess in (FacePreprocess(SETTINGS), FacePreprocess(SETTINGS, "middle")):
+    part = FacePreprocess(SETTINGS, "middle", share=0.9, above=0.1)
+    for preprocess in (FacePreprocess(SETTINGS), FacePreprocess(SETTINGS, "middle"), part):
         again = preprocess_from_dict(preprocess.to_dict())
         assert type(again) is FacePreprocess
         assert again == preprocess

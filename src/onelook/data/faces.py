@@ -143,6 +143,9 @@ class FacePreprocess(Preprocess):
         settings: Size and normalisation; square, RGB and without a crop of its own.
         without_face: What to do with a photograph in which no face is found: ``"refuse"``
             it, or take its ``"middle"``, where the face is known to be.
+        share: Side of the square that the network sees, as a share of the aligned face's.
+        above: How far the middle of that square lies above the middle of the aligned face,
+            as a share of its side.
         replaced: Addresses of the photographs whose middle was taken.
 
     Raises:
@@ -151,6 +154,8 @@ class FacePreprocess(Preprocess):
     """
 
     without_face: Literal["refuse", "middle"] = "refuse"
+    share: float = 1.0
+    above: float = 0.0
     replaced: list[str] = field(default_factory=list, compare=False)
 
     def __post_init__(self) -> None:
@@ -183,19 +188,42 @@ class FacePreprocess(Preprocess):
                 )
             self.replaced.append(address)
             face = _middle(photograph)
-        aligned = align(photograph, face, self.settings.height)
+        if (self.share, self.above) == (1.0, 0.0):
+            aligned = align(photograph, face, self.settings.height)
+        else:
+            aligned = _part(align(photograph, face), self.share, self.above)
+            size = self.settings.width, self.settings.height
+            image = Image.fromarray(aligned).resize(size, Image.Resampling.BILINEAR)
+            aligned = np.asarray(image)
         return np.ascontiguousarray(aligned.transpose(2, 0, 1))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with ``kind`` = ``"face"``."""
-        return {**super().to_dict(), "kind": "face", "without_face": self.without_face}
+        own: dict[str, Any] = {"without_face": self.without_face}
+        if (self.share, self.above) != (1.0, 0.0):
+            own |= {"share": self.share, "above": self.above}
+        return {**super().to_dict(), "kind": "face", **own}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "FacePreprocess":
         """The inverse of ``to_dict``."""
-        own = ("kind", "without_face")
-        settings = {key: value for key, value in content.items() if key not in own}
-        return cls(ImageSettings(**settings), content["without_face"])
+        values = {key: value for key, value in content.items() if key != "kind"}
+        own = {
+            key: values.pop(key)
+            for key in ("without_face", "share", "above")
+            if key in values
+        }
+        return cls(ImageSettings(**values), **own)
+
+
+def _part(face: NDArray[np.uint8], share: float, above: float) -> NDArray[np.uint8]:
+    """A square of the aligned face; beyond its rim the rim goes on."""
+    size = len(face)
+    side = round(share * size)
+    top, left = round((size - side) / 2 - above * size), round((size - side) / 2)
+    rim = max(0, -top, -left, top + side - size, left + side - size)
+    wide = np.pad(face, ((rim, rim), (rim, rim), (0, 0)), mode="edge")
+    return wide[rim + top : rim + top + side, rim + left : rim + left + side]
 
 
 def _middle(photograph: Photograph) -> Face:
