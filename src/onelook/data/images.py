@@ -14,7 +14,6 @@ import warnings
 import zipfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from onelook.data.framing import frame_ink, resize_and_pad
 from onelook.data.ink import WORKING_SIDE, NoInkError, find_ink, is_light_on_glass
-from onelook.data.processes import load_in_processes
+from onelook.data.processes import in_order, load_in_processes
 from onelook.data.trees import split_address
 from onelook.errors import DataError, TooLargeError
 from onelook.recipe import ImageSettings, InkSettings
@@ -401,20 +400,7 @@ class Preprocess:
             elif self.settings.ink is not None and len(parts) >= PARTS_WORTH_A_PROCESS:
                 yield from load_in_processes(self, parts, workers)
             else:
-                yield from self._load_in_threads(parts, workers)
-
-    def _load_in_threads(
-        self, parts: deque[Sequence[str]], workers: int
-    ) -> Iterator[Chunk]:
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="onelook-decode")
-        waiting: deque[Future[Chunk]] = deque()
-        try:
-            while parts or waiting:
-                while parts and len(waiting) < 4 * workers:
-                    waiting.append(pool.submit(self._load_part, parts.popleft()))
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+                yield from in_order(self._load_part, parts, workers)
 
     def _load_part(self, addresses: Sequence[str]) -> Chunk:
         pixels = np.empty((len(addresses), *self.input_shape), np.uint8)

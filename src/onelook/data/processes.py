@@ -1,4 +1,4 @@
-"""Preparing images in several processes: ``python -m onelook.data.processes`` is one.
+"""Preparing images in threads or processes: ``python -m onelook.data.processes`` is one.
 
 Framing ink is many small steps of Python, and two threads would only wait for each other's
 interpreter lock. A plain child process is used, not ``multiprocessing``, which would run a
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -42,18 +42,27 @@ def load_in_processes(
         finally:
             free.put(helper)
 
+    try:
+        # These threads only wait for the answers of the processes.
+        yield from in_order(load, parts, n_processes)
+    finally:
+        for helper in helpers:
+            helper.close()
+
+
+def in_order(
+    load: Callable[[Sequence[str]], "Chunk"], parts: deque[Sequence[str]], n_threads: int
+) -> Iterator["Chunk"]:
+    """``load`` of every part, by threads, in the order of the parts; few are in memory."""
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="onelook-prepare")
     waiting: deque[Future[Chunk]] = deque()
-    # These threads only wait for the answers of the processes.
-    pool = ThreadPoolExecutor(n_processes, thread_name_prefix="onelook-prepare")
     try:
         while parts or waiting:
-            while parts and len(waiting) < 4 * n_processes:
+            while parts and len(waiting) < 4 * n_threads:
                 waiting.append(pool.submit(load, parts.popleft()))
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-        for helper in helpers:
-            helper.close()
 
 
 class Helper:
