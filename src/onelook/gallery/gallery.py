@@ -241,15 +241,18 @@ class Gallery:
 
     def _probes(self, images: Sequence[Picture | NDArray[Any]]) -> NDArray[np.float32]:
         """Embeddings (N, D) of the left side; those that are embeddings stay."""
-        rows: list[NDArray[np.float32]] = []
-        for image in images:
-            if isinstance(image, np.ndarray):
-                rows.append(np.asarray(image, np.float32).reshape(-1))
-            elif isinstance(image, bytes):
-                rows.append(self.verifier.embed_bytes([image])[0])
-            else:
-                rows.append(self.verifier.embed([image])[0])
-        return np.stack(rows)
+        files = [i for i, image in enumerate(images) if isinstance(image, str | Path)]
+        encoded = [i for i, image in enumerate(images) if isinstance(image, bytes)]
+        rows: dict[int, NDArray[Any]] = {
+            i: np.asarray(image, np.float32).reshape(-1)
+            for i, image in enumerate(images)
+            if isinstance(image, np.ndarray)
+        }
+        of_files = self.verifier.embed([str(images[i]) for i in files])
+        rows |= dict(zip(files, of_files, strict=True))
+        data = [image for image in images if isinstance(image, bytes)]
+        rows |= dict(zip(encoded, self.verifier.embed_bytes(data), strict=True))
+        return np.stack([rows[i] for i in range(len(images))])
 
     def _known(self, identities: set[str]) -> set[tuple[str, str]]:
         return {(who, digest) for who in identities for digest in self.digests(who)}
