@@ -351,8 +351,8 @@ def reliability(
     weights = np.where(is_same, prior / is_same.sum(), (1 - prior) / (~is_same).sum())
     bins = np.minimum((probability * n_bins).astype(int), n_bins - 1)
     weight, stated, happened = (
-        np.bincount(bins, weights * values, n_bins)
-        for values in (np.ones(len(bins)), probability, is_same)
+        np.bincount(bins, weights * values, n_bins).astype(np.float64)
+        for values in (1.0, probability, is_same.astype(np.float64))
     )
     held = weight > 0
     return Reliability(

@@ -5,17 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelook.decision import fit_decision
+import numpy as np
+from numpy.typing import NDArray
+
 from onelook.errors import DataError
+from onelook.evaluation.class_pairs import ClassPairs
+from onelook.evaluation.fitting import Fitted, fit_drawn, fit_items
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report import write_report
 from onelook.training.loop import STATE_FILE, Position, fit
-from onelook.training.material import Material
+from onelook.training.material import HeldOut, Material
 from onelook.training.prepare import prepare
 from onelook.training.reporting import report_inputs
 from onelook.training.validation import (
     FIGURE_NAMES,
+    HeldOutPairs,
     embed_held_out,
     held_out_pairs,
 )
@@ -102,7 +107,7 @@ def _finish(
         "best epoch": position.best_epoch,
         "seconds": round(position.seconds, 1),
     }
-    pairs = None
+    pairs = fitted = None
     if held_out.targets is None:
         pairs = held_out_pairs(verifier, held_out, left, right, recipe.seed)
         metrics["held-out AUC"] = roc_auc(pairs.scores, pairs.is_same)
@@ -111,13 +116,10 @@ def _finish(
         metrics["held-out best threshold"] = best_balanced_threshold(
             pairs.scores, pairs.is_same
         )
-        n_classes = len(set(held_out.labels.tolist()))
-        try:
-            verifier.decision = fit_decision(
-                pairs.scores, pairs.is_same, far=recipe.far, n_classes=n_classes
-            )
-        except ValueError as error:
-            log.warning("no threshold: %s (--set data.validation_fraction=0.5)", error)
+        fitted = calibrated(recipe, verifier, held_out, left, right, pairs)
+    if fitted is not None:
+        verifier.decision = fitted.decision
+        metrics |= fitted.figures()
     verifier.card.update(
         name=recipe.name,
         recipe=recipe.model_dump(mode="json"),
@@ -125,8 +127,36 @@ def _finish(
         metrics=metrics,
     )
     verifier.save(out)
-    inputs = report_inputs(recipe, material, verifier, position, left, pairs)
+    inputs = report_inputs(recipe, material, verifier, position, left, pairs, fitted)
     report = write_report(inputs, out / "report.html")
     return Run(
         verifier, out, report, position.best_value, position.best_epoch, position.seconds
     )
+
+
+def calibrated(
+    recipe: Recipe,
+    verifier: Verifier,
+    held_out: HeldOut,
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+    pairs: HeldOutPairs,
+) -> Fitted | None:
+    """The decision that held-out classes support; None, with a warning, for no decision."""
+    labels, groups, seed = held_out.labels, held_out.groups, recipe.seed
+    try:
+        if held_out.pair_left is None:
+            return fit_items(verifier, left, right, labels, groups, recipe.far, seed=seed)
+        drawn = ClassPairs(
+            pairs.scores,
+            pairs.is_same,
+            labels[pairs.left],
+            labels[pairs.right],
+            int(pairs.is_same.sum()),
+            int((~pairs.is_same).sum()),
+            "as listed",
+        )
+        return fit_drawn(drawn, recipe.far, seed=seed)
+    except ValueError as error:
+        log.warning("no threshold: %s (--set data.validation_fraction=0.5)", error)
+        return None

@@ -1,0 +1,218 @@
+"""Fit a decision from scores of held-out classes, with intervals and a check on classes
+left out."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.decision import (
+    FALSE_ACCEPTS_NEEDED,
+    LARGEST_FAR,
+    Decision,
+    fit_decision,
+    fit_identify,
+)
+from onelook.evaluation.class_pairs import (
+    MOST_DRAWS,
+    ClassPairs,
+    draw_pairs,
+    folds_of,
+    useful_groups,
+)
+from onelook.evaluation.galleries import GallerySimulation, simulate_galleries
+from onelook.evaluation.scorer import Scorer
+from onelook.metrics import (
+    CLASSES_NEEDED,
+    Interval,
+    Reliability,
+    RocCurve,
+    bootstrap_interval,
+    far_at,
+    frr_at,
+    reliability,
+)
+
+FPIR = 0.05
+MOST_DIFFERENT = 2_000_000  # drawn, for the smallest rates
+N_RESAMPLES = 200
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossCheck:
+    """What decisions do on classes that did not fit them, within the calibration's own.
+
+    The classes (or whole groups, where there are three) are dealt into folds; each is
+    judged by a decision fitted on the others.
+
+    Args:
+        far, frr: At the threshold that the other folds chose.
+        reliability: Of the probability, at the prior.
+        n_folds: Folds.
+    """
+
+    far: float
+    frr: float
+    reliability: Reliability
+    n_folds: int
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A decision, the pairs that fitted it, and its check where there are enough
+    classes."""
+
+    decision: Decision
+    drawn: ClassPairs
+    check: CrossCheck | None
+
+    def figures(self) -> dict[str, float]:
+        """For a model's card: what the decision does on classes that did not fit it."""
+        if self.check is None:
+            return {}
+        return {
+            "FAR on classes left out": self.check.far,
+            "FRR on classes left out": self.check.frr,
+            "calibration error on classes left out": self.check.reliability.error,
+        }
+
+
+def fit_items(
+    scorer: Scorer,
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+    labels: Indices,
+    groups: Indices | None = None,
+    far: float = 0.01,
+    prior: float = 0.5,
+    seed: int = 0,
+    strict: bool = False,
+) -> Fitted:
+    """A decision for pairs and galleries from embeddings of labelled items.
+
+    Where items have groups, such as alphabets, a different pair is two classes of one
+    group: these are the look-alikes that a threshold must hold against, and the rate does
+    not then depend on how many groups there happen to be.
+
+    Args:
+        scorer: Compares embeddings.
+        left: (N, D) embeddings of the items.
+        right: (N, D) the same for two encoders; ``left`` for one.
+        labels: (N,) their classes.
+        groups: (N,) or None.
+        far: The false-accept rate wanted.
+        prior: Share of same pairs that the probability assumes.
+        seed: Of every draw.
+        strict: Refuse a ``far`` that the items cannot carry, instead of taking the smallest
+            that they can.
+
+    Raises:
+        ValueError: If there are too few classes or pairs.
+    """
+    groups = useful_groups(labels, groups)
+    # Thrice what the rate needs, for among repeated draws fewer are distinct.
+    wanted = min(MOST_DIFFERENT, round(3 * FALSE_ACCEPTS_NEEDED / far))
+    drawn = draw_pairs(scorer, left, right, labels, groups, seed, max(MOST_DRAWS, wanted))
+    fitted = fit_drawn(drawn, far, prior, seed, strict, folds_of(labels, groups, seed))
+    simulation = simulate_galleries(scorer, left, right, labels, groups, seed=seed)
+    return dataclasses.replace(fitted, decision=with_galleries(fitted.decision, simulation))
+
+
+def fit_drawn(
+    drawn: ClassPairs,
+    far: float = 0.01,
+    prior: float = 0.5,
+    seed: int = 0,
+    strict: bool = False,
+    folds: Indices | None = None,
+) -> Fitted:
+    """A decision for pairs alone, with the intervals of its threshold and rates.
+
+    Args:
+        folds: (C,) fold of each class for the check of the decision; none by default.
+    """
+    decision = fit_decision(
+        drawn.scores,
+        drawn.is_same,
+        far,
+        prior,
+        n_classes=drawn.n_classes,
+        n_same=drawn.n_same,
+        n_different=drawn.n_different,
+        strict=strict,
+    )
+    decision = dataclasses.replace(
+        decision, pairs=drawn.pairs, intervals=_intervals(drawn, decision, seed)
+    )
+    check = None if folds is None else _cross_check(drawn, folds, decision.far, prior)
+    return Fitted(decision, drawn, check)
+
+
+def with_galleries(
+    decision: Decision, simulation: GallerySimulation, fpir: float = FPIR
+) -> Decision:
+    """The decision with thresholds for galleries, at ``fpir`` or the smallest rate that as
+    many strangers support; as it was where they are too few for any."""
+    fpir = max(fpir, FALSE_ACCEPTS_NEEDED / simulation.n_items)
+    if fpir > LARGEST_FAR or simulation.n_classes < CLASSES_NEEDED:
+        return decision
+    return dataclasses.replace(
+        decision,
+        identify=fit_identify(
+            simulation.strangers,
+            simulation.sizes,
+            fpir,
+            simulation.own,
+            simulation.others,
+        ),
+    )
+
+
+def _cross_check(
+    drawn: ClassPairs, folds: Indices, far: float, prior: float
+) -> CrossCheck | None:
+    """Every fold judged by a decision of the others; None where that is impossible."""
+    accepted, probability, is_same = [], [], []
+    numbers = np.unique(folds)
+    for fold in numbers:
+        left, right = folds[drawn.left] == fold, folds[drawn.right] == fold
+        rest, judged = drawn.subset(~left & ~right), drawn.subset(left & right)
+        if rest.n_classes < CLASSES_NEEDED or not (~judged.is_same).any():
+            return None
+        decision = fit_decision(
+            rest.scores, rest.is_same, far, prior, n_classes=rest.n_classes
+        )
+        accepted.append(judged.scores >= decision.threshold)
+        probability.append(decision.probability(judged.scores))
+        is_same.append(judged.is_same)
+    truth, passed = np.concatenate(is_same), np.concatenate(accepted).astype(float)
+    return CrossCheck(
+        far=far_at(passed, truth, 1.0),
+        frr=frr_at(passed, truth, 1.0),
+        reliability=reliability(np.concatenate(probability), truth, prior),
+        n_folds=len(numbers),
+    )
+
+
+def _intervals(drawn: ClassPairs, decision: Decision, seed: int) -> dict[str, Interval]:
+    """95 % intervals of the threshold for the rate, and of both rates at the threshold."""
+
+    def figures(curve: RocCurve) -> tuple[float, float, float]:
+        chosen = int(np.searchsorted(curve.far, decision.far + 1e-12, side="right")) - 1
+        used = int(np.searchsorted(-curve.thresholds, -decision.threshold, "right")) - 1
+        threshold = curve.thresholds[max(chosen, 1)]
+        return float(threshold), float(curve.far[used]), float(1 - curve.tar[used])
+
+    ends = bootstrap_interval(
+        figures,
+        drawn.scores,
+        drawn.is_same,
+        drawn.left,
+        drawn.right,
+        seed=seed,
+        n_resamples=N_RESAMPLES,
+    )
+    return dict(zip(("threshold", "far", "frr"), ends, strict=True))

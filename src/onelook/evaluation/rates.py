@@ -1,0 +1,143 @@
+"""Error rates at a threshold that was chosen before, with intervals and a verdict."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.evaluation.class_pairs import ClassPairs, draw_pairs
+from onelook.evaluation.scorer import Scorer
+from onelook.metrics import (
+    CLASSES_NEEDED,
+    FALSE_ACCEPTS_NEEDED,
+    Interval,
+    RocCurve,
+    bootstrap_interval,
+    far_at,
+    frr_at,
+)
+
+N_RESAMPLES = 200
+DRAWS_OF_GROUP = 20_000
+# A stated rate holds where the measured one is at most so many times larger or smaller.
+FACTOR = 2.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Errors at a threshold on pairs that did not choose it.
+
+    Args:
+        far, frr: Shares of different pairs accepted, of same pairs rejected.
+        far_interval, frr_interval: 95 %, by resampling classes; None below 10 classes.
+        n_classes, n_same, n_different: What was measured on.
+    """
+
+    far: float
+    frr: float
+    far_interval: Interval | None
+    frr_interval: Interval | None
+    n_classes: int
+    n_same: int
+    n_different: int
+
+    def verdict(self, far: float) -> str:
+        """Whether the threshold still stands for a rate ``far``: "holds", "too lax", "too
+        strict" or "too few pairs to say"."""
+        few = self.n_different < FALSE_ACCEPTS_NEEDED / far - 1e-6
+        if self.far_interval is None:
+            return "too few pairs to say"
+        low, high = self.far_interval
+        if low > far and self.far > FACTOR * far:
+            return "too lax"
+        if few:
+            return "too few pairs to say"
+        if high < far and self.far < far / FACTOR:
+            return "too strict"
+        if far / FACTOR <= self.far <= FACTOR * far:
+            return "holds"
+        return "too few pairs to say"
+
+
+@dataclass(frozen=True)
+class GroupRates:
+    """The errors of one group; None where it has no same or no different pair."""
+
+    name: str
+    n_items: int
+    rates: Rates | None
+    verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        rates = None if self.rates is None else dict(vars(self.rates))
+        return {**vars(self), "rates": rates}
+
+
+def rates_at(drawn: ClassPairs, threshold: float, seed: int = 0) -> Rates:
+    """FAR and FRR of pairs at ``threshold``."""
+
+    def figures(curve: RocCurve) -> tuple[float, float]:
+        at = int(np.searchsorted(-curve.thresholds, -threshold, "right")) - 1
+        return float(curve.far[at]), float(1 - curve.tar[at])
+
+    far_interval = frr_interval = None
+    if drawn.n_classes >= CLASSES_NEEDED:
+        far_interval, frr_interval = bootstrap_interval(
+            figures,
+            drawn.scores,
+            drawn.is_same,
+            drawn.left,
+            drawn.right,
+            seed=seed,
+            n_resamples=N_RESAMPLES,
+        )
+    return Rates(
+        far=far_at(drawn.scores, drawn.is_same, threshold),
+        frr=frr_at(drawn.scores, drawn.is_same, threshold),
+        far_interval=far_interval,
+        frr_interval=frr_interval,
+        n_classes=drawn.n_classes,
+        n_same=drawn.n_same,
+        n_different=drawn.n_different,
+    )
+
+
+def rates_by_group(
+    scorer: Scorer,
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    group_of: NDArray[np.int64],
+    names: tuple[str, ...],
+    threshold: float,
+    far: float,
+    seed: int = 0,
+) -> list[GroupRates]:
+    """One row for each group, of pairs inside it.
+
+    Args:
+        left, right: (N, D) embeddings of the items.
+        labels: (N,) their classes.
+        group_of: (N,) index into ``names``.
+        names: Of the groups.
+        threshold: The one in use.
+        far: What it stands for.
+        seed: Of the drawn pairs.
+    """
+    rows = []
+    for number, name in enumerate(names):
+        items = np.flatnonzero(group_of == number)
+        rates, verdict = None, "too few pairs to say"
+        try:
+            drawn = draw_pairs(
+                scorer, left[items], right[items], labels[items], None, seed,
+                DRAWS_OF_GROUP,
+            )  # fmt: skip
+        except ValueError:  # no same or no different pair in this group
+            pass
+        else:
+            rates = rates_at(drawn, threshold, seed)
+            verdict = rates.verdict(far)
+        rows.append(GroupRates(name, len(items), rates, verdict))
+    return rows

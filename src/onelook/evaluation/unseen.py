@@ -1,0 +1,229 @@
+"""Data that a model has not seen: what its training held out, or yours without what it was
+trained on."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from onelook.data.describe import open_source
+from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
+from onelook.data.pairs import Pairs
+from onelook.data.parts import labelled_dataset, split_held_out
+from onelook.errors import DataError
+from onelook.recipe import DataSettings
+from onelook.verifier import Verifier
+
+# Trainings on these have classes that can be listed again.
+LABELLED = ("omniglot", "lfw", "att", "digits", "class-folder")
+
+
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """Items or pairs of classes that a model was not trained on, as far as can be known.
+
+    Args:
+        data: What is left.
+        notes: What was left out, or could not be known; sentences for people.
+    """
+
+    data: Dataset | Pairs
+    notes: tuple[str, ...]
+
+
+def held_out_classes(verifier: Verifier, data: str | Path | None = None) -> Dataset:
+    """The classes that the model's own training held out.
+
+    Args:
+        data: Folder of the training data, as for ``train``.
+
+    Raises:
+        DataError: If the model's card does not tell them, or the data is another one.
+    """
+    settings = _settings(verifier)
+    train, held = _halves(verifier, settings, labelled_dataset(settings, data))
+    if train is None:
+        raise DataError(
+            f"this is not the data that {verifier.name} was trained on, so what was held "
+            "out of it is not known; pass --data with classes that it has not seen"
+        )
+    return held
+
+
+def unseen(
+    verifier: Verifier,
+    data: str | Path | Dataset | Pairs | None = None,
+    part: str = "",
+    path: str | Path | None = None,
+    depth: int | None = None,
+    same: int | None = None,
+) -> Unseen:
+    """Open data and leave out what the model was trained on.
+
+    Args:
+        data: A known source's name, a class folder or a pair file, or what was opened
+            already; None for the classes that the model's own training held out.
+        part: Of a known source: what a recipe calls ``data.part``.
+        path: Where a known source lies; what the paths of a pair file are relative to.
+        depth: Folders above the class folders; the training's own by default.
+        same: The label of a same pair where a pair file does not say it.
+
+    Raises:
+        DataError: If the data is not found, or nothing of it is left.
+    """
+    if data is None:
+        return Unseen(held_out_classes(verifier, path), ())
+    opened: Dataset | Pairs
+    if isinstance(data, Dataset | Pairs):
+        opened = data
+    elif part:
+        opened = _part(str(data), part, path)
+    else:
+        own = verifier.card.get("recipe", {}).get("data", {}).get("depth", 0)
+        opened = open_source(str(data), path, own if depth is None else depth, same)
+    try:
+        settings = _settings(verifier)
+        trained: Dataset | None
+        if settings.source != "class-folder":
+            here = path if data == settings.source else None
+            trained, _ = _halves(verifier, settings, labelled_dataset(settings, here))
+        elif isinstance(opened, Dataset):
+            trained, _ = _halves(verifier, settings, opened)
+        else:
+            trained = None
+    except DataError:
+        trained = None
+    if trained is None:
+        return Unseen(opened, (_unknown(verifier),))
+    return _without(opened, trained, verifier.name)
+
+
+def _unknown(verifier: Verifier) -> str:
+    return (
+        f"which classes {verifier.name} was trained on cannot be told here: none of these "
+        "may be one of them, or the threshold is far too strict"
+    )
+
+
+def _part(source: str, part: str, path: str | Path | None) -> Dataset:
+    try:
+        settings = DataSettings.model_validate({"source": source, "part": part})
+    except ValidationError as error:
+        raise DataError(
+            f"a part goes with a known source ({', '.join(LABELLED[:-1])}), not with "
+            f"{source!r}"
+        ) from error
+    return labelled_dataset(settings, path)
+
+
+def _settings(verifier: Verifier) -> DataSettings:
+    """What the model was trained on, if its classes can be listed again."""
+    recipe = verifier.card.get("recipe")
+    if recipe is None:
+        raise DataError(
+            f"the card of {verifier.name} has no recipe, so what its training held out is "
+            "not known; pass --data with classes that it has not seen"
+        )
+    settings = DataSettings.model_validate(recipe["data"])
+    if settings.source not in LABELLED or settings.pair_file:
+        raise DataError(
+            f"{verifier.name} was trained on {settings.source}, whose held-out part cannot "
+            "be opened again here; pass --data with classes that it has not seen"
+        )
+    return settings
+
+
+def _halves(
+    verifier: Verifier, settings: DataSettings, dataset: Dataset
+) -> tuple[Dataset | None, Dataset]:
+    """What of ``dataset`` was trained on and what was held out; None where the model was
+    trained on something else."""
+    train, held = split_held_out(dataset, settings, verifier.card["recipe"]["seed"])
+    known = verifier.card.get("data", {}).get("fingerprint")
+    return (train if train.fingerprint == known else None), held
+
+
+def _without(opened: Dataset | Pairs, seen: Dataset, name: str) -> Unseen:
+    """``opened`` without the classes, or pairs, of which the training saw a file."""
+    tails = {_tail(path) for path in seen.paths}
+    if isinstance(opened, Dataset):
+        met = np.array([_tail(path) in tails for path in opened.paths], bool)
+        classes = np.unique(opened.labels[met])
+        if not len(classes):
+            return Unseen(opened, ())
+        keep = ~np.isin(opened.labels, classes)
+        what = f"{len(classes):,} of {opened.n_classes:,} classes"
+    else:
+        sides = zip(opened.left, opened.right, strict=True)
+        keep = np.array([not ({_tail(a), _tail(b)} & tails) for a, b in sides], bool)
+        if keep.all():
+            return Unseen(opened, ())
+        what = f"{int((~keep).sum()):,} of {len(opened):,} pairs"
+    if not keep.any():
+        raise DataError(
+            f"{name} was trained on all of it; pass --data with other classes, or leave "
+            "--data out for those that its training held out"
+        )
+    return Unseen(opened.subset(keep), (f"left out {what}: {name} was trained on them",))
+
+
+def _tail(path: str) -> str:
+    """The last three parts of a path, which a fingerprint goes by too."""
+    return "/".join(path.replace(ARCHIVE_SEPARATOR, "/").replace("\\", "/").split("/")[-3:])
+
+
+def groups_of(
+    dataset: Dataset, group_by: str | Path
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """(N,) group of every item, and the names of the groups.
+
+    Args:
+        group_by: "folder" for the folder above the class folder (Omniglot's alphabet), or
+            a CSV or TSV file of ``NAME,GROUP`` lines: a class, a file ``CLASS/IMAGE``, or
+            a file's name.
+
+    Raises:
+        DataError: If there are no such folders, or the file names nothing that is here.
+    """
+    if str(group_by) == "folder":
+        if dataset.groups is None:
+            raise DataError(
+                f"{dataset.name} has no folders above its class folders; sort it into "
+                "GROUP/CLASS/IMAGE and pass --depth 1, or pass a CSV file of NAME,GROUP"
+            )
+        return dataset.groups, dataset.group_names
+    table = _read_groups(Path(group_by).expanduser())
+    found = []
+    for path, label in zip(dataset.paths, dataset.labels.tolist(), strict=True):
+        parts = path.replace(ARCHIVE_SEPARATOR, "/").replace("\\", "/").split("/")
+        names = (path, "/".join(parts[-2:]), parts[-1], dataset.class_names[label])
+        found.append(next((table[name] for name in names if name in table), ""))
+    if not any(found):
+        raise DataError(
+            f"{group_by}: none of its {len(table)} names is here; it should name classes "
+            f"such as {dataset.class_names[0]!r} or files such as "
+            f"{dataset.paths[0].rsplit('/', 1)[-1]!r}"
+        )
+    named, groups = np.unique([name or "(no group)" for name in found], return_inverse=True)
+    return groups.astype(np.int64), tuple(named.tolist())
+
+
+def _read_groups(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--group-by {path} cannot be read: {error}") from error
+    table = {}
+    delimiter = "\t" if any("\t" in line for line in lines[:1]) else ","
+    for number, fields in enumerate(csv.reader(lines, delimiter=delimiter), 1):
+        if not fields:
+            continue
+        if len(fields) != 2:
+            raise DataError(
+                f"{path}:{number}: expected NAME,GROUP, got {len(fields)} fields"
+            )
+        table[fields[0].strip()] = fields[1].strip()
+    return table
