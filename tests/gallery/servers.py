@@ -1,11 +1,13 @@
 """Real database servers for tests: started when a test first asks, ended with the tests."""
 
 import atexit
+import logging
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -154,6 +156,12 @@ def files_with(folder: Path, canary: bytes) -> list[str]:
     ]
 
 
+def files_of(url: str) -> list[Path]:
+    """The files that could hold the bytes of a gallery at one of the URLs above."""
+    server = milvus_server() if url.startswith("milvus") else postgres_server()
+    return [path for path in sorted(server.data.rglob("*")) if path.is_file()]
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -191,3 +199,85 @@ def _unprivileged(*options: str) -> list[str]:
     if os.geteuid() == 0:
         options = ("--reuid=nobody", "--regid=nogroup", "--clear-groups", *options)
     return ["setpriv", *options] if options else []
+
+
+@contextmanager
+def milvus_url() -> Iterator[str]:
+    """The URL of a gallery that is not there yet, on a server that all tests share."""
+    server = milvus_server()
+    name = f"test_{uuid.uuid4().hex}"
+    try:
+        yield server.url(name)
+    finally:
+        from pymilvus import MilvusClient
+
+        client = MilvusClient(uri=f"http://127.0.0.1:{server.port}")
+        client.drop_collection(name)
+        client.close()
+
+
+@cache
+def milvus_server() -> "MilvusServer":
+    """The server that all tests share; its data are gone with the tests."""
+    server = MilvusServer()
+    server.start()
+    return server
+
+
+class MilvusServer:
+    """A standalone Milvus in a folder and a network namespace of its own.
+
+    It is reached through a port of 127.0.0.1 that was free; see milvus_in_namespace.py.
+    """
+
+    def __init__(self) -> None:
+        if find_spec("milvus") is None:
+            missing("the package milvus is not installed: no Milvus to test with")
+        self.folder = Path(tempfile.mkdtemp(prefix="onelook-milvus-"))
+        self.data = self.folder / "data"
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.remove)
+
+    def url(self, collection: str) -> str:
+        return f"milvus://127.0.0.1:{self.port}/?collection={collection}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        script = Path(__file__).with_name("milvus_in_namespace.py")
+        log = self.folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                # It ends when the tests are killed.
+                [
+                    *("setpriv", "--pdeathsig=TERM", sys.executable, str(script)),
+                    *(str(self.folder), str(self.port)),
+                ],
+                cwd=self.folder,
+                stdout=output,
+                stderr=output,
+            )
+        wait_until(self._answers, self._process, log)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(START_SECONDS)
+            self._process = None
+
+    def remove(self) -> None:
+        """End it and delete its folder."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        from pymilvus import MilvusClient, MilvusException
+
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        try:
+            client = MilvusClient(uri=f"http://127.0.0.1:{self.port}", timeout=2)
+            client.list_collections(timeout=2)
+            client.close()
+        except MilvusException:
+            return False
+        return True

@@ -163,9 +163,11 @@ class PostgresStore:
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """For each query (N, D) the nearest ``k`` entries, the nearest first."""
+        if k < 1:
+            raise ValueError(f"k must be positive, got {k}")
         queries = check_vectors(self.header, queries)
         # So many at a time that the vectors of their hits take at most 64 MB.
-        n_together = max(1, 2**24 // (max(k, 1) * self.header.embedding_size))
+        n_together = max(1, 2**24 // (k * self.header.embedding_size))
         hits: list[list[Hit]] = []
         for start in range(0, len(queries), n_together):
             hits.extend(self._search_some(queries[start : start + n_together], k))

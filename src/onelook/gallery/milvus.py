@@ -1,0 +1,500 @@
+"""MilvusStore: a gallery in a Milvus cluster, for more embeddings than a machine holds.
+
+``milvus://host:port/database?collection=name`` (``milvuss://`` with TLS; user and password
+or ``&token=``). One collection per gallery, and one that hands out ids for all of them.
+"""
+
+import base64
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from operator import itemgetter
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.errors import GalleryError
+from onelook.extras import import_extra
+from onelook.gallery.store import (
+    FORMAT,
+    Entry,
+    Header,
+    Hit,
+    Metric,
+    Stats,
+    Stored,
+    check_vectors,
+    shown,
+)
+
+IDS = "onelook_ids"
+# Limits of Milvus: rows of an answer, bytes of a text, numbers of an embedding.
+MOST_ROWS, MOST_BYTES, MOST_DIMENSIONS = 16_384, 65_535, 32_768
+NAME_BYTES = 1024
+# One request is kept whole or not at all; the server takes 64 MB at once.
+REQUEST_BYTES = 48 * 2**20
+# Milvus has no Manhattan distance: so many times the neighbours, by Euclidean distance.
+SHORTLIST, SHORTEST_SHORTLIST = 10, 1000
+# Whole entries of a rename in one request.
+AT_ONCE = 150
+SECONDS, CONNECT_SECONDS = 60, 10
+NEAR = {"cosine": "COSINE", "euclidean": "L2", "manhattan": "L2"}
+WHOLE = ["id", "identity", "digest", "metadata", "thumbnail", "vector"]
+
+logger = logging.getLogger("onelook")
+
+
+class MilvusStore:
+    """Entries in one collection of a Milvus server or cluster; see ``GalleryStore``.
+
+    Milvus has no transactions and no unique columns. One request is kept whole, so a batch
+    is; and two writers that enroll the same image of the same identity at once both look
+    again afterwards and leave the entry with the smaller id.
+    """
+
+    def __init__(self, client: Any, collection: str, header: Header, url: str) -> None:
+        self.header = header
+        self._client = client
+        self._collection = collection
+        self._url = url
+
+    @classmethod
+    def open(cls, url: str) -> "MilvusStore":
+        """The gallery at ``url``.
+
+        Raises:
+            GalleryError: If there is none, it has another format, or the server is silent.
+        """
+        with _told(url):
+            client, collection = _connect(url), _collection_name(url)
+            header = _read_header(client, collection, url)
+            if header is None:
+                raise GalleryError(
+                    f"no gallery at {shown(url)}: enroll into it to make one"
+                )
+            _make_ready(client, collection, header)
+        return cls(client, collection, header, url)
+
+    @classmethod
+    def create(cls, url: str, header: Header) -> "MilvusStore":
+        """A new, empty gallery at ``url``, in a database that is there already.
+
+        Raises:
+            GalleryError: If one lies there already.
+        """
+        if header.embedding_size > MOST_DIMENSIONS:
+            raise GalleryError(
+                f"Milvus keeps embeddings of up to {MOST_DIMENSIONS} numbers, "
+                f"{header.model!r} makes {header.embedding_size}; use a file as the gallery"
+            )
+        with _told(url):
+            client, collection = _connect(url), _collection_name(url)
+            if _read_header(client, collection, url) is not None:
+                raise GalleryError(f"there is a gallery at {shown(url)} already: open it")
+            if not client.has_collection(IDS):
+                client.create_collection(IDS, schema=_schema_of_ids(client))
+            client.create_collection(
+                collection, schema=_schema(client, header), consistency_level="Strong"
+            )
+            _make_ready(client, collection, header)
+        return cls(client, collection, header, url)
+
+    @classmethod
+    def exists(cls, url: str) -> bool:
+        """Whether the database holds a gallery of that name."""
+        with _told(url):
+            return _read_header(_connect(url), _collection_name(url), url) is not None
+
+    def enroll(self, entries: Sequence[Entry]) -> list[bool]:
+        """Keep entries in one request; which of them are new."""
+        if not entries:
+            return []
+        vectors = check_vectors(self.header, np.stack([entry.vector for entry in entries]))
+        rows = [_row(entry, vec) for entry, vec in zip(entries, vectors, strict=True)]
+        with _told(self._url):
+            known = self._ids_of([row["key"] for row in rows])
+            first = {row["key"]: i for i, row in reversed(list(enumerate(rows)))}
+            new = [first[key] for key in dict.fromkeys(row["key"] for row in rows)]
+            new = [i for i in new if rows[i]["key"] not in known]
+            if not new:
+                return [False] * len(entries)
+            self._insert([rows[i] for i in new])
+            kept = self._settle([rows[i]["key"] for i in new])
+        return [
+            i in new and kept.get(row["key"]) == row["id"] for i, row in enumerate(rows)
+        ]
+
+    def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """For each query (N, D) the nearest ``k`` entries, the nearest first.
+
+        Manhattan distance: the nearest of a shortlist by Euclidean distance.
+        """
+        if k < 1:
+            raise ValueError(f"k must be positive, got {k}")
+        queries = check_vectors(self.header, queries)
+        by_euclid = self.header.metric == "manhattan"
+        n_asked = max(SHORTLIST * k, SHORTEST_SHORTLIST) if by_euclid else k
+        n_asked = max(k, min(n_asked, MOST_ROWS))
+        if n_asked > MOST_ROWS:
+            return self._search_all(queries, k)
+        # So many at a time that the vectors of their hits take at most 64 MB.
+        n_together = max(1, 2**24 // (n_asked * self.header.embedding_size))
+        hits: list[list[Hit]] = []
+        for start in range(0, len(queries), n_together):
+            some = queries[start : start + n_together]
+            found = [[_hit(one) for one in answer] for answer in self._ask(some, n_asked)]
+            if by_euclid:
+                found = [
+                    _nearest(q, f, k, "manhattan") for q, f in zip(some, found, strict=True)
+                ]
+            hits.extend(found)
+        return hits
+
+    def read(
+        self, identity: str | None = None, after: int = 0, limit: int = 1000
+    ) -> list[Stored]:
+        """Up to ``limit`` entries whose ids are above ``after``, in the order of ids."""
+        return [_stored(row) for row in self._page(WHOLE, identity, after, limit)]
+
+    def identities(self) -> dict[str, int]:
+        """Number of entries of every identity, sorted by name."""
+        counts: dict[str, int] = {}
+        for row in self._pages(["id", "identity"]):
+            counts[row["identity"]] = counts.get(row["identity"], 0) + 1
+        return dict(sorted(counts.items()))
+
+    def forget(self, identity: str) -> int:
+        """Remove all of an identity from every answer; how many entries.
+
+        Their bytes leave the disk when the cluster has compacted its segments, collected
+        its garbage and dropped its message log, each after a time that its operator sets.
+        """
+        n_forgotten = 0
+        while rows := self._page(["id"], identity, 0, MOST_ROWS):
+            with _told(self._url):
+                self._client.delete(self._collection, ids=[row["id"] for row in rows])
+            n_forgotten += len(rows)
+        if n_forgotten:
+            self._compact()
+        return n_forgotten
+
+    def rename(self, identity: str, new: str) -> int:
+        """Give all entries of ``identity`` the name ``new``; how many.
+
+        Interrupted in an identity of more than ``AT_ONCE`` images it has both names: then
+        rename it again.
+        """
+        if identity == new:
+            return sum(1 for _ in self._pages(["id"], identity))
+        n_renamed = 0
+        while entries := self.read(identity, limit=AT_ONCE):
+            rows = [_row(replace(entry, identity=new), entry.vector) for entry in entries]
+            for row, entry in zip(rows, entries, strict=True):
+                row["id"] = entry.id
+            with _told(self._url):
+                there = self._ids_of([row["key"] for row in rows])
+                moved = [row for row in rows if row["key"] not in there]
+                joined = [row["id"] for row in rows if row["key"] in there]
+                if moved:
+                    self._client.upsert(self._collection, moved)
+                    self._settle([row["key"] for row in moved])
+                if joined:
+                    self._client.delete(self._collection, ids=joined)
+            n_renamed += len(rows)
+        return n_renamed
+
+    def stats(self) -> Stats:
+        """Counts, and how it searches; a cluster does not tell a collection's bytes."""
+        counts = self.identities()
+        return Stats(len(counts), sum(counts.values()), None, "Milvus HNSW")
+
+    def maintain(self) -> None:
+        """Let the server join its segments and drop what was deleted."""
+        self._compact()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _insert(self, rows: list[dict[str, Any]]) -> None:
+        """Give the rows ids that no row ever had, and keep them in one request."""
+        n_bytes = sum(
+            row["vector"].nbytes + len(row["thumbnail"]) + len(row["metadata"])
+            for row in rows
+        )
+        if n_bytes > REQUEST_BYTES:
+            raise GalleryError(
+                f"{len(rows)} images take {n_bytes / 2**20:.0f} MB, Milvus keeps up to "
+                f"{REQUEST_BYTES // 2**20} MB all or none; enroll fewer at once"
+            )
+        nothing = [{"nothing": [0.0, 0.0]} for _ in rows]
+        for row, entry_id in zip(
+            rows, self._client.insert(IDS, nothing)["ids"], strict=True
+        ):
+            row["id"] = entry_id
+        self._client.insert(self._collection, rows)
+
+    def _ids_of(self, keys: Sequence[str]) -> dict[str, list[int]]:
+        """The ids of the entries that have these keys, the smallest first."""
+        found: dict[str, list[int]] = {}
+        for start in range(0, len(keys), AT_ONCE):
+            some = json.dumps(keys[start : start + AT_ONCE])
+            for row in self._query(["id", "key"], f"key in {some}", MOST_ROWS):
+                found.setdefault(row["key"], []).append(row["id"])
+        return {key: sorted(ids) for key, ids in found.items()}
+
+    def _settle(self, keys: Sequence[str]) -> dict[str, int]:
+        """Leave one entry of each key: every writer leaves that of the smallest id."""
+        ids = self._ids_of(keys)
+        if second := [entry_id for same in ids.values() for entry_id in same[1:]]:
+            self._client.delete(self._collection, ids=second)
+        return {key: same[0] for key, same in ids.items()}
+
+    def _query(self, fields: list[str], condition: str, limit: int) -> list[dict[str, Any]]:
+        rows = self._client.query(
+            self._collection,
+            filter=condition,
+            output_fields=fields,
+            limit=limit,
+            consistency_level="Strong",
+            timeout=SECONDS,
+        )
+        return sorted(rows, key=itemgetter("id"))
+
+    def _page(
+        self, fields: list[str], identity: str | None, after: int, limit: int
+    ) -> list[dict[str, Any]]:
+        condition = f"id > {after}"
+        if identity is not None:
+            condition += f' and who == "{_sha256(identity)}"'
+        with _told(self._url):
+            return self._query(fields, condition, min(limit, MOST_ROWS))
+
+    def _pages(
+        self, fields: list[str], identity: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        after = 0
+        while rows := self._page(fields, identity, after, MOST_ROWS):
+            yield from rows
+            after = rows[-1]["id"]
+
+    def _ask(self, queries: NDArray[np.float32], n: int) -> list[Any]:
+        """The ``n`` nearest of each query (N, D), by the index."""
+        with _told(self._url):
+            answers: list[Any] = self._client.search(
+                self._collection,
+                data=list(queries),
+                limit=n,
+                output_fields=["identity", "vector"],
+                search_params={
+                    "metric_type": NEAR[self.header.metric],
+                    "params": {"ef": max(2 * n, 256)},
+                },
+                consistency_level="Strong",
+                timeout=SECONDS,
+            )
+        return answers
+
+    def _search_all(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """Search for more neighbours than Milvus answers with: all entries, here."""
+        entries = [
+            Hit(row["id"], row["identity"], np.asarray(row["vector"], np.float32))
+            for row in self._pages(["id", "identity", "vector"])
+        ]
+        return [_nearest(query, entries, k, self.header.metric) for query in queries]
+
+    def _compact(self) -> None:
+        """Ask the server to write its segments anew without what was deleted."""
+        try:
+            with _told(self._url):
+                self._client.flush(self._collection, timeout=SECONDS)
+                self._client.compact(self._collection, timeout=SECONDS)
+        except GalleryError as error:  # it may be asked too often; it does so by itself too
+            logger.info("not compacted now: %s", error)
+
+
+def _connect(url: str) -> Any:
+    client = import_extra("pymilvus", "milvus").MilvusClient
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    return client(
+        uri=f"{'https' if parts.scheme == 'milvuss' else 'http'}://{_address(url)}",
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        token=options.get("token", [""])[0],
+        db_name=parts.path.strip("/"),
+        timeout=CONNECT_SECONDS,
+    )
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'localhost'}:{parts.port or 19530}"
+
+
+def _collection_name(url: str) -> str:
+    name = parse_qs(urlsplit(url).query).get("collection", ["onelook"])[0]
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,200}", name) or name == IDS:
+        raise GalleryError(
+            f"collection={name!r} in the URL: a name has a-z, A-Z, 0-9 and _, and begins "
+            "with a letter"
+        )
+    return name
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Errors of the server in words, and where it is."""
+    error_of_milvus = import_extra("pymilvus", "milvus").MilvusException
+    try:
+        yield
+    except error_of_milvus as error:
+        if error.code == 2 or "connect" in str(error):
+            hint = "; does the server run, and is the database there?"
+        else:
+            hint = ""
+        raise GalleryError(f"the gallery at {shown(url)}: {error.message}{hint}") from error
+
+
+def _read_header(client: Any, collection: str, url: str) -> Header | None:
+    """What the collection says that it was made for; None if there is no collection."""
+    if not client.has_collection(collection):
+        return None
+    try:
+        said = json.loads(client.describe_collection(collection)["description"])
+        written = said.pop("onelook")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GalleryError(
+            f"the collection {collection!r} at {shown(url)} is not a gallery; name "
+            "another: ?collection=NAME"
+        ) from error
+    if written != FORMAT:
+        raise GalleryError(
+            f"the gallery at {shown(url)} has format {written}, this onelook reads "
+            f"{FORMAT}; use the onelook that wrote it"
+        )
+    return Header(**said)
+
+
+def _schema(client: Any, header: Header) -> Any:
+    kind = import_extra("pymilvus", "milvus").DataType
+    schema = client.create_schema(
+        auto_id=False,
+        enable_dynamic_field=False,
+        description=json.dumps({"onelook": FORMAT} | asdict(header)),
+    )
+    schema.add_field("id", kind.INT64, is_primary=True)
+    # Hashes, so that a name is never part of an expression: who, and who with what image.
+    schema.add_field("who", kind.VARCHAR, max_length=64)
+    schema.add_field("key", kind.VARCHAR, max_length=64)
+    schema.add_field("identity", kind.VARCHAR, max_length=NAME_BYTES)
+    schema.add_field("digest", kind.VARCHAR, max_length=NAME_BYTES)
+    schema.add_field("metadata", kind.VARCHAR, max_length=MOST_BYTES)
+    schema.add_field("thumbnail", kind.VARCHAR, max_length=MOST_BYTES)
+    schema.add_field("vector", kind.FLOAT_VECTOR, dim=header.embedding_size)
+    return schema
+
+
+def _schema_of_ids(client: Any) -> Any:
+    """A collection whose rows get ids from the server, none of them twice."""
+    kind = import_extra("pymilvus", "milvus").DataType
+    schema = client.create_schema(auto_id=True, enable_dynamic_field=False)
+    schema.add_field("id", kind.INT64, is_primary=True)
+    schema.add_field("nothing", kind.FLOAT_VECTOR, dim=2)
+    return schema
+
+
+def _make_ready(client: Any, collection: str, header: Header) -> None:
+    """Build the index and load, unless that was done when the gallery was made."""
+    if not client.list_indexes(collection):
+        index = client.prepare_index_params()
+        index.add_index(
+            "vector",
+            index_type="HNSW",
+            metric_type=NEAR[header.metric],
+            params={"M": 16, "efConstruction": 200},
+        )
+        client.create_index(collection, index)
+    client.load_collection(collection, timeout=SECONDS)
+
+
+def _row(entry: Entry, vector: NDArray[np.float32]) -> dict[str, Any]:
+    """The columns of an entry, but for its id.
+
+    Raises:
+        GalleryError: If Milvus cannot keep it.
+    """
+    if entry.original is not None:
+        raise GalleryError(
+            "Milvus keeps texts of up to 64 kB and no original images; use a file or "
+            "postgresql://… to keep originals"
+        )
+    row = {
+        "identity": entry.identity,
+        "digest": entry.digest,
+        "metadata": json.dumps(entry.metadata),
+        # A letter before it: no thumbnail is not an empty one.
+        "thumbnail": ""
+        if entry.thumbnail is None
+        else "b" + base64.b64encode(entry.thumbnail).decode(),
+    }
+    for name, most in (
+        ("identity", NAME_BYTES),
+        ("digest", NAME_BYTES),
+        ("metadata", MOST_BYTES),
+        ("thumbnail", MOST_BYTES),
+    ):
+        if len(row[name].encode()) > most:
+            raise GalleryError(
+                f"{name} of {entry.identity[:40]!r} takes {len(row[name].encode())} bytes, "
+                f"Milvus keeps {most}; shorten it, or use a file or postgresql://…"
+            )
+    return row | {
+        "who": _sha256(entry.identity),
+        "key": _sha256(f"{_sha256(entry.identity)} {entry.digest}"),
+        "vector": vector,
+    }
+
+
+def _stored(row: dict[str, Any]) -> Stored:
+    text = row["thumbnail"]
+    return Stored(
+        identity=row["identity"],
+        vector=np.asarray(row["vector"], np.float32),
+        digest=row["digest"],
+        metadata=json.loads(row["metadata"]),
+        thumbnail=base64.b64decode(text[1:]) if text else None,
+        id=row["id"],
+    )
+
+
+def _hit(found: Any) -> Hit:
+    entity = found["entity"]
+    return Hit(found["id"], entity["identity"], np.asarray(entity["vector"], np.float32))
+
+
+def _nearest(
+    query: NDArray[np.float32], entries: Sequence[Hit], k: int, metric: Metric
+) -> list[Hit]:
+    """The ``k`` entries nearest to a query (D,), the nearest first."""
+    if not entries:
+        return []
+    vectors = np.stack([entry.vector for entry in entries])  # (N, D)
+    if metric == "manhattan":
+        distances = np.abs(vectors - query).sum(axis=1)
+    elif metric == "euclidean":
+        distances = np.linalg.norm(vectors - query, axis=1)
+    else:
+        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+        distances = 1 - vectors @ query / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return [entries[i] for i in np.argsort(distances, kind="stable")[:k]]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
