@@ -5,13 +5,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from onelook.data.images import read_bytes, refuse_bad
 from onelook.data.sources import IMAGE_SUFFIXES
 from onelook.data.trees import open_tree
 from onelook.errors import DataError
+from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Enrolled, Gallery, digest_of
-from onelook.metrics import wilson_interval
 from onelook.progress import tracked
 from onelook.vectors import addresses_of
 
@@ -143,53 +145,6 @@ def _enroll_block(
     return sum(new for new, _ in parts), [one for _, bad in parts for one in bad]
 
 
-@dataclass(frozen=True)
-class OpenSet:
-    """How images of known identities and of strangers were answered.
-
-    Args:
-        n_known: Images of enrolled identities, not enrolled themselves.
-        n_right: Of them, answered with their identity.
-        n_nobody: Of them, answered with nobody.
-        n_best: Of them, those whose best match is right, believed or not.
-        n_strangers: Images of identities that are not enrolled.
-        n_taken: Of them, taken for someone.
-        fpir: The share of strangers that the threshold stands for.
-        extrapolated: Whether that share was measured at this size of gallery.
-    """
-
-    n_known: int
-    n_right: int
-    n_nobody: int
-    n_best: int
-    n_strangers: int
-    n_taken: int
-    fpir: float | None
-    extrapolated: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        lines = []
-        if self.n_known:
-            wrong = self.n_known - self.n_right - self.n_nobody
-            right, best = (_share(n, self.n_known) for n in (self.n_right, self.n_best))
-            lines = [
-                f"known:     {self.n_known:,} images, {right} right, "
-                f"{self.n_nobody:,} answered with nobody, {wrong:,} with another",
-                f"           the best match is right for {best}",
-            ]
-        if self.n_strangers:
-            stated = "" if self.fpir is None else f"; the model states {self.fpir:.2g}"
-            stated += " by extrapolation" if self.extrapolated else ""
-            lines.append(
-                f"strangers: {self.n_strangers:,} images, "
-                f"{_share(self.n_taken, self.n_strangers)} taken for someone{stated}"
-            )
-        return "\n".join(lines)
-
-
 def check_folder(
     gallery: Gallery, folder: str | Path, progress: bool = True
 ) -> tuple[OpenSet, list[tuple[str, str, Identification]]]:
@@ -216,18 +171,14 @@ def check_folder(
         answers += [(who, at, a) for (who, at), a in zip(left, found, strict=True)]
     if not answers:
         raise DataError(f"every image of {folder} is enrolled itself: nothing to identify")
-    known = [(who, answer) for who, _, answer in answers if who in enrolled]
-    strangers = [answer for who, _, answer in answers if who not in enrolled]
-    example = answers[0][2]
-    result = OpenSet(
-        n_known=len(known),
-        n_right=sum(answer.identity == who for who, answer in known),
-        n_nobody=sum(answer.identity is None for _, answer in known),
-        n_best=sum(a.matches[0].identity == who for who, a in known if a.matches),
-        n_strangers=len(strangers),
-        n_taken=sum(answer.identity is not None for answer in strangers),
-        fpir=example.fpir,
-        extrapolated=example.extrapolated,
+    found = [(who, answer, answer.matches) for who, _, answer in answers]
+    result = open_set(
+        is_known=[who in enrolled for who, _, _ in found],
+        best_is_right=[bool(m) and m[0].identity == who for who, _, m in found],
+        is_named=[answer.identity is not None for _, answer, _ in found],
+        best_scores=[m[0].score if m else -np.inf for _, _, m in found],
+        fpir=answers[0][2].fpir,
+        extrapolated=answers[0][2].extrapolated,
     )
     return result, answers
 
@@ -237,8 +188,3 @@ def _blocks(
 ) -> Iterator[Sequence[tuple[str, str]]]:
     for start in tracked(range(0, len(images), BLOCK), what, progress):
         yield images[start : start + BLOCK]
-
-
-def _share(n: int, n_all: int) -> str:
-    low, high = wilson_interval(n, n_all)
-    return f"{n:,} ({100 * n / n_all:.1f} %, 95 % {100 * low:.1f} to {100 * high:.1f})"

@@ -131,6 +131,32 @@ class Gallery:
         n_new = sum(self.store.enroll(entries)) if entries else 0
         return Enrolled(n_new, len(images) - n_new)
 
+    def enroll_vectors(
+        self,
+        identities: Sequence[str],
+        vectors: NDArray[Any],
+        metadata: Sequence[dict[str, Any]] | None = None,
+    ) -> Enrolled:
+        """Add embeddings without images; returns once they are durable.
+
+        Args:
+            identities: N names.
+            vectors: (N, D), embeddings of the right side by this gallery's model.
+            metadata: JSON values that are kept with each, if any.
+
+        Raises:
+            GalleryError: If D is not the gallery's.
+            ValueError: If there are not as many vectors as names, or a name is empty.
+        """
+        vectors = check_vectors(self.store.header, vectors)
+        notes = metadata or [{} for _ in identities]
+        entries = [
+            Entry(checked_name(identity), vector, digest_of(vector.tobytes()), note)
+            for identity, vector, note in zip(identities, vectors, notes, strict=True)
+        ]
+        n_new = sum(self.store.enroll(entries))
+        return Enrolled(n_new, len(entries) - n_new)
+
     def identify(self, image: Picture | NDArray[Any], k: int = 5) -> Identification:
         """Who an image, or an embedding (D,), shows: the ``k`` best, and one or nobody."""
         return self.identify_many([image], k)[0]

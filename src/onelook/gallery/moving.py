@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.errors import DataError, GalleryError
-from onelook.gallery.gallery import Gallery, digest_of
+from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import (
     Entry,
     GalleryStore,
     Stored,
-    check_vectors,
     create_store,
     opened,
     read_all,
@@ -26,7 +25,7 @@ from onelook.progress import tracked
 from onelook.vectors import read_vectors
 from onelook.verifier import Verifier
 
-BLOCK = 256
+BLOCK = 1024
 One = TypeVar("One")
 
 
@@ -123,12 +122,16 @@ def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
             f"{path} was made with the model {content.fingerprint}, the gallery with "
             f"{expected}: embed the images again with the gallery's model"
         )
-    vectors = check_vectors(gallery.store.header, content.vectors)
-    entries = (
-        Entry(_identity(address), vector, digest_of(vector.tobytes()), {"path": address})
-        for address, vector in zip(content.paths, vectors, strict=True)
-    )
-    return _fill(gallery.store, entries)
+    n_new, n_known = 0, 0
+    for start in range(0, len(content.paths), BLOCK):
+        paths = content.paths[start : start + BLOCK]
+        done = gallery.enroll_vectors(
+            [_identity(address) for address in paths],
+            content.vectors[start : start + BLOCK],
+            [{"path": address} for address in paths],
+        )
+        n_new, n_known = n_new + done.n_new, n_known + done.n_known
+    return Moved(n_new, n_known)
 
 
 def _identity(address: str) -> str:
