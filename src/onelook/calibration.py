@@ -1,5 +1,6 @@
 """Calibration: a decision from classes that a model was neither trained nor tested on."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,17 @@ from onelook.evaluation.fitting import CrossCheck, fit_drawn, fit_items
 from onelook.evaluation.pairing import whole_classes
 from onelook.evaluation.rates import GroupRates, Rates, rates_at, rates_by_group
 from onelook.evaluation.scorer import embed_both
-from onelook.evaluation.unseen import groups_of, unseen
+from onelook.evaluation.unseen import Source, groups_of, unseen
+from onelook.files import write_whole
 from onelook.metrics import Interval, reliability
-from onelook.verifier import Verifier
+from onelook.shipped import shipped_folder
+from onelook.verifier import SETTINGS_FILE, WEIGHTS_FILE, Verifier
+
+__all__ = ["Calibration", "DriftCheck", "Source", "calibrate", "check", "save_decision"]
 
 MOST_ITEMS = 20_000
+
+Data = str | Path | Dataset | Pairs | Source | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +57,13 @@ class Calibration:
     check: CrossCheck | None
     groups: tuple[GroupRates, ...]
     notes: tuple[str, ...]
+
+    def about(self) -> dict[str, Any]:
+        """What the model's card says of it."""
+        facts: dict[str, Any] = {"data": self.data, "items": self.n_items}
+        if self.check is not None:
+            facts |= self.check.figures()
+        return facts | {"notes": list(self.notes)}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -158,16 +172,11 @@ VERDICTS = {
 
 def calibrate(
     verifier: Verifier,
-    data: str | Path | Dataset | Pairs | None = None,
+    data: Data = None,
     far: float = 0.01,
     prior: float = 0.5,
     group_by: str | Path | None = None,
     seed: int = 0,
-    *,
-    part: str = "",
-    root: str | Path | None = None,
-    depth: int | None = None,
-    same: int | None = None,
 ) -> Calibration:
     """Fit a decision: a threshold at a false-accept rate, a probability, thresholds for
     galleries.
@@ -175,17 +184,14 @@ def calibrate(
     Args:
         verifier: The model; it is not changed.
         data: Images of classes that it was neither trained nor tested on: a class folder, a
-            known source, a pair file, or a Dataset or Pairs; None for the classes that its
-            own training held out. What it was trained on is left out, where its card tells.
+            known source, a pair file, a Dataset or Pairs, or a Source that says more; None
+            for the classes that its own training held out. What it was trained on is left
+            out, where its card tells.
         far: The false-accept rate wanted; it needs 30 / far different pairs.
         prior: Share of same pairs where the model will be used.
         group_by: "folder", or a CSV file of NAME,GROUP lines, for a table of errors by
             group.
         seed: Of every draw.
-        part: Of a known source, as recipes name it: "evaluation", "DevTest", ...
-        root: Where a known source lies; what a pair file is relative to.
-        depth: Folders above the class folders; the training's own by default.
-        same: The label of a same pair where a pair file does not say it.
 
     Raises:
         DataError: If the data is not found, or nothing of it is left.
@@ -196,7 +202,7 @@ def calibrate(
         >>> verifier = onelook.load("omniglot")  # doctest: +SKIP
         >>> print(calibrate(verifier, "drawings", far=0.001))  # doctest: +SKIP
     """
-    opened = unseen(verifier, data, part, root, depth, same)
+    opened = unseen(verifier, data if isinstance(data, Source) else Source(data))
     if isinstance(opened.data, Pairs):
         fitted = fit_drawn(listed_pairs(verifier, opened.data), far, prior, seed, True)
         name, groups = opened.data.source, _no_groups(group_by)
@@ -223,14 +229,9 @@ def calibrate(
 
 def check(
     verifier: Verifier,
-    data: str | Path | Dataset | Pairs,
+    data: Data,
     group_by: str | Path | None = None,
     seed: int = 0,
-    *,
-    part: str = "",
-    root: str | Path | None = None,
-    depth: int | None = None,
-    same: int | None = None,
 ) -> DriftCheck:
     """Whether the threshold that the model carries still holds on fresh pairs.
 
@@ -248,7 +249,7 @@ def check(
             f"{verifier.name} carries no threshold to check: onelook calibrate MODEL "
             "--data FOLDER fits one"
         )
-    opened = unseen(verifier, data, part, root, depth, same)
+    opened = unseen(verifier, data if isinstance(data, Source) else Source(data))
     groups: tuple[GroupRates, ...]
     if isinstance(opened.data, Pairs):
         drawn, name = listed_pairs(verifier, opened.data), opened.data.source
@@ -266,6 +267,25 @@ def check(
     return DriftCheck(
         decision, name, rates, rates.verdict(decision.far), error, groups, opened.notes
     )
+
+
+def save_decision(model: str | Path, calibration: Calibration, out: str | Path) -> Path:
+    """Put a decision into a model's folder; its weights and fingerprint stay as they are.
+
+    Args:
+        model: A folder that ``train`` wrote, or the name of shipped weights.
+        calibration: Whose decision it is.
+        out: The folder to write: the model's own, or another one for a copy.
+    """
+    folder, out = Path(model).expanduser(), Path(out).expanduser()
+    if not (folder / SETTINGS_FILE).is_file():
+        folder = shipped_folder(str(model)) or folder
+    content = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
+    content["decision"] = calibration.decision.to_dict()
+    content["card"]["calibration"] = calibration.about()
+    if (folder / WEIGHTS_FILE).exists() and out.resolve() != folder.resolve():
+        write_whole(out / WEIGHTS_FILE, (folder / WEIGHTS_FILE).read_bytes())
+    return write_whole(out / SETTINGS_FILE, json.dumps(content, indent=1) + "\n").parent
 
 
 NO_GALLERIES = (

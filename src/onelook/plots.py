@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from onelook.metrics import RocCurve, auc_of, eer_of
+from onelook.metrics import Reliability, RocCurve, auc_of, eer_of
 
 # Stand-ins that ``to_svg`` turns into var(--ink), var(--muted), ...
 INK, MUTED, RULE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
@@ -228,6 +228,36 @@ def draw_histogram(
         )
     axes.margins(x=0.01)
     axes.set_ylim(bottom=0)
+    return figure
+
+
+def draw_reliability(bins: Reliability) -> Figure:
+    """What was stated against what happened; the marks are as large as their share of the
+    pairs."""
+    figure, axes = new_figure("probability stated", "share that is the same", height=270)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
+    axes.plot(bins.stated, bins.happened, color=SAME, linewidth=1.4, clip_on=False)
+    axes.scatter(
+        bins.stated,
+        bins.happened,
+        s=16 + 180 * np.sqrt(bins.weight / bins.weight.max()),
+        color=SAME,
+        alpha=0.45,
+        linewidths=0,
+        clip_on=False,
+        zorder=3,
+    )
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.text(
+        0.97,
+        0.06,
+        f"ECE {bins.error:.3f}",
+        ha="right",
+        color=INK,
+        size=_TEXT_POINTS + 2,
+        weight="bold",
+        transform=axes.transAxes,
+    )
     return figure
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onelook.files import write_whole
-from onelook.metrics import far_at, frr_at, roc_curve
+from onelook.metrics import Reliability, far_at, frr_at, roc_curve
 from onelook.plots import (
     as_rgb,
     draw_confusion,
@@ -30,6 +30,7 @@ from onelook.plots import (
     draw_det,
     draw_histogram,
     draw_map,
+    draw_reliability,
     draw_roc,
     place_on_map,
     to_svg,
@@ -88,6 +89,10 @@ class ReportInputs:
         pixels: (M, H, W[, C]) uint8, pictures of these items for the map.
         confusion: Names and (C, C) counts over episodes: row = true class, column = answer.
         worst: The most wrong pairs, worst first.
+        calibration: What the decision says, as (name, text).
+        reliability: Of the probability, on classes that did not fit it.
+        identify: Thresholds for galleries, as (size, text).
+        by_group: Errors of each group, as (name, text).
     """
 
     title: str
@@ -105,6 +110,10 @@ class ReportInputs:
     pixels: Picture | None = None
     confusion: tuple[Sequence[str], NDArray[Any]] | None = None
     worst: Sequence[WrongPair] = ()
+    calibration: Sequence[tuple[str, str]] = ()
+    reliability: Reliability | None = None
+    identify: Sequence[tuple[str, str]] = ()
+    by_group: Sequence[tuple[str, str]] = ()
 
 
 def write_report(inputs: ReportInputs, path: str | Path) -> Path:
@@ -115,6 +124,7 @@ def write_report(inputs: ReportInputs, path: str | Path) -> Path:
         ("training", "Loss and validation", _training(inputs)),
         ("roc", "ROC and DET", _roc_and_det(inputs)),
         ("distances", "Distances", _distances(inputs)),
+        ("calibration", "Calibration", _calibration(inputs)),
         ("confusion", "Confusion", _confusion(inputs)),
         ("map", "Map of unseen classes", _map(inputs)),
         ("wrong", "Most wrong pairs", _wrong_pairs(inputs)),
@@ -251,6 +261,30 @@ def _distances(inputs: ReportInputs) -> str:
         )
     alt = "Histograms of the dissimilarities of same and of different pairs"
     return _figure(draw_histogram(dissimilarity, is_same, threshold), alt, "wide") + note
+
+
+def _calibration(inputs: ReportInputs) -> str:
+    if not inputs.calibration:
+        return "no decision was fitted"
+    figure = ""
+    if inputs.reliability is not None:
+        drawn = draw_reliability(inputs.reliability)
+        alt = "Reliability diagram: stated probabilities and shares of same pairs"
+        figure = (
+            f'<div class="figures">{_figure(drawn, alt)}</div><p>On the dashed line the '
+            "probability is what happens. ECE is the mean distance from it; each class was "
+            "judged by a decision that other classes fitted.</p>"
+        )
+    parts = [_table(inputs.calibration), figure]
+    if inputs.identify:
+        parts.append(
+            "<h3>Who is it? (1:N)</h3><p>Simulated galleries: the more are enrolled, the "
+            "higher the score from which the best match is believed.</p>"
+            + _table(inputs.identify)
+        )
+    if inputs.by_group:
+        parts.append("<h3>By group</h3>" + _table(inputs.by_group))
+    return "".join(parts)
 
 
 def _confusion(inputs: ReportInputs) -> str:

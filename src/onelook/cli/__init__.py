@@ -4,6 +4,7 @@ import sys
 from typing import NoReturn
 
 from onelook.cli import (  # noqa: F401  (they add their commands)
+    calibrate,
     compare,
     evaluate,
     explain,

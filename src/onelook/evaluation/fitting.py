@@ -59,6 +59,14 @@ class CrossCheck:
     reliability: Reliability
     n_folds: int
 
+    def figures(self) -> dict[str, float]:
+        """For a model's card."""
+        return {
+            "FAR on classes left out": round(self.far, 6),
+            "FRR on classes left out": round(self.frr, 6),
+            "calibration error on classes left out": round(self.reliability.error, 6),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -70,14 +78,8 @@ class Fitted:
     check: CrossCheck | None
 
     def figures(self) -> dict[str, float]:
-        """For a model's card: what the decision does on classes that did not fit it."""
-        if self.check is None:
-            return {}
-        return {
-            "FAR on classes left out": self.check.far,
-            "FRR on classes left out": self.check.frr,
-            "calibration error on classes left out": self.check.reliability.error,
-        }
+        """For a model's card; none where folds would be too small."""
+        return {} if self.check is None else self.check.figures()
 
 
 def fit_items(

@@ -22,6 +22,27 @@ LABELLED = ("omniglot", "lfw", "att", "digits", "class-folder")
 
 
 @dataclass(frozen=True, eq=False)
+class Source:
+    """Where data for a calibration comes from.
+
+    Args:
+        data: A known source's name, a class folder or a pair file, or what was opened
+            already; None for the classes that the model's own training held out.
+        part: Of a known source, as recipes name it: "evaluation", "DevTest", ...
+        root: Where a known source (or the training's own data) lies; what the paths of a
+            pair file are relative to.
+        depth: Folders above the class folders; the training's own by default.
+        same: The label of a same pair where a pair file does not say it.
+    """
+
+    data: str | Path | Dataset | Pairs | None = None
+    part: str = ""
+    root: str | Path | None = None
+    depth: int | None = None
+    same: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Unseen:
     """Items or pairs of classes that a model was not trained on, as far as can be known.
 
@@ -53,37 +74,24 @@ def held_out_classes(verifier: Verifier, data: str | Path | None = None) -> Data
     return held
 
 
-def unseen(
-    verifier: Verifier,
-    data: str | Path | Dataset | Pairs | None = None,
-    part: str = "",
-    path: str | Path | None = None,
-    depth: int | None = None,
-    same: int | None = None,
-) -> Unseen:
+def unseen(verifier: Verifier, source: Source) -> Unseen:
     """Open data and leave out what the model was trained on.
-
-    Args:
-        data: A known source's name, a class folder or a pair file, or what was opened
-            already; None for the classes that the model's own training held out.
-        part: Of a known source: what a recipe calls ``data.part``.
-        path: Where a known source lies; what the paths of a pair file are relative to.
-        depth: Folders above the class folders; the training's own by default.
-        same: The label of a same pair where a pair file does not say it.
 
     Raises:
         DataError: If the data is not found, or nothing of it is left.
     """
+    data, path = source.data, source.root
     if data is None:
         return Unseen(held_out_classes(verifier, path), ())
     opened: Dataset | Pairs
     if isinstance(data, Dataset | Pairs):
         opened = data
-    elif part:
-        opened = _part(str(data), part, path)
+    elif source.part:
+        opened = _part(str(data), source.part, path)
     else:
         own = verifier.card.get("recipe", {}).get("data", {}).get("depth", 0)
-        opened = open_source(str(data), path, own if depth is None else depth, same)
+        depth = own if source.depth is None else source.depth
+        opened = open_source(str(data), path, depth, source.same)
     try:
         settings = _settings(verifier)
         trained: Dataset | None

@@ -6,13 +6,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.calibration import (
+    Calibration,
+    check_rows,
+    group_rows,
+    identify_rows,
+    summary_rows,
+)
 from onelook.data.episodes import sample_episodes
 from onelook.data.images import Preprocess
 from onelook.data.pixels import PixelStore
 from onelook.errors import DataError
+from onelook.evaluation.fitting import Fitted
 from onelook.explain import ALIKE, APART, explain_pixels
 from onelook.pictures import tint
-from onelook.evaluation.fitting import Fitted
 from onelook.recipe import Recipe
 from onelook.report import ReportInputs, WrongPair
 from onelook.training.loop import Position
@@ -61,10 +68,38 @@ def report_inputs(
     inputs.scores, inputs.is_same = pairs.scores, pairs.is_same
     inputs.threshold = None if verifier.decision is None else verifier.decision.threshold
     inputs.dissimilarity = verifier.dissimilarities(pairs.scores)
+    if fitted is not None:
+        inputs.calibration = [*summary_rows(fitted.decision), *check_rows(fitted.check)]
+        inputs.identify = identify_rows(fitted.decision)
+        inputs.reliability = None if fitted.check is None else fitted.check.reliability
     inputs.worst = _worst_pairs(verifier, held_out, pairs)
     if _shows_images(held_out):
         inputs.confusion = _confusion(verifier, held_out, embeddings, recipe.seed)
     return inputs
+
+
+def calibration_inputs(verifier: Verifier, found: Calibration) -> ReportInputs:
+    """What the report of ``onelook calibrate`` shows."""
+    drawn, decision = found.drawn, found.decision
+    lines = [("false-accept rate", f"{decision.far:g}")]
+    if decision.frr is not None:
+        lines.append(("false-reject rate", f"{decision.frr:.4f}"))
+    if found.check is not None:
+        error = found.check.reliability.error
+        lines.append(("calibration error, classes left out", f"{error:.3f}"))
+    return ReportInputs(
+        title=f"{verifier.name}: calibration",
+        data={"data": found.data, "items": found.n_items},
+        result_lines=[*lines, ("threshold", f"{decision.threshold:.4f}")],
+        scores=drawn.scores,
+        is_same=drawn.is_same,
+        threshold=decision.threshold,
+        dissimilarity=verifier.dissimilarities(drawn.scores),
+        calibration=[*summary_rows(decision), *check_rows(found.check)],
+        reliability=None if found.check is None else found.check.reliability,
+        identify=identify_rows(decision),
+        by_group=group_rows(found.groups),
+    )
 
 
 def _result_lines(verifier: Verifier) -> list[tuple[str, str]]:

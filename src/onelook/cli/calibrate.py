@@ -1,0 +1,114 @@
+"""The command that fits or checks a decision: calibrate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onelook.cli.shared import (
+    MODEL_HELP,
+    Json,
+    Same,
+    app,
+    example,
+    fail,
+    print_json,
+    say,
+)
+
+REPORT_FILE = "calibration.html"
+
+
+@app.command(epilog=example("onelook calibrate runs/mine --data new-photos/ --far 0.001"))
+def calibrate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="SOURCE",
+            help="A folder of CLASS/IMAGE, a pair file or a known source, of classes that "
+            "the model was neither trained nor tested on [default: what its own training "
+            "held out]",
+        ),
+    ] = None,
+    far: Annotated[
+        float, typer.Option(help="False-accept rate; it needs 30 / FAR different pairs")
+    ] = 0.01,
+    prior: Annotated[
+        float, typer.Option(help="Share of same pairs where the model will be used")
+    ] = 0.5,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            "--group-by",
+            metavar="folder|FILE",
+            help="Errors by group: the folder above the class folder, or a CSV file of "
+            "NAME,GROUP lines",
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only say whether the stored threshold still holds"),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The folder to write [default: MODEL itself]"),
+    ] = None,
+    part: Annotated[
+        str, typer.Option(help="Part of a known source, such as evaluation or DevTest")
+    ] = "",
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where a known source, or the training's own data, lies; what a pair file "
+            "is relative to"
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(help="Folders above your class folders [default: the model's own]"),
+    ] = None,
+    same: Same = None,
+    seed: Annotated[int, typer.Option(help="Of the drawn pairs and galleries")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit what scores mean: threshold at a false-accept rate, probability, galleries.
+
+    The decision is written into the model's folder, with a report: calibration.html.
+    """
+    from onelook import calibration
+    from onelook.report import write_report
+    from onelook.training.reporting import calibration_inputs
+    from onelook.verifier import load
+
+    verifier = load(model)
+    source = calibration.Source(data, part, root, depth, same)
+    if check:
+        if data is None:
+            raise typer.BadParameter("name fresh data to check on", param_hint="--data")
+        drift = calibration.check(verifier, source, group_by, seed)
+        return print_json(drift.to_dict()) if as_json else print(drift)
+    folder = _folder(model, out)
+    found = calibration.calibrate(verifier, source, far, prior, group_by, seed)
+    calibration.save_decision(model, found, folder)
+    report = write_report(calibration_inputs(verifier, found), folder / REPORT_FILE)
+    if as_json:
+        return print_json(found.to_dict() | {"model": str(folder), "report": str(report)})
+    print(found)
+    say(f"model: {folder}\nreport: {report}")
+
+
+def _folder(model: str, out: Path | None) -> Path:
+    """Where the decision goes; shipped weights stay as they are."""
+    from onelook.verifier import SETTINGS_FILE
+
+    if out is not None:
+        return out
+    folder = Path(model).expanduser()
+    if not (folder / SETTINGS_FILE).is_file():
+        fail(
+            f"{model} ships with onelook and stays as it is; --out FOLDER writes a copy "
+            "with the new decision"
+        )
+    return folder
