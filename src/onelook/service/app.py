@@ -55,7 +55,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         backend.start()
         yield
-        backend.stop()
+        await backend.stop()
 
     app = FastAPI(
         title="onelook",

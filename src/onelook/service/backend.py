@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
 from onelook.data.sequences import StrokePreprocess, TextPreprocess
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
-from onelook.service.batching import Batcher
-from onelook.service.embedding import Embedder, Vector
+from onelook.service.batching import Asked, Batcher, deliver
+from onelook.service.embedding import Embedder, Job, Upload, Vectors
 from onelook.service.failures import Refusal
 from onelook.service.observing import Metrics
 from onelook.service.settings import ServiceSettings
@@ -29,9 +30,9 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Question:
-    """One probe: who is this, the ``k`` best?"""
+    """The embedding (1, D) of one probe: who is this, the ``k`` best?"""
 
-    vector: Vector
+    vectors: Vectors
     k: int
 
 
@@ -65,25 +66,25 @@ class Backend:
             self.verifier, self.settings, self.metrics.batch_size.observe
         )
         self.metrics.watch_waiting(lambda: self.embedder.n_waiting)
-        self._identifier: Batcher[Question, Identification] = Batcher(
+        self._identifier: Batcher[Question] = Batcher(
             self._identify_batch, self.settings.batch_size, name="onelook-identify"
         )
         self._threads = ThreadPoolExecutor(GALLERY_THREADS, "onelook-gallery")
         # Explanations take seconds: one at a time leaves the other core to the rest.
         self._slow_thread = ThreadPoolExecutor(1, "onelook-explain")
-        self._warming = self._threads.submit(self._warm_up)
+        self._warming = asyncio.get_running_loop().create_task(self._warm_up())
 
-    def _warm_up(self) -> None:
+    async def _warm_up(self) -> None:
         try:
-            self.embedder.warm_up()
+            await self.embedder.warm_up()
             self.ready = True
         except Exception:
             log.exception("the model failed on a blank image; the service is not ready")
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Finish what was accepted, then end the threads."""
         self.ready = False
-        self._warming.exception()
+        await self._warming
         self.embedder.close()
         self._identifier.close()
         self._threads.shutdown()
@@ -100,17 +101,30 @@ class Backend:
             raise Refusal(404, "this service has no gallery; start it with --gallery")
         return self._gallery
 
-    async def identify(self, vector: Vector, k: int) -> Identification:
-        """``Gallery.identify``; probes that wait are searched for in one go."""
-        return await asyncio.wrap_future(self._identifier.put(Question(vector, k)))
+    async def identify(self, image: Upload, k: int) -> Identification:
+        """``Gallery.identify``; probes that wait are searched for in one go.
 
-    def _identify_batch(self, questions: list[Question]) -> list[Identification]:
-        answers: dict[int, Identification] = {}
-        for k in sorted({question.k for question in questions}):
-            rows = [i for i, question in enumerate(questions) if question.k == k]
-            vectors = [questions[i].vector for i in rows]
-            answers.update(zip(rows, self.gallery.identify_many(vectors, k), strict=True))
-        return [answers[i] for i in range(len(questions))]
+        Raises:
+            Refusal: If too many images are waiting.
+            DataError: If it cannot be read.
+            TooLargeError: If it has too many pixels.
+        """
+        job = Job((image,), ("left",), partial(self._ask_gallery, k))
+        answer: Identification = await self.embedder.run(job)
+        return answer
+
+    def _ask_gallery(
+        self, k: int, probes: Sequence[tuple[Vectors, "asyncio.Future[Any]"]]
+    ) -> None:
+        # In a thread of its own: a gallery that hangs must not hold up comparisons.
+        for vectors, future in probes:
+            self._identifier.put(Question(vectors, k), future)
+
+    def _identify_batch(self, asked: list[Asked[Question]]) -> None:
+        for k in sorted({question.k for question, _ in asked}):
+            some = [(one.vectors[0], future) for one, future in asked if one.k == k]
+            answers = self.gallery.identify_many([vector for vector, _ in some], k)
+            deliver(zip((future for _, future in some), answers, strict=True))
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Work that waits for disks or servers, off the event loop."""

@@ -1,12 +1,13 @@
-"""Embedder: encoded images of many requests in, embeddings out; off the event loop."""
+"""Embedder: encoded images of many requests in, embeddings or scores out; off the event
+loop."""
 
 import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onelook.data.images import Preprocess, header_in
-from onelook.service.batching import Batcher
+from onelook.service.batching import Asked, Batcher, deliver
 from onelook.service.failures import overloaded
 from onelook.service.settings import ServiceSettings
 from onelook.verifier import Verifier
@@ -24,7 +25,9 @@ from onelook.verifier import Verifier
 # each other's turns (0.62 ms for a drawing of Omniglot with one thread, 1.02 with two).
 LARGE_PIXELS = 1_000_000
 
-Vector = NDArray[np.float32]  # (D,)
+Vectors = NDArray[np.float32]  # (N, D)
+# What is done with the embeddings of a batch of jobs, given with each job's future.
+Finish = Callable[[list[tuple[Vectors, "asyncio.Future[Any]"]]], None]
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,23 @@ class Upload:
     data: bytes
 
 
+@dataclass(eq=False)
+class Job:
+    """The images of one request, and what is done with their embeddings."""
+
+    uploads: Sequence[Upload]
+    sides: Sequence[str]
+    finish: Finish
+    loaded: list[Any] = field(default_factory=list)
+
+
 class Embedder:
     """Decodes in threads, embeds in batches.
 
     Args:
         verifier: The model.
         settings: Limits, and the sizes of batches.
-        on_batch: Is told the size of every batch.
+        on_batch: Is told the number of images of every batch.
     """
 
     def __init__(
@@ -52,18 +65,20 @@ class Embedder:
     ) -> None:
         self._verifier = verifier
         self._settings = settings
-        self._lock = threading.Lock()
+        self._on_batch = on_batch
         self._n_waiting = 0
         self._n_decoding = 0
-        cores = os.cpu_count() or 1
-        self._small = ThreadPoolExecutor(1, "onelook-decode")
-        self._large = ThreadPoolExecutor(cores, "onelook-decode-large")
-        self._batcher: Batcher[tuple[Any, str], Vector] = Batcher(
+        self._lock = threading.Lock()
+        self._large = ThreadPoolExecutor(os.cpu_count() or 1, "onelook-decode-large")
+        self._decoder: Batcher[Job] = Batcher(
+            self._decode_batch, settings.batch_size, name="onelook-decode"
+        )
+        self._embedder: Batcher[Job] = Batcher(
             self._embed_batch,
             settings.batch_size,
             settings.batch_wait,
+            lambda job: len(job.uploads),
             lambda: self._n_decoding,
-            on_batch,
             "onelook-embed",
         )
 
@@ -72,41 +87,44 @@ class Embedder:
         """Images that are accepted and not answered."""
         return self._n_waiting
 
-    async def embed(self, uploads: Sequence[Upload], sides: Sequence[str]) -> list[Vector]:
-        """Embeddings of images, each for its side ("left" or "right").
+    async def embed(self, uploads: Sequence[Upload], sides: Sequence[str]) -> Vectors:
+        """Embeddings (N, D) of images, each for its side ("left" or "right").
 
         Raises:
             Refusal: If too many images are waiting.
             DataError: If one cannot be read.
             TooLargeError: If one has too many pixels.
         """
-        self._take_places(len(uploads))
-        futures = [
-            self._start(upload, side) for upload, side in zip(uploads, sides, strict=True)
-        ]
-        return await asyncio.gather(*map(asyncio.wrap_future, futures))
+        vectors: Vectors = await self.run(Job(uploads, sides, _deliver_vectors))
+        return vectors
+
+    async def score(self, left: Upload, right: Upload) -> float:
+        """Score of a pair; raises as ``embed`` does."""
+        job = Job((left, right), ("left", "right"), self._score_pairs)
+        return float(await self.run(job))
+
+    async def run(self, job: Job) -> Any:
+        """Whatever the job's ``finish`` delivers; raises as ``embed`` does."""
+        with self.places(len(job.uploads)):
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            with self._lock:
+                self._n_decoding += 1
+            self._decoder.put(job, future)
+            return await future
 
     @contextmanager
     def places(self, n: int) -> Iterator[None]:
-        """Count ``n`` more images as waiting inside the block.
+        """Count ``n`` more images as waiting inside the block; for the event loop only.
 
         Raises:
             Refusal: If too many are waiting.
         """
-        self._take_places(n)
+        if self._n_waiting + n > self._settings.max_waiting:
+            raise overloaded(f"{self._n_waiting} images are waiting")
+        self._n_waiting += n
         try:
             yield
         finally:
-            self._leave_places(n)
-
-    def _take_places(self, n: int) -> None:
-        with self._lock:
-            if self._n_waiting + n > self._settings.max_waiting:
-                raise overloaded(f"{self._n_waiting} images are waiting")
-            self._n_waiting += n
-
-    def _leave_places(self, n: int) -> None:
-        with self._lock:
             self._n_waiting -= n
 
     def check_header(self, upload: Upload) -> int:
@@ -120,69 +138,91 @@ class Embedder:
         height, width, _ = header_in(upload.data, upload.name, limit)
         return height * width
 
-    def warm_up(self) -> None:
+    async def warm_up(self) -> None:
         """Run the model once alone and once on a full batch, as the first requests will."""
-        for side in ("left", "right"):
-            blank = _blank(self._verifier, side)
-            for n in (1, self._settings.batch_size):
-                for future in [self._batcher.put((blank, side)) for _ in range(n)]:
-                    future.result()
+        loop = asyncio.get_running_loop()
+        for n in (1, self._settings.batch_size):
+            sides = ("left", "right")
+            job = Job([Upload("blank", b"")] * 2 * n, sides * n, _deliver_vectors)
+            job.loaded = [_blank(self._verifier, side) for side in job.sides]
+            future: asyncio.Future[Any] = loop.create_future()
+            self._embedder.put(job, future)
+            await future
 
     def close(self) -> None:
         """Finish what was accepted."""
-        self._small.shutdown()
+        self._decoder.close()
         self._large.shutdown()
-        self._batcher.close()
+        self._embedder.close()
 
-    def _start(self, upload: Upload, side: str) -> Future[Vector]:
-        future: Future[Vector] = Future()
-        future.add_done_callback(lambda _: self._leave_places(1))
-        with self._lock:
-            self._n_decoding += 1
-        self._small.submit(self._decode, upload, side, future)
-        return future
+    def _decode_batch(self, asked: list[Asked[Job]]) -> None:
+        for job, future in asked:
+            try:
+                is_large = max(map(self.check_header, job.uploads)) > LARGE_PIXELS
+            except Exception as error:
+                self._end_decoding(future, error)
+                continue
+            if is_large:
+                self._large.submit(self._load, job, future)
+            else:
+                self._load(job, future)
 
-    def _decode(self, upload: Upload, side: str, future: Future[Vector]) -> None:
+    def _load(self, job: Job, future: "asyncio.Future[Any]") -> None:
         try:
-            if self.check_header(upload) > LARGE_PIXELS:
-                self._large.submit(self._load, upload, side, future)
-                return
+            job.loaded = [
+                self._verifier.preprocess_of(side).load_bytes(upload.data, upload.name)  # type: ignore[union-attr]
+                for upload, side in zip(job.uploads, job.sides, strict=True)
+            ]
         except Exception as error:
-            self._end_decoding()
-            return _fail(future, error)
-        self._load(upload, side, future)
+            return self._end_decoding(future, error)
+        self._end_decoding(future)
+        self._embedder.put(job, future)
 
-    def _load(self, upload: Upload, side: str, future: Future[Vector]) -> None:
-        try:
-            loaded = self._preprocess(side).load_bytes(upload.data, upload.name)
-        except Exception as error:
-            self._end_decoding()
-            return _fail(future, error)
-        self._end_decoding()
-        self._batcher.put((loaded, side), future)
-
-    def _end_decoding(self) -> None:
+    def _end_decoding(
+        self, future: "asyncio.Future[Any]", error: Exception | None = None
+    ) -> None:
         with self._lock:
             self._n_decoding -= 1
+        if error is not None:
+            deliver([(future, error)])
 
-    def _preprocess(self, side: str) -> Any:
-        return self._verifier.preprocess_of(side)
+    def _embed_batch(self, asked: list[Asked[Job]]) -> None:
+        images = [image for job, _ in asked for image in job.loaded]
+        sides = [side for job, _ in asked for side in job.sides]
+        self._on_batch(len(images))
+        vectors = self._embed(images, sides)
+        ends = np.cumsum([len(job.loaded) for job, _ in asked])
+        parts = np.split(vectors, ends[:-1])
+        # Jobs of one kind finish together: pairs are scored in one go as well.
+        by_kind: dict[Finish, list[tuple[Vectors, asyncio.Future[Any]]]] = {}
+        for (job, future), part in zip(asked, parts, strict=True):
+            by_kind.setdefault(job.finish, []).append((part, future))
+        for finish, finished in by_kind.items():
+            finish(finished)
 
-    def _embed_batch(self, items: list[tuple[Any, str]]) -> list[Vector]:
-        vectors: list[Vector | None] = [None] * len(items)
-        # Twins share one encoder, so both sides go in one batch.
-        key = (lambda side: "left") if self._verifier.shared else (lambda side: side)
-        for one in sorted({key(side) for _, side in items}):
-            rows = [i for i, (_, side) in enumerate(items) if key(side) == one]
-            embedded = self._verifier.embed_loaded([items[i][0] for i in rows], one)
-            for i, vector in zip(rows, embedded, strict=True):
-                vectors[i] = vector
-        return [vector for vector in vectors if vector is not None]
+    def _embed(self, images: list[Any], sides: list[str]) -> Vectors:
+        if self._verifier.shared:  # twins: both sides go through the one encoder
+            return self._verifier.embed_loaded(images)
+        vectors: Vectors | None = None
+        for side in ("left", "right"):
+            rows = [i for i, one in enumerate(sides) if one == side]
+            if rows:
+                part = self._verifier.embed_loaded([images[i] for i in rows], side)
+                if vectors is None:
+                    vectors = np.empty((len(images), part.shape[1]), np.float32)
+                vectors[rows] = part
+        assert vectors is not None  # no job is empty
+        return vectors
+
+    def _score_pairs(self, pairs: list[tuple[Vectors, "asyncio.Future[Any]"]]) -> None:
+        both = np.stack([vectors for vectors, _ in pairs])  # (N, 2, D)
+        scores = self._verifier.score(both[:, 0], both[:, 1])
+        futures = [future for _, future in pairs]
+        deliver(zip(futures, scores.tolist(), strict=True))
 
 
-def _fail(future: Future[Vector], error: Exception) -> None:
-    if future.set_running_or_notify_cancel():
-        future.set_exception(error)
+def _deliver_vectors(finished: list[tuple[Vectors, "asyncio.Future[Any]"]]) -> None:
+    deliver((future, vectors) for vectors, future in finished)
 
 
 def _blank(verifier: Verifier, side: str) -> Any:

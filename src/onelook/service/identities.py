@@ -57,8 +57,7 @@ async def identify(
     backend.gallery  # noqa: B018  (a 404 without one, before the body is read)
     async with body_of(request, backend.room, backend.settings) as body:
         form = read_form(request, body, backend.settings, ("image",))
-        (vector,) = await backend.embedder.embed([form.image("image")], ["left"])
-    answer = await backend.identify(vector, k)
+        answer = await backend.identify(form.image("image"), k)
     return JSONResponse(answer.to_dict())
 
 

@@ -1,14 +1,18 @@
 """Pairs: the routes that need no gallery: compare, embed, explain."""
 
-from typing import Annotated, Literal
+import dataclasses
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from onelook.explain import explain as explain_pair
 from onelook.service.backend import backend_of
 from onelook.service.openapi import answers, form_of, image_field, image_fields
-from onelook.service.schemas import Embeddings, PairAnswer
+from onelook.service.overlays import overlays_of
+from onelook.service.schemas import Embeddings, ExplainedAnswer, PairAnswer
 from onelook.service.uploads import body_of, read_form
+from onelook.verifier import Comparison
 
 router = APIRouter(prefix="/v1", tags=["pairs"])
 
@@ -30,11 +34,38 @@ async def compare(request: Request) -> JSONResponse:
     settings, verifier = backend.settings, backend.verifier
     async with body_of(request, backend.room, settings) as body:
         form = read_form(request, body, settings, ("left", "right"))
-        images = [form.image("left"), form.image("right")]
-        left, right = await backend.embedder.embed(images, ("left", "right"))
-    score = float(verifier.score(left[None], right[None])[0])
+        score = await backend.embedder.score(form.image("left"), form.image("right"))
     answer = verifier.judge(form.filename("left"), form.filename("right"), score)
-    return JSONResponse(answer.to_dict() | {"verdict": answer.verdict})
+    return JSONResponse(_pair(answer))
+
+
+@router.post(
+    "/explain",
+    responses=answers(ExplainedAnswer, *UPLOAD_FAILURES),
+    openapi_extra=_PAIR_FORM,
+    summary="What made two images alike, and what told them apart?",
+)
+async def explain(request: Request) -> JSONResponse:
+    """`curl -F left=@a.png -F right=@b.png http://127.0.0.1:8000/v1/explain`"""
+    backend = backend_of(request)
+    async with body_of(request, backend.room, backend.settings) as body:
+        form = read_form(request, body, backend.settings, ("left", "right"))
+        left, right = form.image("left"), form.image("right")
+
+        def work() -> dict[str, Any]:
+            for image in (left, right):
+                backend.embedder.check_header(image)
+            explanation = explain_pair(backend.verifier, left.data, right.data)
+            answer = dataclasses.replace(
+                explanation.comparison,
+                left=form.filename("left"),
+                right=form.filename("right"),
+            )
+            return _pair(answer) | {"pictures": overlays_of(explanation)}
+
+        with backend.embedder.places(2):
+            content = await backend.slowly(work)
+    return JSONResponse(content)
 
 
 @router.post(
@@ -60,6 +91,10 @@ async def embed(
         {
             "model": backend.verifier.name,
             "fingerprint": backend.fingerprint,
-            "vectors": [vector.tolist() for vector in vectors],
+            "vectors": vectors.tolist(),
         }
     )
+
+
+def _pair(answer: Comparison) -> dict[str, Any]:
+    return answer.to_dict() | {"verdict": answer.verdict}

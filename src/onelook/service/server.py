@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 import uvicorn
 from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
 
 from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
@@ -52,9 +53,14 @@ def hosts_of(host: str, allowed: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def limit_threads() -> None:
-    """Leave one core to HTTP and decoding: PyTorch's threads wait busily for each other,
-    and where something else has one of their cores all of them wait."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    """Leave one core to HTTP and decoding.
+
+    The threads of a matrix product wait busily for each other: where something else has one
+    of their cores, all of them wait and burn the others.
+    """
+    n = max(1, (os.cpu_count() or 1) - 1)
+    torch.set_num_threads(n)
+    threadpool_limits(n)
 
 
 def serve(app: FastAPI, host: str, port: int, on_start: Callable[[str], object]) -> None:
