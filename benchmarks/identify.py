@@ -6,8 +6,8 @@ python benchmarks/identify.py --only characters
 Characters: in each of Omniglot's 20 evaluation alphabets, 20 characters are enrolled with
 one drawing each; ten other people's drawings of them are asked for, and as many drawings of
 20 characters that are not enrolled, of the same alphabet as far as it has them. Faces: one
-photograph for each of the 40 people of AT&T, the other 360 are asked for; and the same with
-20 people enrolled and 20 strangers, each of the ten photographs being the enrolled one once.
+photograph for each of the 40 people of AT&T, the other 360 are asked for; and with 20
+people enrolled and 20 strangers. Each of the ten photographs is the enrolled one once.
 """
 
 import argparse

@@ -61,8 +61,8 @@ class OpenSet:
             )
         if self.n_known and self.dir_at_low_fpir is not None:
             lines.append(
-                f"           where {100 * LOW_FPIR:g} % of these strangers are taken for "
-                f"someone, {100 * self.dir_at_low_fpir:.1f} % of the known are named rightly"
+                f"           where {100 * LOW_FPIR:g} % of them are taken for someone, "
+                f"{100 * self.dir_at_low_fpir:.1f} % of the known are named rightly"
             )
         return "\n".join(lines)
 
