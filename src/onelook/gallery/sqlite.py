@@ -1,9 +1,11 @@
 """SqliteStore: a gallery in one file, exact, for one machine and many processes."""
 
-import json
+import logging
+import os
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.errors import GalleryError
-from onelook.gallery.exact import Rows, nearest
+from onelook.gallery import sqlite_rows
+from onelook.gallery.exact import Part, Rows, distances, first, nearest
+from onelook.gallery.index import (
+    METRICS,
+    NearIndex,
+    new_index,
+    overwrite_rows,
+    prepared,
+    write_index,
+)
 from onelook.gallery.sqlite_file import (
     WAIT_SECONDS,
     create_file,
@@ -19,6 +30,7 @@ from onelook.gallery.sqlite_file import (
     open_file,
     read_header,
     reading,
+    sync_folder,
     writing,
 )
 from onelook.gallery.store import Entry, Header, Hit, Stats, Stored, check_vectors
@@ -26,7 +38,16 @@ from onelook.gallery.store import Entry, Header, Hit, Stats, Stored, check_vecto
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 READ_AT_ONCE = 4096
+ADD_AT_ONCE = 256
 ATTEMPTS = 5
+INDEX_FROM = 100_000  # images; fewer are searched exactly
+NEWER_AT_MOST = 20_000  # images that the index lacks, before it is made again
+GONE_AT_MOST = 0.2  # of the rows of the index, before it is made from nothing
+ZEROS_AT_MOST = 0.2  # of the rows of the file, before it is written anew
+MORE_FROM_INDEX = 16  # than asked for, since the index measures in half precision
+MOST_FROM_INDEX = 1000
+
+log = logging.getLogger("onelook")
 
 
 class SqliteStore:
@@ -35,6 +56,9 @@ class SqliteStore:
     Vectors are kept in memory too, and every call first takes over what other processes
     wrote. One connection reads and one writes, each used by one thread at a time, so that
     a search never waits for the disk that an enroll waits for.
+
+    Above ``INDEX_FROM`` images a thread makes an index in a file beside the gallery; then
+    only what is newer than the index is kept in memory and searched exactly.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +71,17 @@ class SqliteStore:
         self._rows = Rows(self.header.embedding_size)
         self._version = -1  # of the file, as SQLite counts changes
         self._last_entry = self._last_removed = 0
+        self._near: NearIndex | None = None
+        self._token = ""  # of the state that the index was made for
+        self._build_lock = threading.Lock()
+        self._builder: threading.Thread | None = None
+        self._closing = False
         self._purge_if_interrupted()
+
+    @property
+    def index_path(self) -> Path:
+        """The file of the index."""
+        return self.path.with_name(f"{self.path.name}.usearch")
 
     @classmethod
     def open(cls, url: str) -> "SqliteStore":
@@ -73,27 +107,9 @@ class SqliteStore:
         vectors = check_vectors(self.header, np.stack([entry.vector for entry in entries]))
         with self._writing():
             return [
-                self._insert(entry, vector)
+                sqlite_rows.insert(self._writer, entry, vector)
                 for entry, vector in zip(entries, vectors, strict=True)
             ]
-
-    def _insert(self, entry: Entry, vector: Floats) -> bool:
-        row = self._writer.execute(
-            "INSERT INTO entry (identity, digest, metadata) VALUES (?, ?, ?) "
-            "ON CONFLICT DO NOTHING",
-            [entry.identity, entry.digest, json.dumps(entry.metadata)],
-        )
-        if row.rowcount == 0:
-            return False
-        self._writer.execute(
-            "INSERT INTO vector VALUES (?, ?)", [row.lastrowid, vector.tobytes()]
-        )
-        if entry.thumbnail is not None or entry.original is not None:
-            self._writer.execute(
-                "INSERT INTO picture VALUES (?, ?, ?)",
-                [row.lastrowid, entry.thumbnail, entry.original],
-            )
-        return True
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         """For each query (N, D) the nearest ``k`` entries, the nearest first."""
@@ -102,58 +118,67 @@ class SqliteStore:
             raise ValueError(f"k must be at least 1, got {k}")
         for _ in range(ATTEMPTS):
             with self._reading():
-                parts = self._rows.parts()
-            found = nearest(parts, self.header.metric, queries, k)
-            hits = self._hits([ids for ids, _ in found])
-            if all(len(h) == len(ids) for h, (ids, _) in zip(hits, found, strict=True)):
+                parts, near = self._rows.parts(), self._near
+            if near is not None and k <= MOST_FROM_INDEX:
+                return self._search_index(near, parts, queries, k)
+            if near is not None:
+                parts = self._all_parts()
+            found = [
+                ids.tolist() for ids, _ in nearest(parts, self.header.metric, queries, k)
+            ]
+            known = self._hits([one for ids in found for one in ids])
+            hits = [[known[one] for one in ids if one in known] for ids in found]
+            if [len(ids) for ids in found] == [len(some) for some in hits]:
                 break  # else another process forgot one of them meanwhile
         return hits
 
-    def _hits(self, found: Sequence[Ids]) -> list[list[Hit]]:
-        """The entries of ids (k,) of each query, without those that are gone."""
-        wanted = sorted({int(one) for ids in found for one in ids})
+    def _search_index(
+        self, near: NearIndex, parts: Sequence[Part], queries: Floats, k: int
+    ) -> list[list[Hit]]:
+        """Candidates of the index and the nearest of the newer entries, measured again."""
+        newer = nearest(parts, self.header.metric, queries, k)
+        want = 2 * k + MORE_FROM_INDEX
+        while True:
+            found = near.search(queries, min(want, len(near)))
+            wanted = [
+                {*older.tolist(), *new.tolist()}
+                for older, (new, _) in zip(found, newer, strict=True)
+            ]
+            # The index still names what was forgotten since; the file does not.
+            known = self._hits({one for ids in wanted for one in ids})
+            hits = [
+                self._first([known[one] for one in ids if one in known], query, k)
+                for ids, query in zip(wanted, queries, strict=True)
+            ]
+            if want >= len(near) or all(len(some) == k for some in hits):
+                return hits
+            want *= 4
+
+    def _first(self, hits: Sequence[Hit], query: Floats, k: int) -> list[Hit]:
+        """The nearest ``k`` of some entries, the nearest first."""
+        if not hits:
+            return []
+        vectors = np.stack([hit.vector for hit in hits])
+        places = np.array([hit.id for hit in hits])
+        best, _ = first(places, distances(self.header.metric, vectors, query), k)
+        by_id = {hit.id: hit for hit in hits}
+        return [by_id[one] for one in best.tolist()]
+
+    def _hits(self, wanted: Iterable[int]) -> dict[int, Hit]:
         with self._read_lock, errors_of(self.path):
-            rows = self._reader.execute(
-                "SELECT entry.id, identity, vector.value FROM json_each(?) AS wanted "
-                "JOIN entry ON entry.id = wanted.value JOIN vector ON vector.id = entry.id",
-                [json.dumps(wanted)],
-            ).fetchall()
-        known = {
-            entry: Hit(entry, identity, np.frombuffer(value, np.float32))
-            for entry, identity, value in rows
-        }
-        return [[known[int(one)] for one in ids if int(one) in known] for ids in found]
+            return sqlite_rows.hits(self._reader, wanted)
 
     def read(
         self, identity: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Stored]:
         """Up to ``limit`` whole entries above the id ``after``, in the order of ids."""
-        which = "" if identity is None else "AND identity = ?"
-        rows = self._select(
-            "SELECT id, identity, value, digest, metadata, thumbnail, original "
-            "FROM entry JOIN vector USING (id) LEFT JOIN picture USING (id) "
-            f"WHERE id > ? {which} ORDER BY id LIMIT ?",
-            [after, *([] if identity is None else [identity]), limit],
-        )
-        return [
-            Stored(
-                identity=name,
-                vector=np.frombuffer(value, np.float32),
-                digest=digest,
-                metadata=json.loads(content),
-                thumbnail=thumbnail,
-                original=original,
-                id=entry,
-            )
-            for entry, name, value, digest, content, thumbnail, original in rows
-        ]
+        with self._one_state():
+            return sqlite_rows.read(self._reader, identity, after, limit)
 
     def identities(self) -> dict[str, int]:
         """Number of entries of every identity, sorted by name."""
-        rows = self._select(
-            "SELECT identity, count(*) FROM entry GROUP BY identity ORDER BY identity", []
-        )
-        return dict(rows)
+        with self._one_state():
+            return sqlite_rows.identities(self._reader)
 
     def forget(self, identity: str) -> int:
         """Remove all of an identity, from disk too; how many entries that were.
@@ -163,47 +188,28 @@ class SqliteStore:
                 that it cannot be cleaned; the entries are removed all the same.
         """
         with self._writing():
-            gone = self._ids_of(identity)
-            self._remove(gone)
-        if gone:
+            n = sqlite_rows.forget(self._writer, identity)
+        if n:
             self._purge()
-        return len(gone)
+        return n
 
     def rename(self, identity: str, new: str) -> int:
         """Give all entries of ``identity`` the name ``new``; how many."""
         with self._writing():
-            found = self._ids_of(identity)
-            twice = self._writer.execute(
-                "SELECT id FROM entry WHERE identity = ? AND digest IN "
-                "(SELECT digest FROM entry WHERE identity = ?)",
-                [identity, new],
-            ).fetchall()
-            gone = [one for (one,) in twice] if new != identity else []
-            self._remove(gone)
-            self._writer.execute(
-                "UPDATE entry SET identity = ? WHERE identity = ?", [new, identity]
-            )
-        if found:
-            self._purge()  # the old name is gone from disk too
-        return len(found)
-
-    def _ids_of(self, identity: str) -> list[int]:
-        rows = self._writer.execute("SELECT id FROM entry WHERE identity = ?", [identity])
-        return [one for (one,) in rows]
-
-    def _remove(self, ids: Sequence[int]) -> None:
-        """Delete entries and say so to others; SQLite overwrites what it deletes."""
-        for one in ids:
-            for table in ("entry", "vector", "picture"):
-                self._writer.execute(f"DELETE FROM {table} WHERE id = ?", [one])
-            self._writer.execute("INSERT INTO removed (entry) VALUES (?)", [one])
+            n = sqlite_rows.rename(self._writer, identity, new)
+        if n:
+            self._purge()  # the old name goes from disk too
+        return n
 
     def _purge(self) -> None:
-        """Overwrite on disk what was removed: empty the log that still holds it."""
+        """Overwrite on disk what was removed, in the index and in SQLite's log."""
         with self._write_lock, self._read_lock, errors_of(self.path):
-            number = self._writer.execute(
-                "SELECT coalesce(max(number), 0) FROM removed"
-            ).fetchone()[0]
+            # No other process puts a new index in place while this one is overwritten.
+            with writing(self._writer):
+                gone = sqlite_rows.removed_after(self._writer, self._state("purged"))
+                self._overwrite_in_index([one for _, one in gone])
+            if self._state("compacting"):
+                sqlite_rows.compact(self._writer)
             busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if busy:
                 raise GalleryError(
@@ -212,39 +218,133 @@ class SqliteStore:
                     "so its bytes are still on the disk; end that process (or its long "
                     "read), then run maintain"
                 )
-            with writing(self._writer):
-                self._writer.execute(
-                    "UPDATE purged SET last_removed = max(last_removed, ?)", [number]
-                )
+            if gone:
+                with writing(self._writer):
+                    self._writer.execute(
+                        "UPDATE state SET purged = max(purged, ?)", [gone[-1][0]]
+                    )
+
+    def _overwrite_in_index(self, gone: Sequence[int]) -> None:
+        for unfinished in self.path.parent.glob(f"{self.index_path.name}.*"):
+            unfinished.unlink(missing_ok=True)
+        row = self._writer.execute("SELECT token FROM near_index").fetchone()
+        token = row[0] if row else ""
+        size = self.header.embedding_size
+        if not overwrite_rows(self.index_path, token, gone, size):
+            self.index_path.unlink(missing_ok=True)  # of another state, so good for nothing
 
     def _purge_if_interrupted(self) -> None:
         """Finish what a process that ended in the middle of a forget left."""
-        waiting = self._select(
-            "SELECT 1 FROM removed, purged WHERE number > last_removed LIMIT 1",
-            [],
-        )
-        if waiting:
+        with self._write_lock, errors_of(self.path):
+            waiting = sqlite_rows.removed_after(self._writer, self._state("purged"))
+            compacting = self._state("compacting")
+        if waiting or compacting:
             self._purge()
 
+    def _state(self, what: str) -> int:
+        return int(self._writer.execute(f"SELECT {what} FROM state").fetchone()[0])
+
     def stats(self) -> Stats:
-        n_identities, n_images = self._select(
-            "SELECT count(DISTINCT identity), count(*) FROM entry", []
-        )[0]
-        beside = ("", "-wal", "-shm")
+        """Counts, bytes of all files of the gallery, and how it searches now."""
+        with self._one_state():
+            n_identities, n_images = sqlite_rows.counts(self._reader)
+        beside = ("", "-wal", "-shm", ".usearch")
         files = [self.path.with_name(self.path.name + end) for end in beside]
         n_bytes = sum(file.stat().st_size for file in files if file.exists())
-        return Stats(n_identities, n_images, n_bytes, "exact")
+        with self._reading():
+            near, newer = self._near, len(self._rows)
+        how = f"usearch, exact for the newest {newer}" if near is not None else "exact"
+        return Stats(n_identities, n_images, n_bytes, how)
 
     def maintain(self) -> None:
-        """Give space back, and finish a forget that could not clean the disk."""
+        """Give space back, finish an interrupted forget, bring the index up to date."""
         with self._write_lock, self._read_lock, errors_of(self.path):
-            self._writer.execute("PRAGMA incremental_vacuum").fetchall()
+            if sqlite_rows.share_of_zeros(self._writer) > ZEROS_AT_MOST:
+                sqlite_rows.compact(self._writer)
         self._purge()
+        self._build_index()
 
     def close(self) -> None:
+        """Let go of the file; a thread that makes an index ends first."""
+        self._closing = True
+        if self._builder is not None:
+            self._builder.join()
         with self._write_lock, self._read_lock:
             self._writer.close()
             self._reader.close()
+
+    def _build_in_background(self) -> None:
+        """Start a thread that makes the index, where it is time and none is at it."""
+        limit = INDEX_FROM if self._near is None else NEWER_AT_MOST
+        if len(self._rows) < limit or self.header.metric not in METRICS or self._closing:
+            return
+        if self._builder is None or not self._builder.is_alive():
+            self._builder = threading.Thread(target=self._build_quietly, daemon=True)
+            self._builder.start()
+
+    def _build_quietly(self) -> None:
+        if hasattr(os, "setpriority"):  # of this thread, on Linux: searches go first
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        try:
+            self._build_index()
+        except (GalleryError, OSError, RuntimeError) as error:
+            log.warning("no index for %s, every image is searched: %s", self.path, error)
+
+    def _build_index(self) -> None:
+        """Bring the index up to date, from the one that is there where that pays."""
+        with (
+            self._build_lock,
+            errors_of(self.path),
+            closing(open_file(self.path)) as connection,
+        ):
+            with self._reading():
+                near, token, newer = self._near, self._token, len(self._rows)
+                last, removed = self._last_entry, self._last_removed
+            _, n_images = sqlite_rows.counts(connection)
+            if n_images < INDEX_FROM or self.header.metric not in METRICS:
+                return
+            n_old = 0 if near is None else len(near)
+            gone = n_old - (n_images - newer)
+            keep = n_old > 0 and gone <= GONE_AT_MOST * n_old
+            if keep and newer == 0:
+                return
+            index, after = new_index(self.header.embedding_size, self.header.metric), 0
+            if keep:
+                row = connection.execute(
+                    "SELECT last_id, last_removed FROM near_index WHERE token = ?", [token]
+                ).fetchone()
+                if row is None:
+                    return  # another process made a newer one
+                after, removed = row
+                index.load(os.fspath(self.index_path))
+            for ids, vectors in sqlite_rows.vectors_after(connection, after, ADD_AT_ONCE):
+                if self._closing:
+                    return
+                index.add(ids.astype(np.uint64), prepared(vectors, self.header.metric))
+                last = int(ids[-1])
+            self._publish(index, last, removed)
+
+    def _publish(self, index: Any, last_entry: int, last_removed: int) -> None:
+        """Put a new index in the place of the old, without what was removed meanwhile."""
+        token = uuid.uuid4().hex
+        fresh = self.index_path.with_name(f"{self.index_path.name}.{token}")
+        try:
+            write_index(fresh, index, token)
+            with self._writing():
+                if not fresh.exists():  # a forget took it away: it may hold the forgotten
+                    write_index(fresh, index, token)
+                gone = sqlite_rows.removed_after(self._writer, last_removed)
+                size = self.header.embedding_size
+                overwrite_rows(fresh, token, [one for _, one in gone], size)
+                os.replace(fresh, self.index_path)
+                sync_folder(self.path.parent)
+                newest = max([last_removed, *(number for number, _ in gone)])
+                self._writer.execute("DELETE FROM near_index")
+                self._writer.execute(
+                    "INSERT INTO near_index VALUES (?, ?, ?)", [token, last_entry, newest]
+                )
+        finally:
+            fresh.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -260,26 +360,43 @@ class SqliteStore:
                 with reading(self._reader):
                     self._take_over()
                 self._version = version
+                self._build_in_background()
             yield
 
     def _take_over(self) -> None:
         """Bring in what this and other processes wrote since the last time."""
-        removed = self._reader.execute(
-            "SELECT number, entry FROM removed WHERE number > ? ORDER BY number",
-            [self._last_removed],
-        ).fetchall()
-        if removed:
-            self._rows.remove([entry for _, entry in removed])
+        self._take_over_index()
+        if removed := sqlite_rows.removed_after(self._reader, self._last_removed):
+            self._rows.remove([one for _, one in removed])
             self._last_removed = removed[-1][0]
-        added = self._reader.execute(
-            "SELECT id, value FROM vector WHERE id > ? ORDER BY id", [self._last_entry]
-        )
-        while rows := added.fetchmany(READ_AT_ONCE):
-            ids = np.array([one for one, _ in rows], np.int64)
-            values = np.frombuffer(b"".join([value for _, value in rows]), np.float32)
-            self._rows.append(ids, values.reshape(len(ids), -1))
+        for ids, vectors in sqlite_rows.vectors_after(
+            self._reader, self._last_entry, READ_AT_ONCE
+        ):
+            self._rows.append(ids, vectors)
             self._last_entry = int(ids[-1])
 
-    def _select(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        with self._read_lock, errors_of(self.path):
-            return self._reader.execute(statement, values).fetchall()
+    def _take_over_index(self) -> None:
+        """Turn to the index that was put in place last; what is newer is read again."""
+        row = self._reader.execute("SELECT token, last_id FROM near_index").fetchone()
+        token, last_entry = row or ("", 0)
+        if token == self._token:
+            return
+        size, metric = self.header.embedding_size, self.header.metric
+        self._near = NearIndex.open(self.index_path, token, size, metric)
+        self._token = token
+        self._rows = Rows(size)
+        self._last_entry = last_entry if self._near is not None else 0
+
+    def _all_parts(self) -> list[Part]:
+        """All vectors, for a search that asks for more than an index should answer."""
+        rows = Rows(self.header.embedding_size)
+        with self._one_state():
+            for ids, some in sqlite_rows.vectors_after(self._reader, 0, READ_AT_ONCE):
+                rows.append(ids, some)
+        return rows.parts()
+
+    @contextmanager
+    def _one_state(self) -> Iterator[None]:
+        """What the reading connection sees stays the same inside."""
+        with self._read_lock, errors_of(self.path), reading(self._reader):
+            yield

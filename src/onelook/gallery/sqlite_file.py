@@ -1,4 +1,4 @@
-"""The SQLite file of a gallery: its tables, how it is made and opened, and its errors."""
+"""The SQLite file of a gallery: how it is made and opened, and its errors."""
 
 import json
 import os
@@ -11,31 +11,11 @@ from importlib import metadata
 from pathlib import Path
 
 from onelook.errors import GalleryError
+from onelook.gallery.sqlite_rows import SCHEMA
 from onelook.gallery.store import FORMAT, Header
 
 APPLICATION = 0x6F6E6C6B  # "onlk", where `file` and SQLite look for whose file it is
 WAIT_SECONDS = 30.0  # for other processes that write, or that keep an old state open
-
-# A vector has a table of its own, so that reading all of them reads little else. A row of
-# "removed" tells other processes, and the index beside the file, of an entry that is gone.
-SCHEMA = """
-CREATE TABLE header (content TEXT NOT NULL);
-CREATE TABLE entry (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    identity TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    metadata TEXT NOT NULL,
-    UNIQUE (identity, digest)
-);
-CREATE TABLE vector (id INTEGER PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE picture (id INTEGER PRIMARY KEY, thumbnail BLOB, original BLOB);
-CREATE TABLE removed (number INTEGER PRIMARY KEY AUTOINCREMENT, entry INTEGER NOT NULL);
-CREATE TABLE near_index (
-    token TEXT NOT NULL, last_entry INTEGER NOT NULL, last_removed INTEGER NOT NULL
-);
-CREATE TABLE purged (last_removed INTEGER NOT NULL);
-INSERT INTO purged VALUES (0);
-"""
 
 
 def create_file(path: Path, header: Header) -> None:
@@ -46,7 +26,8 @@ def create_file(path: Path, header: Header) -> None:
     """
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
         with errors_of(path):
             connection = sqlite3.connect(fresh, isolation_level=None)
             try:
@@ -57,12 +38,12 @@ def create_file(path: Path, header: Header) -> None:
             os.link(fresh, path)  # unlike a rename it never takes another's place
         finally:
             fresh.unlink(missing_ok=True)
-        _sync_folder(path.parent)
-    except FileExistsError as error:
-        raise GalleryError(
-            f"{path} exists already; open it, or choose another name"
-        ) from error
+        sync_folder(path.parent)
     except OSError as error:
+        if path.exists():
+            raise GalleryError(
+                f"{path} exists already; open it, or choose another name"
+            ) from error
         raise GalleryError(f"no gallery can be made at {path}: {error.strerror}") from error
 
 
@@ -71,7 +52,6 @@ def _write_empty(connection: sqlite3.Connection, header: Header) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.executescript(SCHEMA)
     connection.execute("INSERT INTO header VALUES (?)", [json.dumps(asdict(header))])
     connection.execute("PRAGMA journal_mode = WAL")
@@ -198,7 +178,7 @@ def _damaged(path: Path, what: str) -> str:
     )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """The folder's list of names on disk, where the system can do that."""
     if not hasattr(os, "O_DIRECTORY"):
         return

@@ -1,0 +1,165 @@
+"""NearIndex: a usearch index in a file beside a gallery; a cache that can be made again.
+
+The file is what usearch writes, behind it the ids in the order of their rows, and an end
+that names the state of the gallery it was made for. It is mapped into memory, so that
+processes share it, and the vectors of forgotten entries are overwritten in place.
+"""
+
+import os
+import struct
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.gallery.store import Metric
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+# usearch knows no Manhattan distance. Types and sizes: see benchmarks/gallery.py.
+METRICS = {"cosine": "ip", "euclidean": "l2sq"}
+ROW_TYPE, ROW_BYTES = "bf16", 2
+CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 128
+END = struct.Struct("<8s32sQ")  # what it is, of which state, how many ids stand before it
+MAGIC = b"onelook1"
+ROWS_AT = 8  # usearch's file begins with the shape of its matrix of rows
+
+
+class NearIndex:
+    """Finds near entries among those that a gallery held when the file was written.
+
+    Args:
+        index: usearch's, mapped from the file.
+        metric: How near is measured.
+    """
+
+    def __init__(self, index: Any, metric: Metric) -> None:
+        self._index = index
+        self._metric = metric
+        self._lock = threading.Lock()  # usearch's own threads are numbered from 0 each call
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @classmethod
+    def open(cls, path: Path, token: str, size: int, metric: Metric) -> "NearIndex | None":
+        """The index at ``path``; None if there is none that is whole and of ``token``."""
+        try:
+            if ids_of_rows(path, token) is None:
+                return None
+            index = new_index(size, metric)
+            index.view(os.fspath(path))
+        except (OSError, ValueError, RuntimeError):
+            return None
+        return cls(index, metric)
+
+    def search(self, queries: Floats, k: int) -> list[Ids]:
+        """For each query (N, D) the ids of about ``k`` near entries, the nearest first."""
+        with self._lock:
+            found = self._index.search(prepared(queries, self._metric), k)
+        if len(queries) == 1:  # then usearch gives one answer and not a batch of one
+            return [np.asarray(found.keys).astype(np.int64)]
+        return [
+            row[:n].astype(np.int64)
+            for row, n in zip(found.keys, found.counts, strict=True)
+        ]
+
+
+def new_index(size: int, metric: Metric) -> Any:
+    """An empty usearch index for vectors (N, D)."""
+    from usearch.index import Index
+
+    return Index(
+        ndim=size,
+        metric=METRICS[metric],
+        dtype=ROW_TYPE,
+        connectivity=CONNECTIVITY,
+        expansion_add=EXPANSION_ADD,
+        expansion_search=EXPANSION_SEARCH,
+    )
+
+
+def prepared(vectors: Floats, metric: Metric) -> Floats:
+    """Vectors (N, D) as the index takes them: of length 1 where it measures cosines."""
+    if metric != "cosine":
+        return vectors
+    lengths = np.sqrt(np.square(vectors).sum(1, keepdims=True))
+    lengths[lengths == 0] = 1.0
+    unit: Floats = vectors / lengths
+    return unit
+
+
+def write_index(path: Path, index: Any, token: str) -> None:
+    """Write an index, with the ids of its rows, and wait until it is on disk."""
+    index.save(os.fspath(path))
+    ids = _ids_in_order_of_rows(path, len(index))
+    with path.open("ab") as file:
+        file.write(ids.tobytes())
+        file.write(END.pack(MAGIC, token.encode("ascii"), len(ids)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def ids_of_rows(path: Path, token: str) -> Ids | None:
+    """The ids (N,) in the order of the rows of a file, None if it is not of ``token``."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-END.size, os.SEEK_END)
+            magic, found, n = END.unpack(file.read(END.size))
+            if magic != MAGIC or found != token.encode("ascii"):
+                return None
+            file.seek(-END.size - 8 * n, os.SEEK_END)
+            return np.frombuffer(file.read(8 * n), np.int64)
+    except OSError:  # not there, or shorter than its end
+        return None
+
+
+def overwrite_rows(path: Path, token: str, gone: Sequence[int], size: int) -> bool:
+    """Put zeros over the vectors of the entries ``gone``, on disk when it returns.
+
+    Args:
+        path, token: The file; whether it is of another state is what is returned.
+        gone: Ids.
+        size: D.
+
+    Returns:
+        Whether the file was of this state; otherwise nothing was done.
+    """
+    ids = ids_of_rows(path, token)
+    if ids is None:
+        return False
+    rows = np.flatnonzero(np.isin(ids, gone))
+    if len(rows):
+        with path.open("r+b") as file:
+            for row in rows.tolist():
+                file.seek(ROWS_AT + row * size * ROW_BYTES)
+                file.write(bytes(size * ROW_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    return True
+
+
+def _ids_in_order_of_rows(path: Path, n: int) -> Ids:
+    """The id of every row of a file that usearch 2 wrote.
+
+    usearch fills rows in the order in which its threads come, and says it only in the nodes
+    of the graph: after the rows a head of 64 bytes, five numbers (of nodes, of neighbours
+    of a node above and at the ground, and two more), the level of each node, the nodes. A
+    node is its key, its level, and lists of neighbours with their lengths.
+    """
+    content = np.memmap(path, np.uint8, "r")
+    shape = content[:ROWS_AT].view(np.uint32).astype(np.int64)
+    at = ROWS_AT + int(shape[0] * shape[1]) + 64
+    size, above, ground = content[at : at + 24].view(np.uint64).astype(np.int64)
+    at += 40
+    levels = content[at : at + 2 * n].view(np.int16).astype(np.int64)
+    nodes = 10 + 4 * (1 + ground) + levels * 4 * (1 + above)
+    starts = at + 2 * n + np.cumsum(nodes) - nodes
+    if int(size) != n or starts[-1] + nodes[-1] != len(content):
+        raise RuntimeError("this version of usearch writes its index in another way")
+    keys: Ids = content[starts[:, None] + np.arange(8)].view(np.int64)[:, 0]
+    return keys
