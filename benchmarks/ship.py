@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file
 
+from onelook.calibration import calibrate
+from onelook.decision import Decision
 from onelook.evaluation.protocols import evaluate
 from onelook.evaluation.verification import VerificationResult
 from onelook.shipped import FOLDER
@@ -69,7 +71,11 @@ def main() -> None:
     shipment = SHIPMENTS[arguments.name]
     verifier = load(arguments.run)
     check(verifier, arguments.run, shipment)
+    found = calibrate(verifier, far=verifier.card["recipe"]["far"])
+    print(found, flush=True)
+    verifier.decision = found.decision
     card = verifier.card
+    card["calibration"] = found.about()
     card["name"], card["purpose"] = arguments.name, shipment.purpose
     card["shipped by"] = shlex.join(["python", "benchmarks/ship.py", *sys.argv[1:]])
     with tempfile.TemporaryDirectory() as scratch:
@@ -138,7 +144,7 @@ def card_text(text: str, folder: Path) -> str:
 
 
 def _facts(content: dict[str, Any], n_parameters: int, weights: Path) -> str:
-    card, decision = content["card"], content["decision"]
+    card, decision = content["card"], Decision.from_dict(content["decision"])
     encoder, recipe, data = content["model"]["encoder"], card["recipe"], card["data"]
     channels, height, width = encoder["arguments"]["input_shape"]
     rows = {
@@ -150,11 +156,44 @@ def _facts(content: dict[str, Any], n_parameters: int, weights: Path) -> str:
         "trained on": f"{data['training images']:,} images of "
         f"{data['training classes']:,} classes; {data['held-out classes']:,} classes held "
         "out to choose the epoch and the threshold",
-        "threshold": f"{decision['threshold']:.4f}, meant for a false-accept rate of "
-        f"{decision['far']:g}; unsure below it down to {decision['reject_below']:.4f}",
+        "threshold": _threshold(decision),
+        "on classes left out": _left_out(card["calibration"]),
+        "galleries": _galleries(decision),
         "shipped by": f"`{card['shipped by']}`",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+
+
+def _threshold(decision: Decision) -> str:
+    low, high = decision.intervals["far"]
+    return (
+        f"{decision.threshold:.4f}, meant for a false-accept rate of {decision.far:g} "
+        f"(95 % {low:.4f} to {high:.4f}) among pairs of {decision.pairs}; it rejects "
+        f"{decision.frr:.3f} of the same pairs; unsure below it down to "
+        f"{decision.reject_below:.4f}"
+    )
+
+
+def _left_out(calibration: dict[str, Any]) -> str:
+    far, frr, error = (
+        calibration[f"{name} on classes left out"]
+        for name in ("FAR", "FRR", "calibration error")
+    )
+    return (
+        f"false accepts {far:.4f}, false rejects {frr:.4f}, calibration error of the "
+        f"probability {error:.3f}: each held-out part judged by what the others fitted"
+    )
+
+
+def _galleries(decision: Decision) -> str:
+    """What the 1:N thresholds stand for, at the sizes that people ask about."""
+    shown = [row for row in decision.identify if row.gallery_size in (1, 10, 20, 100)]
+    found = [f"{row.gallery_size}: {row.threshold:.4f} ({row.known:.2f})" for row in shown]
+    return (
+        f"thresholds at which {decision.identify[0].fpir:.2g} of strangers are taken for "
+        f"someone, by enrolled classes (and share of enrolled ones found): "
+        f"{'; '.join(found)}; measured up to {decision.identify[-1].gallery_size}"
+    )
 
 
 def _figures(card: dict[str, Any]) -> str:

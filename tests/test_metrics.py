@@ -238,3 +238,18 @@ def test_correlations_match_scipy():
 def test_unusable_pairs_are_refused(scores, is_same, message):
     with pytest.raises(ValueError, match=message):
         metrics.equal_error_rate(scores, is_same)
+
+
+def test_reliability_and_its_error_worked_by_hand():
+    probability = [0.05, 0.05, 0.55, 0.55, 0.55, 0.95]
+    is_same = [False, False, True, True, False, True]
+    bins = metrics.reliability(probability, is_same, prior=0.5, n_bins=10)
+    # Each of three same pairs weighs 1/6, each of three different ones too.
+    assert bins.stated == pytest.approx([0.05, 0.55, 0.95])
+    assert bins.happened == pytest.approx([0, 2 / 3, 1])
+    assert bins.weight == pytest.approx([1 / 3, 1 / 2, 1 / 6])
+    assert bins.error == pytest.approx(0.05 / 3 + (2 / 3 - 0.55) / 2 + 0.05 / 6)
+    rare = metrics.reliability(probability, is_same, prior=0.1, n_bins=10)
+    assert rare.happened[1] == pytest.approx(2 * 0.1 / (2 * 0.1 + 0.9))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        metrics.reliability([2.0, 0.5], [True, False], prior=0.5)

@@ -211,11 +211,12 @@ def calibrate(
             (*opened.notes, NO_GALLERIES),
         )  # fmt: skip
     items = _some(opened.data, seed)
+    grouping = None if group_by is None else groups_of(items, group_by)
     left, right = embed_both(verifier, items.paths)
     fitted = fit_items(
         verifier, left, right, items.labels, items.groups, far, prior, seed, strict=True
     )
-    groups = _by_group(verifier, left, right, items, group_by, fitted.decision, seed)
+    groups = _by_group(verifier, left, right, items.labels, grouping, fitted.decision, seed)
     return Calibration(
         fitted.decision,
         items.name,
@@ -257,10 +258,11 @@ def check(
     else:
         items = _some(opened.data, seed)
         name = items.name
+        grouping = None if group_by is None else groups_of(items, group_by)
         left, right = embed_both(verifier, items.paths)
         within = useful_groups(items.labels, items.groups)
         drawn = draw_pairs(verifier, left, right, items.labels, within, seed)
-        groups = _by_group(verifier, left, right, items, group_by, decision, seed)
+        groups = _by_group(verifier, left, right, items.labels, grouping, decision, seed)
     rates = rates_at(drawn, decision.threshold, seed)
     probability = decision.probability(drawn.scores)
     error = reliability(probability, drawn.is_same, decision.prior).error
@@ -310,18 +312,16 @@ def _by_group(
     verifier: Verifier,
     left: NDArray[np.float32],
     right: NDArray[np.float32],
-    items: Dataset,
-    group_by: str | Path | None,
+    labels: NDArray[np.int64],
+    grouping: tuple[NDArray[np.int64], tuple[str, ...]] | None,
     decision: Decision,
     seed: int,
 ) -> tuple[GroupRates, ...]:
-    if group_by is None:
+    if grouping is None:
         return ()
-    group_of, names = groups_of(items, group_by)
     rows = rates_by_group(
-        verifier, left, right, items.labels, group_of, names, decision.threshold,
-        decision.far, seed,
-    )  # fmt: skip
+        verifier, left, right, labels, *grouping, decision.threshold, decision.far, seed
+    )
     return tuple(rows)
 
 
