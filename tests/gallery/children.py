@@ -31,6 +31,16 @@ def churn(store: GalleryStore, name: str, n: int) -> None:
         if batch % 3 == 2:
             store.forget(identity)
             print("forgot", batch, flush=True)
+        store.search(vectors_of(1), 1)
+
+
+def rough(store: GalleryStore, name: str, n: int) -> None:
+    """``churn``, while an index is made again and again."""
+    from onelook.gallery import sqlite
+
+    sqlite.INDEX_FROM, sqlite.NEWER_AT_MOST = 30, 12
+    store.search(vectors_of(1), 1)
+    churn(store, name, n)
 
 
 def search(store: GalleryStore, n: int) -> None:
@@ -52,7 +62,9 @@ def main() -> None:
     if verb == "search":
         search(store, int(arguments[0]))
     else:
-        {"enroll": enroll, "churn": churn}[verb](store, arguments[0], int(arguments[1]))
+        {"enroll": enroll, "churn": churn, "rough": rough}[verb](
+            store, arguments[0], int(arguments[1])
+        )
     store.close()
 
 

@@ -94,10 +94,15 @@ def prepared(vectors: Floats, metric: Metric) -> Floats:
 
 
 def write_index(path: Path, index: Any, token: str) -> None:
-    """Write an index, with the ids of its rows, and wait until it is on disk."""
+    """Write an index, with the ids of its rows, and wait until it is on disk.
+
+    Raises:
+        FileNotFoundError: If the file was taken away meanwhile.
+    """
     index.save(os.fspath(path))
     ids = _ids_in_order_of_rows(path, len(index))
-    with path.open("ab") as file:
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
         file.write(ids.tobytes())
         file.write(END.pack(MAGIC, token.encode("ascii"), len(ids)))
         file.flush()

@@ -5,7 +5,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ from onelook.gallery.store import Entry, Header, Hit, Stats, Stored, check_vecto
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 READ_AT_ONCE = 4096
-ADD_AT_ONCE = 256
+ADD_AT_ONCE = 2048
+ALONE_UP_TO = 10_000  # rows: threads that build a small index at once can lose some
 ATTEMPTS = 5
 INDEX_FROM = 100_000  # images; fewer are searched exactly
 NEWER_AT_MOST = 20_000  # images that the index lacks, before it is made again
@@ -320,7 +321,9 @@ class SqliteStore:
             for ids, vectors in sqlite_rows.vectors_after(connection, after, ADD_AT_ONCE):
                 if self._closing:
                     return
-                index.add(ids.astype(np.uint64), prepared(vectors, self.header.metric))
+                rows = prepared(vectors, self.header.metric)
+                threads = 1 if len(index) < ALONE_UP_TO else 0  # 0: all cores
+                index.add(ids.astype(np.uint64), rows, threads=threads)
                 last = int(ids[-1])
             self._publish(index, last, removed)
 
@@ -329,9 +332,11 @@ class SqliteStore:
         token = uuid.uuid4().hex
         fresh = self.index_path.with_name(f"{self.index_path.name}.{token}")
         try:
-            write_index(fresh, index, token)
+            # A forget takes an unfinished file away, since it may hold the forgotten.
+            with suppress(FileNotFoundError):
+                write_index(fresh, index, token)
             with self._writing():
-                if not fresh.exists():  # a forget took it away: it may hold the forgotten
+                if not fresh.exists():
                     write_index(fresh, index, token)
                 gone = sqlite_rows.removed_after(self._writer, last_removed)
                 size = self.header.embedding_size
