@@ -22,8 +22,12 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 SETTINGS = {
     "dataCoord.gc.interval": 1,
     "dataCoord.gc.dropTolerance": 1,
-    "dataCoord.gc.missingTolerance": 1,
     "proxy.timeTickInterval": 50,
+    "queryCoord.checkInterval": 100,
+    "queryCoord.distPullInterval": 100,
+    "queryCoord.checkSegmentInterval": 100,
+    "queryCoord.checkChannelInterval": 100,
+    "queryCoord.checkIndexInterval": 100,
     "log.level": "warn",
 }
 
