@@ -5,14 +5,26 @@ from typing import Any
 
 from record import read_results
 
+Row = dict[str, Any]
+
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- results -->", "<!-- end of results -->"
 
-# Headings, and how the names of their benchmarks begin.
-SECTIONS = {
+# Headings, and how the names of their benchmarks begin. The first kind shows the figure that
+# a benchmark is known by beside what others published, the second all figures of a model.
+ACCURACY = {
     "Characters": ("omniglot", "vinyals", "koch", "mnist", "strokes", "digits"),
     "Faces": ("lfw", "att"),
     "Texts": ("sick",),
+}
+ALL_FIGURES = {
+    "Decisions, galleries, service": (
+        "calibration",
+        "identify",
+        "find",
+        "gallery",
+        "service",
+    ),
     "Speed": ("time-to", "train", "embed"),
 }
 # The figure that a benchmark is known by; results.json has the others too.
@@ -39,28 +51,36 @@ PUBLISHED = {
     "att-s5-s7": "3.33 % (another split)",
     "sick-test": "0.882 (pretrained vectors, more data)",
 }
-FRACTIONS = {"error", "accuracy", "eer", "auc"}
+FRACTIONS = {
+    *("error", "accuracy", "eer", "auc", "best_is_right", "named_rightly"),
+    *("strangers_taken", "strangers_stated", "dir_at_fpir_1"),
+}
 
 
 def tables() -> str:
-    """Markdown: a table a section, one line a benchmark and model."""
+    """Markdown: a table a section."""
     rows = read_results()
     lines = []
-    for heading, beginnings in SECTIONS.items():
-        of_section = [row for row in rows if row["benchmark"].startswith(beginnings)]
-        if heading != "Speed":
-            of_section = [row for row in of_section if row["metric"] == _known_by(row)]
-        lines += [f"**{heading}**", "", *_table(of_section), ""]
+    for heading, beginnings in ACCURACY.items():
+        of_section = _of(rows, beginnings)
+        known = [row for row in of_section if row["metric"] == _known_by(row)]
+        lines += [f"**{heading}**", "", *_known_figures(known), ""]
+    for heading, beginnings in ALL_FIGURES.items():
+        lines += [f"**{heading}**", "", *_all_figures(_of(rows, beginnings)), ""]
     machines = sorted({row["machine"] for row in rows})
     return "\n".join([*lines, f"Machine: {'; '.join(machines)}."])
 
 
-def _known_by(row: dict[str, Any]) -> str:
+def _of(rows: list[Row], beginnings: tuple[str, ...]) -> list[Row]:
+    return [row for row in rows if row["benchmark"].startswith(beginnings)]
+
+
+def _known_by(row: Row) -> str:
     matches = [known for known in KNOWN_BY if row["benchmark"].startswith(known)]
     return KNOWN_BY[matches[0]] if matches else USUAL
 
 
-def _table(rows: list[dict[str, Any]]) -> list[str]:
+def _known_figures(rows: list[Row]) -> list[str]:
     lines = [
         "| benchmark | model | figure | 95 % | seeds | minutes a seed | published |",
         "|---|---|---|---|---|---|---|",
@@ -77,9 +97,27 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
             str(row["minutes"]),
             PUBLISHED.get(row["benchmark"], ""),
         ]
-        # A bar in a text would end its cell.
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(_line(cells))
     return lines
+
+
+def _all_figures(rows: list[Row]) -> list[str]:
+    """One line a benchmark and model."""
+    lines = ["| benchmark | model | figures |", "|---|---|---|"]
+    names = dict.fromkeys((row["benchmark"], row["model"]) for row in rows)
+    for name in names:
+        figures = [
+            f"{row['metric'].replace('_', ' ')} {_text(row['value'], row['metric'])}"
+            for row in rows
+            if (row["benchmark"], row["model"]) == name
+        ]
+        lines.append(_line([*name, "; ".join(figures)]))
+    return lines
+
+
+def _line(cells: list[str]) -> str:
+    """A bar in a text would end its cell."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _text(value: float, metric: str) -> str:
@@ -87,7 +125,9 @@ def _text(value: float, metric: str) -> str:
         return f"{100 * value:.2f} %"
     if metric == "seconds":
         return f"{value:.1f}"
-    if metric == "images_per_second":
+    if metric.endswith("_seconds"):
+        return f"{1000 * value:.2f} ms"
+    if metric.endswith("per_second") or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3f}" if metric == "pearson" else f"{value:.2f}"
 
