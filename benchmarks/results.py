@@ -10,8 +10,9 @@ Row = dict[str, Any]
 README = Path(__file__).parents[1] / "README.md"
 START, END = "<!-- results -->", "<!-- end of results -->"
 
-# Headings, and how the names of their benchmarks begin. The first kind shows the figure that
-# a benchmark is known by beside what others published, the second all figures of a model.
+# Headings, and how the names of their benchmarks begin. The first kind shows the figure
+# that a benchmark is known by beside what others published, the second all figures of a
+# model.
 ACCURACY = {
     "Characters": ("omniglot", "vinyals", "koch", "mnist", "strokes", "digits"),
     "Faces": ("lfw", "att"),
