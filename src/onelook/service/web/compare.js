@@ -197,8 +197,15 @@ function drawBar(bar, answer) {
 function startHeat(form) {
   const place = byId("heat");
   const choice = byId("heat-choice");
+  let running = new AbortController();
   let explanation = null; // a promise, once asked for
   let shown = 0;
+
+  function explain() {
+    running = new AbortController();
+    const { signal } = running;
+    return ask("v1/explain", { method: "POST", body: form(), signal });
+  }
 
   async function show(kind) {
     const turn = ++shown;
@@ -206,20 +213,22 @@ function startHeat(form) {
     try {
       if (!explanation) {
         say(place, element("p", { class: "hint" }, "Looking at what mattered…"));
-        explanation = ask("v1/explain", { method: "POST", body: form() });
+        explanation = explain();
       }
       const { pictures } = await explanation;
       if (turn === shown) place.replaceChildren(...heatPair(pictures, kind));
     } catch (error) {
+      if (turn !== shown) return;
       if (!(error instanceof ServiceError)) throw error;
       explanation = null;
-      if (turn === shown) say(place, element("p", { class: "error" }, complaint(error)));
+      say(place, element("p", { class: "error" }, complaint(error)));
     }
   }
 
   choice.addEventListener("change", (event) => show(event.target.value));
   return {
     reset() {
+      running.abort();
       explanation = null;
       choice.querySelector("[value=off]").checked = true;
       show("off");

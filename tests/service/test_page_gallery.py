@@ -1,0 +1,232 @@
+"""The page in a real browser: enrolling, asking who it is, the gallery and forgetting."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from page_pictures import ARCH, ZIGZAG, drawings, model_of_pages, polygon, sheet
+from page_server import PageServer
+from page_visit import PHONE, Visit, launched, visiting
+from playwright.sync_api import Browser, expect
+
+from onelook.data.images import read_bytes
+from onelook.service.settings import ServiceSettings
+from onelook.verifier import Verifier
+
+HOSTILE = "<img src=x onerror=alert(1)>/..%2F & co?#"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def verifier() -> Verifier:
+    return model_of_pages()
+
+
+@pytest.fixture
+def visit(browser: Browser, verifier: Verifier, tmp_path: Path) -> Iterator[Visit]:
+    """A visit to a service with an empty gallery."""
+    with visiting(browser, PageServer(verifier, tmp_path / "gallery.db")) as visit:
+        yield visit
+
+
+def enroll(visit: Visit, name: str, *pictures: bytes) -> None:
+    """Enroll through the page."""
+    visit.choose("Your picture", *[(f"{i}.png", data) for i, data in enumerate(pictures)])
+    visit.page.get_by_role("textbox", name="Name").fill(name)
+    visit.page.get_by_role("button", name="Enroll", exact=True).click()
+    n = "1 picture" if len(pictures) == 1 else f"{len(pictures)} pictures"
+    expect(visit.page.locator("#identify-status")).to_contain_text(
+        f"Enrolled: {n} of {name}."
+    )
+
+
+@pytest.mark.data
+def test_the_enrolled_are_named_and_a_stranger_is_nobody(
+    visit: Visit, verifier: Verifier, data_root: Path
+) -> None:
+    tibetan = drawings(data_root, "Tibetan", "character03")
+    malayalam = drawings(data_root, "Malayalam", "character11")
+    stranger = drawings(data_root, "Mongolian", "character05")[3]
+    page = visit.open("identify")
+    expect(page.locator("#identify-status")).to_contain_text("The gallery is empty")
+    enroll(visit, "Ka", *[read_bytes(path) for path in tibetan[:3]])
+    enroll(visit, "Nga", read_bytes(malayalam[0]))
+    expect(page.locator("#tiles li")).to_have_count(2)
+    expect(page.locator(".tile").first).to_contain_text(re.compile(r"Ka\s*3\spictures"))
+    thumbnails = page.locator("#tiles img")
+    expect(thumbnails).to_have_count(2)
+    assert all(thumbnails.evaluate_all("all => all.map((one) => one.naturalWidth > 20)"))
+
+    gallery = visit.server.gallery
+    assert gallery is not None
+    with visit.answered("v1/identify") as answer:
+        visit.choose("Your picture", ("who.png", read_bytes(tibetan[9])))
+    expect(page.locator("#view-identify .verdict")).to_have_text("Ka")
+    expected = gallery.identify(tibetan[9])
+    assert answer["identity"] == expected.identity == "Ka"
+    best = expected.matches[0].probability
+    assert best is not None
+    percent = "More than 99" if best >= 0.995 else f"{100 * best:.0f}"
+    sentence = page.locator("#identify-status .sentence")
+    expect(sentence).to_have_text(f"{percent} % sure that this is Ka.")
+    names = page.locator("#matches .match-name").all_inner_texts()
+    assert names == [match.identity for match in expected.matches]
+    expect(page.locator("#matches .is-answer")).to_have_count(1)
+    expect(page.locator("#identify-small")).to_contain_text("With 4 pictures enrolled")
+
+    visit.choose("Your picture", ("who.png", read_bytes(stranger)))
+    expect(page.locator("#view-identify .verdict")).to_have_text("Nobody")
+    expect(page.locator("#matches-words")).to_have_text(
+        "The nearest, all below the threshold:"
+    )
+    expect(page.locator("#matches .is-answer")).to_have_count(0)
+    # The name of the one before is no suggestion for a stranger.
+    expect(page.get_by_role("textbox", name="Name")).to_have_value("")
+
+
+def test_a_drawing_is_enrolled_and_found_and_the_same_one_twice_is_one(
+    visit: Visit,
+) -> None:
+    page = visit.open("identify")
+    visit.draw("Your picture", *ARCH)
+    page.get_by_role("textbox", name="Name").fill("arch")
+    page.get_by_role("button", name="Enroll", exact=True).click()
+    expect(page.locator("#tiles li")).to_have_count(1)
+    enroll(visit, "zigzag", sheet(*ZIGZAG))
+    visit.draw("Your picture", *ARCH)
+    expect(page.locator("#view-identify .verdict")).to_have_text("arch")
+    visit.choose("Your picture", ("again.png", sheet(*ZIGZAG)))
+    expect(page.locator("#view-identify .verdict")).to_have_text("zigzag")
+    expect(page.get_by_role("textbox", name="Name")).to_have_value("zigzag")
+    page.get_by_role("button", name="Enroll", exact=True).click()
+    expect(page.locator("#identify-status")).to_contain_text("has this picture already")
+
+
+def test_renaming_asks_before_two_are_put_together(visit: Visit) -> None:
+    page = visit.open("identify")
+    enroll(visit, "arch", sheet(*ARCH))
+    enroll(visit, "zigzag", sheet(*ZIGZAG))
+    visit.expected_statuses = {409}
+    dialog = page.get_by_role("dialog")
+    page.locator(".tile").first.click()
+    expect(dialog).to_have_accessible_name("arch")
+    dialog.get_by_label("Name").fill("zigzag")
+    dialog.get_by_role("button", name="Rename").click()
+    expect(dialog.get_by_role("alert")).to_have_text("zigzag is enrolled already.")
+    dialog.get_by_label("Name").fill("gate")
+    dialog.get_by_role("button", name="Rename").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator("#gallery-status")).to_have_text(
+        "arch is now gate, with 1 picture."
+    )
+    expect(page.locator(".tile-name")).to_have_text(["gate", "zigzag"])
+    page.locator(".tile").first.click()
+    dialog.get_by_label("Name").fill("zigzag")
+    dialog.get_by_role("button", name="Rename").click()
+    dialog.get_by_role("button", name="Put the two together").click()
+    expect(page.locator(".tile")).to_have_count(1)
+    assert visit.server.gallery is not None
+    assert visit.server.gallery.identities() == {"zigzag": 2}
+
+
+def test_forgetting_needs_a_second_word_and_leaves_nothing(visit: Visit) -> None:
+    page = visit.open("identify")
+    enroll(visit, "arch", sheet(*ARCH), sheet(*ARCH, tilt=0.1))
+    page.locator(".tile").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator("#dialog-pictures img")).to_have_count(2)
+    dialog.get_by_role("button", name="Forget…").click()
+    expect(dialog.get_by_role("button", name="Keep")).to_be_focused()
+    expect(dialog.locator("#forget-question")).to_contain_text("Forget arch and 2 pictures")
+    dialog.get_by_role("button", name="Keep").click()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert visit.server.gallery is not None
+    assert visit.server.gallery.identities() == {"arch": 2}
+    page.locator(".tile").click()
+    dialog.get_by_role("button", name="Forget…").click()
+    dialog.get_by_role("button", name="Forget for good").click()
+    expect(page.locator("#gallery-status")).to_have_text("arch is forgotten: 2 pictures.")
+    expect(page.locator(".tile")).to_have_count(0)
+    assert visit.server.gallery.identities() == {}
+    visit.choose("Your picture", ("arch.png", sheet(*ARCH)))
+    expect(page.locator("#identify-status")).to_contain_text("The gallery is empty")
+
+
+def test_a_name_is_text_whatever_it_holds(visit: Visit) -> None:
+    page = visit.open("identify")
+    enroll(visit, HOSTILE, sheet(*ARCH))
+    expect(page.locator("#tiles img")).to_have_count(1)
+    visit.choose("Your picture", ("arch.png", sheet(*ARCH)))
+    expect(page.locator("#view-identify .verdict")).to_have_text(HOSTILE)
+    page.locator(".match").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_have_accessible_name(HOSTILE)
+    expect(dialog.locator("#dialog-pictures img")).to_have_count(1)
+    dialog.get_by_label("Name").fill("arch")
+    dialog.get_by_role("button", name="Rename").click()
+    expect(page.locator(".tile-name")).to_have_text("arch")
+
+
+def test_a_large_gallery_comes_in_pages(visit: Visit) -> None:
+    assert visit.server.gallery is not None
+    for i in range(60):
+        visit.server.gallery.enroll(f"shape {i:02d}", [polygon(i)])
+    page = visit.open("identify")
+    expect(page.locator("#gallery-count")).to_have_text("60")
+    expect(page.locator(".tile")).to_have_count(48)
+    # Thumbnails come when they are in sight, not before.
+    assert visit.asked("v1/identities/shape") < 48
+    more = page.get_by_role("button", name="Show more")
+    more.click()
+    expect(page.locator(".tile")).to_have_count(60)
+    expect(more).to_be_hidden()
+    expect(page.locator(".tile").nth(48)).to_be_focused()
+    expect(page.locator("#tiles li").last.locator("img")).to_have_count(1)
+
+
+@pytest.mark.parametrize("look", [{}, PHONE], ids=["desk", "phone"])
+def test_what_this_service_cannot_do_is_said(
+    browser: Browser, verifier: Verifier, tmp_path: Path, look: dict[str, object]
+) -> None:
+    with visiting(browser, PageServer(verifier), **look) as visit:
+        page = visit.open("identify")
+        expect(page.locator("#gallery-hint")).to_contain_text("without a gallery")
+        expect(page.locator("#identify-body")).to_be_hidden()
+    settings = ServiceSettings(read_only=True)
+    server = PageServer(verifier, tmp_path / "gallery.db", settings)
+    assert server.gallery is not None
+    server.gallery.enroll("arch", [sheet(*ARCH)])
+    with visiting(browser, server, **look) as visit:
+        page = visit.open("identify")
+        expect(page.locator("#gallery-hint")).to_contain_text("Read-only")
+        visit.choose("Your picture", ("arch.png", sheet(*ARCH)))
+        expect(page.locator("#view-identify .verdict")).to_have_text("arch")
+        expect(page.get_by_role("button", name="Enroll", exact=True)).to_be_hidden()
+        page.locator(".tile").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.locator("#dialog-pictures img")).to_have_count(1)
+        expect(dialog.get_by_role("button")).to_have_count(1)  # to close it
+
+
+def test_what_is_wrong_with_a_picture_to_enroll_is_said_with_its_name(visit: Visit) -> None:
+    visit.expected_statuses = {422}
+    page = visit.open("identify")
+    pictures = [("good.png", sheet(*ARCH)), ("torn.png", sheet(*ZIGZAG)[:60])]
+    visit.choose("Your picture", *pictures)
+    expect(page.locator("#identify-status")).to_contain_text("Several pictures")
+    page.get_by_role("textbox", name="Name").fill("both")
+    page.get_by_role("button", name="Enroll", exact=True).click()
+    wrong = page.locator("#enroll-error")
+    expect(wrong).to_contain_text("torn.png: This cannot be read as a picture")
+    assert visit.server.gallery is not None
+    assert visit.server.gallery.identities() == {}
+    visit.choose("Your picture", ("torn.png", sheet(*ARCH)[:60]))
+    page.get_by_role("button", name="Enroll", exact=True).click()
+    expect(page.locator(".tile")).to_have_count(0)
