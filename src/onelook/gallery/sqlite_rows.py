@@ -20,8 +20,9 @@ from onelook.gallery.store import Entry, Hit, Stored
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-# "removed" tells other processes, and the index, of entries that are gone; "state" holds
-# how many of those were cleaned from disk, and whether copies of rows may lie about.
+# "removed" tells other processes, and the index, of entries that are gone. "state" counts,
+# since every identify asks how large the gallery is; it holds which removal was the last to
+# be cleaned from disk, and whether copies of rows may lie about.
 SCHEMA = """
 CREATE TABLE header (content TEXT NOT NULL);
 CREATE TABLE person (id INTEGER PRIMARY KEY AUTOINCREMENT, name BLOB NOT NULL);
@@ -42,8 +43,11 @@ CREATE TABLE removed (number INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT N
 CREATE TABLE near_index (
     token TEXT NOT NULL, last_id INTEGER NOT NULL, last_removed INTEGER NOT NULL
 );
-CREATE TABLE state (purged INTEGER NOT NULL, compacting INTEGER NOT NULL);
-INSERT INTO state VALUES (0, 0);
+CREATE TABLE state (
+    n_identities INTEGER NOT NULL, n_images INTEGER NOT NULL,
+    purged INTEGER NOT NULL, compacting INTEGER NOT NULL
+);
+INSERT INTO state VALUES (0, 0, 0, 0);
 """
 ZEROS = {
     "person": "name = zeroblob(length(name))",
@@ -77,6 +81,7 @@ def insert(connection: sqlite3.Connection, entry: Entry, vector: Floats) -> bool
     connection.execute(
         "INSERT INTO owned VALUES (?, ?, ?)", [person, _digest_hash(digest), number]
     )
+    connection.execute("UPDATE state SET n_images = n_images + 1")
     return True
 
 
@@ -139,8 +144,8 @@ def identities(connection: sqlite3.Connection) -> dict[str, int]:
 
 def counts(connection: sqlite3.Connection) -> tuple[int, int]:
     """Numbers of identities and of entries."""
-    n_identities = _number(connection, "SELECT count(*) FROM named")
-    return n_identities, _number(connection, "SELECT count(*) FROM owner")
+    row = connection.execute("SELECT n_identities, n_images FROM state").fetchone()
+    return int(row[0]), int(row[1])
 
 
 def hits(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Hit]:
@@ -213,9 +218,8 @@ def removed_after(connection: sqlite3.Connection, number: int) -> list[tuple[int
 
 def share_of_zeros(connection: sqlite3.Connection) -> float:
     """Of the rows that a ``compact`` would leave out."""
-    n_rows = _number(connection, "SELECT count(*) FROM content")
-    n_entries = _number(connection, "SELECT count(*) FROM owner")
-    return 1 - n_entries / n_rows if n_rows else 0.0
+    row = connection.execute("SELECT count(*) FROM content").fetchone()
+    return 1 - counts(connection)[1] / row[0] if row[0] else 0.0
 
 
 def compact(connection: sqlite3.Connection) -> None:
@@ -261,18 +265,21 @@ def _remove(connection: sqlite3.Connection, person: int, one: int) -> None:
     for table in ("content", "vector", "picture"):
         connection.execute(f"UPDATE {table} SET {ZEROS[table]} WHERE id = ?", [one])
     connection.execute("INSERT INTO removed (id) VALUES (?)", [one])
+    connection.execute("UPDATE state SET n_images = n_images - 1")
 
 
 def _add_person(connection: sqlite3.Connection, identity: str) -> int:
     name = identity.encode()
     row = connection.execute("INSERT INTO person (name) VALUES (?)", [name])
     connection.execute("INSERT INTO named VALUES (?, ?)", [_name_hash(name), row.lastrowid])
+    connection.execute("UPDATE state SET n_identities = n_identities + 1")
     return int(row.lastrowid or 0)
 
 
 def _drop_person(connection: sqlite3.Connection, person: int, identity: str) -> None:
     key = [_name_hash(identity.encode()), person]
     connection.execute("DELETE FROM named WHERE hash = ? AND person = ?", key)
+    connection.execute("UPDATE state SET n_identities = n_identities - 1")
     connection.execute(f"UPDATE person SET {ZEROS['person']} WHERE id = ?", [person])
     # No entry has the number 0: this says that the disk has a name to be cleaned of.
     connection.execute("INSERT INTO removed (id) VALUES (0)")
@@ -285,7 +292,3 @@ def _name_hash(name: bytes) -> int:
 
 def _digest_hash(digest: bytes) -> int:
     return zlib.crc32(digest) & 0xFF
-
-
-def _number(connection: sqlite3.Connection, statement: str) -> int:
-    return int(connection.execute(statement).fetchone()[0])
