@@ -339,7 +339,8 @@ def _address(url: str) -> str:
 
 
 def _collection_name(url: str) -> str:
-    name = parse_qs(urlsplit(url).query).get("collection", ["onelook"])[0]
+    options = parse_qs(urlsplit(url).query, keep_blank_values=True)
+    name = options.get("collection", ["onelook"])[0]
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,200}", name) or name == IDS:
         raise GalleryError(
             f"collection={name!r} in the URL: a name has a-z, A-Z, 0-9 and _, and begins "
