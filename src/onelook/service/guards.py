@@ -5,6 +5,7 @@ browser is one: so a web page may neither reach it under a name of its own (DNS 
 nor make the browser send it a write (cross-site request forgery).
 """
 
+import logging
 from urllib.parse import urlsplit
 
 from fastapi import Request
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from onelook.service.failures import Refusal, failure
 from onelook.service.settings import ServiceSettings
 from onelook.service.tokens import Token
+
+log = logging.getLogger("onelook.service")
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -42,8 +45,12 @@ class Guards:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
 
+        begun = False
+
         async def send_guarded(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.append(name, value)
@@ -56,9 +63,12 @@ class Guards:
             check_host(Headers(scope=scope), self.settings)
             if scope["method"] not in SAFE_METHODS:
                 check_origin(Headers(scope=scope), self.settings)
-        except Refusal as error:
-            return await failure(error)(scope, receive, send_guarded)
-        await self.app(scope, receive, send_guarded)
+            await self.app(scope, receive, send_guarded)
+        except Exception as error:
+            if not isinstance(error, Refusal):
+                log.exception("a fault of the service")
+            if not begun:
+                await failure(error)(scope, receive, send_guarded)
 
 
 def check_host(headers: Headers, settings: ServiceSettings) -> None:

@@ -31,10 +31,10 @@ def parse_multipart(content_type: str, body: bytes, max_parts: int) -> list[Part
         Refusal: If it is not one, is cut off, or has more than ``max_parts`` parts.
     """
     delimiter = b"\r\n--" + _boundary(content_type)
-    pieces = (b"\r\n" + body).split(delimiter, max_parts + 2)
+    pieces = (b"\r\n" + body).split(delimiter, max_parts + 1)
+    if delimiter in pieces[-1]:
+        raise Refusal(413, f"the form has more than {max_parts} parts; send fewer")
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
-        if len(pieces) == max_parts + 3:
-            raise Refusal(413, f"the form has more than {max_parts} parts; send fewer")
         raise Refusal(400, "the form is cut off: its last boundary is missing")
     return [_part(piece) for piece in pieces[1:-1]]
 

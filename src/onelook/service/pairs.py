@@ -6,10 +6,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from onelook.explain import explain as explain_pair
 from onelook.service.backend import backend_of
 from onelook.service.openapi import answers, form_of, image_field, image_fields
-from onelook.service.overlays import overlays_of
 from onelook.service.schemas import Embeddings, ExplainedAnswer, PairAnswer
 from onelook.service.uploads import body_of, read_form
 from onelook.verifier import Comparison
@@ -53,6 +51,10 @@ async def explain(request: Request) -> JSONResponse:
         left, right = form.image("left"), form.image("right")
 
         def work() -> dict[str, Any]:
+            # Draws with matplotlib, which takes a second to come up.
+            from onelook.explain import explain as explain_pair
+            from onelook.service.overlays import overlays_of
+
             for image in (left, right):
                 backend.embedder.check_header(image)
             explanation = explain_pair(backend.verifier, left.data, right.data)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 import uvicorn
 from fastapi import FastAPI
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
@@ -80,6 +80,7 @@ def serve(app: FastAPI, host: str, port: int, on_start: Callable[[str], object])
     config = uvicorn.Config(
         app,
         log_config=None,
+        ws="none",
         access_log=False,  # it would log addresses, which name people
         server_header=False,
         proxy_headers=False,
@@ -110,8 +111,8 @@ def _bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host.strip("[]"), port), family=family)
     except OSError as error:
         raise OSError(
-            f"cannot listen at {host}, port {port}: {error.strerror or error}; --port 0 "
-            "takes a free one"
+            f"cannot listen at {host}, port {port}: {os.strerror(error.errno or 0)}; "
+            "--port 0 takes a free one"
         ) from error
 
 
