@@ -123,6 +123,47 @@ def render_columns(columns: Sequence[Captioned], title: str, kind: str = "png") 
     return canvas.render(kind)
 
 
+class Boxed(NamedTuple):
+    """A box of a picture in pixels: left, top, right, bottom; and what is said of it."""
+
+    box: tuple[float, float, float, float]
+    caption: str
+    is_same: bool
+
+
+def render_boxes(
+    query: Picture, picture: Picture, boxes: Sequence[Boxed], title: str, kind: str = "png"
+) -> bytes:
+    """The bytes of a drawing: the query, and beside it the picture with its boxes.
+
+    Args:
+        query: What was looked for.
+        picture: What it was looked for in.
+        boxes: Best first; the best is drawn last, over the others.
+        title: One line, which is broken where it is wider than the drawing.
+        kind: An ending without its dot, from ``check_ending``.
+    """
+    box, small, margin = 520.0, 120.0, 18.0
+    height, width = picture.shape[:2]
+    scale = box / max(height, width)
+    sheet = 3 * margin + small + box
+    lines = textwrap.wrap(title, int(sheet / 5.4)) or [""]
+    top = margin + LINE_POINTS * len(lines) + 8
+    canvas = _Canvas(sheet, top + max(small + 20, height * scale) + margin)
+    canvas.add_text("\n".join(lines), sheet / 2, margin - 4, 10, "#1d2126")
+    canvas.add_picture(query, margin, top, small)
+    canvas.add_text("looked for", margin + small / 2, top + small + 6, 9, "#5b636b")
+    x, y = 2 * margin + small, top - (box - height * scale) / 2
+    x_picture = x + (box - width * scale) / 2
+    canvas.add_picture(picture, x, y, box)
+    for boxed in reversed(boxes):
+        colour = "#1f6f9f" if boxed.is_same else "#8a9199"
+        left, upper, right, lower = (scale * edge for edge in boxed.box)
+        corner = x_picture + left, top + upper
+        canvas.add_box(*corner, right - left, lower - upper, boxed.caption, colour)
+    return canvas.render(kind)
+
+
 def tint(picture: Picture, heat: NDArray[np.float32], colour: str) -> Picture:
     """The picture (H, W, 3), pale, with a colour over the places that a heat-map marks.
 
@@ -191,6 +232,17 @@ class _Canvas:
             look: dict[str, Any] = {"size": size, "color": colour, "weight": weight}
             look |= {"ha": "center", "va": "top", "parse_math": False}
             self.axes.text(x, y + i * LINE_POINTS, line, **look)
+
+    def add_box(
+        self, x: float, y: float, width: float, height: float, text: str, colour: str
+    ) -> None:
+        """A frame, with words in its colour above it (inside where there is no room)."""
+        self.axes.add_patch(
+            Rectangle((x, y), width, height, fill=False, edgecolor=colour, linewidth=1.8)
+        )
+        look: dict[str, Any] = {"size": 7.5, "color": "white", "ha": "left", "va": "bottom"}
+        look["bbox"] = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
+        self.axes.text(x + 1, max(y - 2, 12), text, parse_math=False, **look)
 
     def add_line(self, x: float, y: float, length: float) -> None:
         """An upright rule."""

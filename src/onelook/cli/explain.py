@@ -1,4 +1,4 @@
-"""Commands that show where an answer comes from: explain."""
+"""Commands that point at places in pictures: explain, find."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,4 +31,37 @@ def explain(
         print_json({**explanation.comparison.to_dict(), "out": str(out)})
     else:
         print(explanation.comparison)
+        say(f"picture: {out}")
+
+
+@app.command(epilog=example("onelook find one.png sheet.png --out found.png"))
+def find(
+    query: Annotated[str, typer.Argument(metavar="A", help="An image of the one thing")],
+    picture: Annotated[str, typer.Argument(help="The picture to look for it in")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Draw the boxes found, e.g. found.png"),
+    ] = None,
+    model: Model = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Tell so many places at most")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Tell whether, and where, a picture shows a person or thing.
+
+    Models of faces look at every face, models of drawings at every group of strokes,
+    others through windows of several sizes.
+    """
+    from onelook.find import draw_findings
+    from onelook.find import find as find_in
+    from onelook.pictures import check_ending
+
+    if out is not None:
+        check_ending(out)
+    findings = find_in(load_model(model), query, picture, k)
+    if as_json:
+        print_json(findings.to_dict())
+    else:
+        print(findings)
+    if out is not None:
+        draw_findings(findings, out)
         say(f"picture: {out}")

@@ -188,6 +188,10 @@ class FacePreprocess(Preprocess):
                 )
             self.replaced.append(address)
             face = _middle(photograph)
+        return self.load_face(photograph, face)
+
+    def load_face(self, photograph: Photograph, face: Face) -> NDArray[np.uint8]:
+        """Pixels (3, size, size) of one face of a photograph (H, W, 3)."""
         if (self.share, self.above) == (1.0, 0.0):
             aligned = align(photograph, face, self.settings.height)
         else:

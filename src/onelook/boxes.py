@@ -1,0 +1,289 @@
+"""Boxes: places of a picture where one thing may stand alone.
+
+Where they come from depends on what the model knows. Faces are found by a detector and
+turned upright; in a sheet of drawings connected strokes are grouped; everything else is
+looked for through windows of several sizes.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import squareform
+
+from onelook.data.faces import Face, FacePreprocess, detect
+from onelook.data.images import Preprocess
+from onelook.data.ink import NoInkError, find_ink
+from onelook.errors import DataError, OnelookError
+from onelook.verifier import Verifier
+
+Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+How = Literal["faces", "components", "windows"]
+
+# Work is bounded: pictures are made smaller, and of many boxes the largest are compared.
+LONGEST_SIDE = {"faces": 2000, "windows": 1024}
+MOST_BOXES = 600
+
+# The smallest face looked for, in pixels and as a share of the picture's shorter side.
+SMALLEST_FACE, SMALLEST_FACE_SHARE = 40, 1 / 16
+# The part of an aligned face that a model sees which learned from LFW's middles: of shares
+# from 0.75 to 1.05 the one that tells View 1's training pairs apart best, nearly as well
+# as LFW's own alignment.
+LFW_SHARE, LFW_ABOVE = 0.95, 0.08
+
+# Strokes are grouped across gaps of up to this many times the usual stroke's length; what
+# stays smaller than so many pixels is no drawing of its own.
+WIDEST_GAP, SMALLEST_DRAWING = 1.0, 10
+# Paper around a group, as a share of its longer side.
+PAPER = 0.25
+
+# Windows: their sizes as shares of the largest that fits, and their steps in windows.
+SCALES, STEP = (1.0, 0.7, 0.5, 0.35, 0.25), 0.25
+# Around good windows others follow, half a step aside or of these sizes.
+NEAR_SCALES = (0.84, 1.0, 1.19)
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """A box of the picture, and how to make what the encoder takes of it."""
+
+    box: Box
+    load: Callable[[], Any]
+
+
+def propose(
+    verifier: Verifier, picture: Image.Image, ratio: float, name: str
+) -> tuple[How, list[Proposal], FacePreprocess | None]:
+    """Where boxes come from, the boxes, and how a face is framed where they are faces.
+
+    Args:
+        verifier: Its right side takes the boxes.
+        picture: The picture to look in, mode L or RGB.
+        ratio: Width / height of what is looked for, where the model does not say it.
+        name: What messages call the picture.
+
+    Raises:
+        DataError: If the model is for drawings and nothing is drawn in the picture.
+    """
+    how, faces = _how(verifier)
+    if faces is not None:
+        return how, list(_faces(faces, picture)), faces
+    if how == "components":
+        return how, list(_components(verifier, picture, name)), None
+    return how, list(_windows(verifier, picture, ratio)), None
+
+
+def _how(verifier: Verifier) -> tuple[How, FacePreprocess | None]:
+    """Where boxes come from, and how a face is framed for the model."""
+    preprocess = verifier.preprocess_of("right")
+    if isinstance(preprocess, FacePreprocess):
+        return "faces", preprocess
+    if isinstance(preprocess, Preprocess) and preprocess.settings.ink is not None:
+        return "components", None
+    if isinstance(preprocess, Preprocess) and "faces" in verifier.card.get("purpose", ""):
+        settings = preprocess.settings.model_copy(update={"crop": 0.0})
+        try:
+            return "faces", FacePreprocess(settings, "refuse", LFW_SHARE, LFW_ABOVE)
+        except (OnelookError, ValueError):  # no detector is installed, or a grey model
+            return "windows", None
+    return "windows", None
+
+
+# Faces.
+
+
+def _faces(preprocess: FacePreprocess, picture: Image.Image) -> Iterator[Proposal]:
+    small, zoom = _smaller(picture.convert("RGB"), LONGEST_SIDE["faces"])
+    photograph = np.asarray(small)
+    smallest = max(SMALLEST_FACE, SMALLEST_FACE_SHARE * min(small.size))
+    for face in detect(photograph, smallest)[:MOST_BOXES]:
+        left, top, right, bottom = (zoom * edge for edge in face[:4])
+        yield Proposal(
+            (left, top, right, bottom), _face_loader(preprocess, photograph, face)
+        )
+
+
+def _face_loader(
+    preprocess: FacePreprocess, photograph: Picture, face: Face
+) -> Callable[[], Picture]:
+    return lambda: preprocess.load_face(photograph, face)
+
+
+def _smaller(picture: Image.Image, longest: int) -> tuple[Image.Image, float]:
+    """The picture with its longer side at most so long, and pixels of it for one."""
+    zoom = max(1.0, max(picture.size) / longest)
+    if zoom == 1:
+        return picture, 1.0
+    size = [max(1, round(side / zoom)) for side in picture.size]
+    return picture.resize((size[0], size[1]), Image.Resampling.BOX), zoom
+
+
+# Drawings.
+
+
+def _components(verifier: Verifier, picture: Image.Image, name: str) -> Iterator[Proposal]:
+    """Groups of connected strokes, from single ones to those with wide gaps inside.
+
+    All groups of the single-linkage tree of the strokes' boxes are proposed; which of them
+    is a drawing of its own, the comparison shows.
+    """
+    preprocess = verifier.preprocess_of("right")
+    assert isinstance(preprocess, Preprocess)
+    try:
+        ink = find_ink(picture.convert("L"))
+    except NoInkError as error:
+        raise DataError(f"{name}: {error}; give a picture with drawings") from error
+    zoom = picture.width / ink.shape[1]
+    spots, _ = ndimage.label(ink > 0, structure=np.ones((3, 3)))
+    edges = np.array(
+        [
+            (columns.start, rows.start, columns.stop, rows.stop)
+            for rows, columns in ndimage.find_objects(spots)
+        ]
+    )  # (N, 4), spot 1 first
+    sides = (edges[:, 2:] - edges[:, :2]).max(1)
+    kept = np.sort(np.argsort(-sides, kind="stable")[: MOST_BOXES // 2])
+    for members in _groups(edges[kept], WIDEST_GAP * float(np.median(sides[kept]))):
+        group = kept[members]
+        low, high = edges[group, :2].min(0), edges[group, 2:].max(0)
+        if (high - low).max() < SMALLEST_DRAWING:
+            continue
+        left, top, right, bottom = (int(edge) for edge in (*low, *high))
+        yield Proposal(
+            (zoom * left, zoom * top, zoom * right, zoom * bottom),
+            _drawing_loader(preprocess, ink, spots, group + 1, (left, top, right, bottom)),
+        )
+
+
+def _groups(edges: NDArray[np.int64], widest: float) -> Iterator[NDArray[np.int64]]:
+    """Members of every group of boxes (N, 4) that gaps of at most ``widest`` separate."""
+    groups = [np.array([i]) for i in range(len(edges))]
+    yield from groups
+    if len(edges) < 2:
+        return
+    low, high = edges[:, None, :2], edges[None, :, 2:]
+    gaps = np.maximum(low - high, 0)  # (N, N, 2): how far i begins behind j's end
+    distances = np.linalg.norm(np.maximum(gaps, gaps.transpose(1, 0, 2)), axis=2)
+    for a, b, distance, _ in linkage(squareform(distances, checks=False), "single"):
+        groups.append(np.concatenate([groups[int(a)], groups[int(b)]]))
+        if distance <= widest:
+            yield groups[-1]
+
+
+def _drawing_loader(
+    preprocess: Preprocess,
+    ink: Picture,
+    spots: NDArray[np.int32],
+    members: NDArray[np.int64],
+    box: tuple[int, int, int, int],
+) -> Callable[[], Picture]:
+    """The ink of a group alone, dark on light, as the network sees it."""
+
+    def load() -> Picture:
+        left, top, right, bottom = box
+        place = (slice(top, bottom), slice(left, right))
+        alone = np.where(np.isin(spots[place], members), ink[place], 0)
+        paper = max(4, round(PAPER * max(alone.shape)))
+        return preprocess.load(Image.fromarray(255 - np.pad(alone, paper)))
+
+    return load
+
+
+# Anything else.
+
+
+def _windows(verifier: Verifier, picture: Image.Image, ratio: float) -> Iterator[Proposal]:
+    """Windows of several sizes, of the shape that the network sees."""
+    preprocess = _of_windows(verifier)
+    if isinstance(preprocess, Preprocess):
+        ratio = preprocess.settings.width / preprocess.settings.height
+    small, zoom = _smaller(picture, LONGEST_SIDE["windows"])
+    step = STEP
+    boxes = _window_boxes(small.size, ratio, step)
+    while len(boxes) > MOST_BOXES:
+        step *= 1.2
+        boxes = _window_boxes(small.size, ratio, step)
+    for box in boxes:
+        yield Proposal(_enlarged(box, zoom), _window_loader(preprocess, small, box))
+
+
+def windows_near(
+    verifier: Verifier, picture: Image.Image, boxes: Sequence[Box], share: float
+) -> list[Proposal]:
+    """Windows beside others, larger and smaller.
+
+    Args:
+        verifier: Its right side takes the windows.
+        picture: The picture that they lie in.
+        boxes: Windows of ``propose``, or of this function.
+        share: How far aside, as a share of a window.
+    """
+    preprocess = _of_windows(verifier)
+    small, zoom = _smaller(picture, LONGEST_SIDE["windows"])
+    near: dict[tuple[int, int, int, int], None] = {}
+    for left, top, right, bottom in boxes:
+        centre = (left + right) / 2 / zoom, (top + bottom) / 2 / zoom
+        width, height = (right - left) / zoom, (bottom - top) / zoom
+        for scale, right_by, down_by in product(NEAR_SCALES, (-1, 0, 1), (-1, 0, 1)):
+            w, h = round(scale * width), round(scale * height)
+            x = round(centre[0] + right_by * share * width - w / 2)
+            y = round(centre[1] + down_by * share * height - h / 2)
+            is_new = (scale, right_by, down_by) != (1.0, 0, 0) and min(w, h) > 1
+            is_inside = min(x, y) >= 0 and x + w <= small.width and y + h <= small.height
+            if is_new and is_inside:
+                near[x, y, x + w, y + h] = None
+    return [
+        Proposal(_enlarged(box, zoom), _window_loader(preprocess, small, box))
+        for box in near
+    ]
+
+
+def _of_windows(verifier: Verifier) -> Any:
+    """Preprocessing that shows a whole window, not the middle that a model may cut out."""
+    preprocess = verifier.preprocess_of("right")
+    if not isinstance(preprocess, Preprocess):
+        return preprocess
+    return Preprocess(preprocess.settings.model_copy(update={"crop": 0.0}))
+
+
+def _enlarged(box: tuple[int, int, int, int], zoom: float) -> Box:
+    left, top, right, bottom = (zoom * edge for edge in box)
+    return left, top, right, bottom
+
+
+def _window_boxes(
+    size: tuple[int, int], ratio: float, step: float
+) -> list[tuple[int, int, int, int]]:
+    width, height = size
+    widest = min(width, height * ratio)
+    boxes = []
+    for scale in SCALES:
+        w = min(width, max(1, round(scale * widest)))
+        h = min(height, max(1, round(scale * widest / ratio)))
+        for top in _places(height, h, step):
+            boxes += [(x, top, x + w, top + h) for x in _places(width, w, step)]
+    return list(dict.fromkeys(boxes))
+
+
+def _places(length: int, window: int, step: float) -> list[int]:
+    """Where windows begin, evenly from one end to the other."""
+    free = length - window
+    n_steps = int(np.ceil(free / (step * window)))
+    return [round(float(place)) for place in np.linspace(0, free, n_steps + 1)]
+
+
+def _window_loader(
+    preprocess: Any, picture: Image.Image, box: tuple[int, int, int, int]
+) -> Callable[[], Any]:
+    def load() -> Any:
+        window = picture.crop(box)
+        return preprocess.load(window) if isinstance(preprocess, Preprocess) else window
+
+    return load

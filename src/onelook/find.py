@@ -1,0 +1,294 @@
+"""Find: is this thing in that picture, and where? Boxes are proposed, then compared."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from onelook.boxes import Box, How, Proposal, propose, windows_near
+from onelook.data.faces import FacePreprocess
+from onelook.data.images import Preprocess, decode, read_bytes
+from onelook.decision import Decision
+from onelook.errors import DataError
+from onelook.files import write_whole
+from onelook.pictures import Boxed, check_ending, render_boxes
+from onelook.verifier import Originals, Verifier
+
+Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
+Item = str | Path | bytes
+
+# Boxes whose pixels are held in memory at a time.
+BATCH = 64
+# Boxes that share more of the smaller one than this show the same thing.
+SAME_PLACE = 0.5
+# So many windows are moved aside by these shares of themselves, one after the other.
+REFINED, NEARER = 6, (0.125, 0.0625)
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A box, in pixels of the upright picture, and how like the query it is.
+
+    ``probability`` assumes that half of all pictures show the query, and that it is any of
+    the boxes compared with the same chance.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    score: float
+    dissimilarity: float
+    probability: float | None
+    is_same: bool | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Findings:
+    """What was found of a query in a picture.
+
+    Args:
+        query, picture: Their names.
+        boxes: The boxes most like the query, best first; none covers another.
+        n_boxes: How many boxes were compared.
+        how: Where they came from: ``"faces"``, ``"components"`` or ``"windows"``.
+        threshold: A box is the query when its score is at least this; None where the model
+            carries no decision.
+        rate: Share of the pictures without the query in which a box is taken for it.
+        is_for_many: Whether the threshold was fitted for so many boxes; otherwise it is
+            that for a single pair, and ``rate`` is what chance makes of it.
+        query_picture, shown: Both pictures, (H, W) or (H, W, 3) uint8.
+    """
+
+    query: str
+    picture: str
+    boxes: tuple[Found, ...]
+    n_boxes: int
+    how: How
+    threshold: float | None
+    rate: float | None
+    is_for_many: bool
+    query_picture: Picture = dataclasses.field(repr=False)
+    shown: Picture = dataclasses.field(repr=False)
+
+    @property
+    def is_found(self) -> bool | None:
+        """Whether the best box shows the query; None where the model cannot say."""
+        if self.threshold is None:
+            return None
+        return bool(self.boxes) and self.boxes[0].is_same is True
+
+    @property
+    def probability(self) -> float | None:
+        """Probability that the best box shows the query; 0 without any box."""
+        if not self.boxes:
+            return None if self.threshold is None else 0.0
+        return self.boxes[0].probability
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without the pictures."""
+        pictures = ("query_picture", "shown")
+        content = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in pictures
+        }
+        boxes = [dataclasses.asdict(box) for box in self.boxes]
+        answer = {"is_found": self.is_found, "probability": self.probability}
+        return {**content, "boxes": boxes, **answer}
+
+    def __str__(self) -> str:
+        kind = {"faces": "face", "components": "drawing", "windows": "window"}[self.how]
+        many = "" if self.n_boxes == 1 else "s"
+        if not self.boxes:
+            return f"not found: no {kind} in the picture"
+        best = self.boxes[0]
+        place = f"({best.left:.0f}, {best.top:.0f})-({best.right:.0f}, {best.bottom:.0f})"
+        text = f"best of {self.n_boxes} {kind}{many}: {place}, "
+        text += f"dissimilarity {best.dissimilarity:.4f}"
+        if self.threshold is None:
+            return text + "; the model carries no threshold, so found or not is not said"
+        source = f"for {self.n_boxes} boxes" if self.is_for_many else "of single pairs"
+        return (
+            f"{'found' if self.is_found else 'not found'}: {text}, probability "
+            f"{best.probability:.3f} (score {best.score:.4f}, threshold "
+            f"{self.threshold:.4f} {source}: errs in {self.rate:.2g} of the pictures "
+            "without it)"
+        )
+
+
+def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings:
+    """The places of a picture that are most like a query.
+
+    Args:
+        verifier: Its left side takes the query, its right side the boxes.
+        query: A picture of the one thing, as a file or the bytes of one.
+        picture: The picture to look in.
+        k: At most so many boxes are told.
+
+    Raises:
+        DataError: If one cannot be read, holds nothing drawn although the model is for
+            drawings, or the model takes no pictures.
+        ValueError: If ``k`` is not positive.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    for side in ("left", "right"):
+        if not isinstance(verifier.preprocess_of(side), Preprocess | Originals):
+            raise DataError(
+                f"{verifier.name} takes no pictures on the {side} side, so it cannot look "
+                "for anything in one; give a model of images with --model (in Python: "
+                "another verifier)"
+            )
+    asked, shown = _image(query, "query"), _image(picture, "picture")
+    name = _name(picture, "picture")
+    how, proposals, faces = propose(verifier, shown, asked.width / asked.height, name)
+    embedding = _embed_query(verifier, asked, faces)
+    scores = _scores(verifier, embedding, proposals)
+    for share in NEARER if how == "windows" else ():
+        best = _apart([proposal.box for proposal in proposals], scores, REFINED)
+        near = windows_near(verifier, shown, [proposals[i].box for i in best], share)
+        proposals += near
+        scores = np.concatenate([scores, _scores(verifier, embedding, near)])
+    boxes = [proposal.box for proposal in proposals]
+    chosen = _apart(boxes, scores, k)
+    threshold, rate, is_for_many = _limit(verifier.decision, len(boxes))
+    return Findings(
+        query=_name(query, "query"),
+        picture=name,
+        boxes=tuple(
+            _found(verifier, boxes[i], float(scores[i]), len(boxes), threshold)
+            for i in chosen
+        ),
+        n_boxes=len(boxes),
+        how=how,
+        threshold=threshold,
+        rate=rate,
+        is_for_many=is_for_many,
+        query_picture=np.asarray(asked),
+        shown=np.asarray(shown),
+    )
+
+
+def draw_findings(findings: Findings, path: str | Path) -> Path:
+    """Draw the query, and the picture with the boxes found.
+
+    Args:
+        findings: From ``find``.
+        path: Ends in ``.png``, ``.jpg``, ``.webp``, ``.pdf`` or ``.svg``.
+
+    Raises:
+        ValueError: If the ending is no known kind of picture.
+    """
+    return write_whole(Path(path), _render(findings, check_ending(path)))
+
+
+def findings_png(findings: Findings) -> bytes:
+    """What ``draw_findings`` draws, as the bytes of a PNG."""
+    return _render(findings, "png")
+
+
+def _render(findings: Findings, kind: str) -> bytes:
+    boxes = [
+        Boxed(
+            (found.left, found.top, found.right, found.bottom),
+            f"{found.score:.3f}"
+            if found.probability is None
+            else f"{found.score:.3f}, p {found.probability:.3f}",
+            found.is_same is True,
+        )
+        for found in findings.boxes
+    ]
+    return render_boxes(findings.query_picture, findings.shown, boxes, str(findings), kind)
+
+
+def _image(item: Item, name: str) -> Image.Image:
+    if isinstance(item, bytes):
+        return decode(item, name)
+    return decode(read_bytes(str(item)), str(item))
+
+
+def _name(item: Item, name: str) -> str:
+    return name if isinstance(item, bytes) else str(item)
+
+
+def _embed_query(
+    verifier: Verifier, query: Image.Image, faces: FacePreprocess | None
+) -> NDArray[np.float32]:
+    """(1, D): a face is framed as those of the picture are, where one is found."""
+    preprocess = verifier.preprocess_of("left")
+    if isinstance(preprocess, Originals):
+        return verifier.embed_loaded([query], "left")
+    assert isinstance(preprocess, Preprocess)
+    if faces is not None and verifier.shared:
+        try:
+            return verifier.embed_loaded([faces.load(query)], "left")
+        except DataError:
+            if isinstance(preprocess, FacePreprocess):
+                raise
+    return verifier.embed_loaded([preprocess.load(query)], "left")
+
+
+def _scores(
+    verifier: Verifier, query: NDArray[np.float32], proposals: Sequence[Proposal]
+) -> NDArray[np.float32]:
+    """Scores (N,) of the boxes; a batch of them is held in memory at a time."""
+    scores = [np.zeros(0, np.float32)]
+    for start in range(0, len(proposals), BATCH):
+        loaded = [proposal.load() for proposal in proposals[start : start + BATCH]]
+        embeddings = verifier.embed_loaded(loaded, "right")
+        scores.append(verifier.score(np.repeat(query, len(loaded), 0), embeddings))
+    return np.concatenate(scores)
+
+
+def _limit(
+    decision: Decision | None, n_boxes: int
+) -> tuple[float | None, float | None, bool]:
+    """Threshold, the share of pictures in which it errs, and whether it is for many."""
+    if decision is None:
+        return None, None, False
+    fitted = decision.identify_threshold(max(n_boxes, 1))
+    if fitted is not None:
+        return fitted.threshold, fitted.fpir, True
+    return decision.threshold, 1 - (1 - decision.far) ** max(n_boxes, 1), False
+
+
+def _found(
+    verifier: Verifier,
+    box: Box,
+    score: float,
+    n_boxes: int,
+    threshold: float | None,
+) -> Found:
+    decision = verifier.decision
+    probability, is_same = None, None
+    if decision is not None and threshold is not None:
+        probability = decision.probability(score, decision.prior / n_boxes)
+        is_same = True if score >= threshold else None
+        is_same = False if score < min(decision.reject_below, threshold) else is_same
+    dissimilarity = verifier.dissimilarity(score)
+    return Found(*box, score, dissimilarity, probability, is_same)
+
+
+def _apart(
+    boxes: Sequence[Box],
+    scores: NDArray[np.float32],
+    k: int,
+) -> list[int]:
+    """The best boxes of those that show the same place, best first, at most k."""
+    edges = np.array(boxes, np.float64).reshape(-1, 4)
+    areas = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
+    chosen: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        low = np.maximum(edges[chosen, :2], edges[i, :2])
+        high = np.minimum(edges[chosen, 2:], edges[i, 2:])
+        shared = np.prod(np.maximum(high - low, 0), axis=1)
+        if (shared <= SAME_PLACE * np.minimum(areas[chosen], areas[i])).all():
+            chosen.append(int(i))
+        if len(chosen) == k:
+            break
+    return chosen
