@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from onelook.metrics import roc_curve
+from onelook.metrics import reliability, roc_curve
 from onelook.plots import (
     CLASSES,
     as_rgb,
@@ -13,6 +13,7 @@ from onelook.plots import (
     draw_det,
     draw_histogram,
     draw_map,
+    draw_reliability,
     draw_roc,
     place_on_map,
     shorten,
@@ -171,3 +172,13 @@ def test_grey_pictures_become_colour():
 def test_long_names_are_shortened_in_the_middle():
     assert shorten("short", 8) == "short"
     assert shorten("abcdefghijkl", 7) == "abc…jkl"
+
+
+def test_reliability_is_drawn_where_it_was_counted():
+    bins = reliability([0.2, 0.2, 0.9, 0.9], [True, False, True, True], 0.5)
+    figure = draw_reliability(bins)
+    line = figure.axes[0].lines[1]
+    assert line.get_xdata() == pytest.approx([0.2, 0.9])
+    # One same pair of three (1/6) against the only different one (1/2).
+    assert line.get_ydata() == pytest.approx([1 / 4, 1])
+    assert f"ECE {bins.error:.3f}" in to_svg(figure, "reliability")

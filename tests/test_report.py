@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onelook.metrics import far_at, frr_at
+from onelook.metrics import far_at, frr_at, reliability
 from onelook.report import (
     ReportInputs,
     WrongPair,
@@ -56,6 +56,10 @@ def full_inputs():
             WrongPair(picture(1), picture(2, (9, 9, 3)), "Ada", "Bob", False, 1.2345, 0.25),
             WrongPair(picture(3, (9, 9, 1)), picture(4), "Cleo", "Cleo", True, 9.0),
         ],
+        calibration=[("threshold", "score 1.0000")],
+        reliability=reliability([0.2, 0.2, 0.9, 0.9], [True, False, True, True], 0.5),
+        identify=[("20 enrolled", "threshold 2.5000")],
+        by_group=[("<left-handed>", "false accepts 0.0123")],
     )
 
 
@@ -75,6 +79,7 @@ def test_the_report_has_every_section_and_links_to_each(page):
         "Loss and validation",
         "ROC and DET",
         "Distances",
+        "Calibration",
         "Confusion",
         "Map of unseen classes",
         "Most wrong pairs",
@@ -98,13 +103,20 @@ def test_names_from_outside_are_escaped(page):
 def test_every_picture_has_an_alternative_text(page):
     assert all(" alt=" in tag for tag in re.findall(r"<img[^>]*>", page))
     assert all(" aria-label=" in tag for tag in re.findall(r"<svg[^>]*>", page))
-    assert len(re.findall(r"<svg", page)) == 3 + 2 + 1 + 1 + 1
+    assert len(re.findall(r"<svg", page)) == 3 + 2 + 1 + 1 + 1 + 1
 
 
 def test_headline_figures_come_first(page):
     cards = page[page.index('class="cards"') : page.index("<table>")]
     assert re.findall(r"<b>([^<]+)</b>", cards) == ["0.0000", "0.1000", "0.2000", "0.3000"]
     assert "0.5000" in page
+
+
+def test_calibration_shows_the_decision_galleries_and_groups(page):
+    section = page[page.index('<section id="calibration">') :]
+    section = section[: section.index("</section>")]
+    for text in ("score 1.0000", "20 enrolled", "&lt;left-handed&gt;", "0.0123", "ECE 0."):
+        assert text in section
 
 
 def test_wrong_pairs_show_their_pictures_and_figures(page):
@@ -148,7 +160,7 @@ def test_confusions_are_listed_by_name(page):
 
 def test_an_empty_report_says_why_each_section_is_missing(tmp_path):
     text = write_report(ReportInputs(title="none"), tmp_path / "r.html").read_text("utf-8")
-    assert text.count("<section") == 1 and text.count("<li>") == 8
+    assert text.count("<section") == 1 and text.count("<li>") == 9
     assert "no figure was measured" in text and "no scored pairs" in text
     assert "no episodes" in text and "no embeddings" in text
 

@@ -24,6 +24,7 @@ class GallerySimulation:
     Args:
         sizes: (S,) enrolled items, rising.
         strangers: (S, N) score of each stranger with the best match.
+        stranger_classes: (N,) their classes.
         own: (M,) score of each known probe with the enrolled item of its class.
         others: (S, M) its score with the best of the others, which are one fewer.
         n_items: Distinct items that served as strangers.
@@ -33,6 +34,7 @@ class GallerySimulation:
 
     sizes: NDArray[np.int64]
     strangers: NDArray[np.float64]
+    stranger_classes: Indices
     own: NDArray[np.float64]
     others: NDArray[np.float64]
     n_items: int
@@ -84,7 +86,7 @@ def simulate_galleries(
         )
     generator = np.random.default_rng(seed)
     n_rounds = max(1, min(MOST_ROUNDS, MOST_SCORES // most**2))
-    strangers, own, others = [], [], []
+    strangers, classes, own, others = [], [], [], []
     for _ in range(n_rounds):
         chosen = np.sort(generator.permutation(n_classes)[: max(most, sizes[-1] + 1)])
         enrolled = generator.integers(counts[chosen])
@@ -96,6 +98,7 @@ def simulate_galleries(
         nearby = None if class_groups is None else class_groups[chosen]
         best = _best_of_first(scores, nearby, generator)
         strangers.append(best[:, np.array(sizes) - 1].T)
+        classes.append(chosen)
         several = counts[chosen] > 1
         own.append(scores.diagonal()[several])
         fewer = np.concatenate([np.full((len(best), 1), -np.inf), best], axis=1)
@@ -103,6 +106,7 @@ def simulate_galleries(
     return GallerySimulation(
         sizes=np.array(sizes),
         strangers=np.concatenate(strangers, axis=1),
+        stranger_classes=np.concatenate(classes),
         own=np.concatenate(own),
         others=np.concatenate(others, axis=1),
         n_items=len(labels),
