@@ -204,7 +204,7 @@ class SqliteStore:
 
     def _purge(self) -> None:
         """Overwrite on disk what was removed, in the index and in SQLite's log."""
-        with self._write_lock, self._read_lock, errors_of(self.path):
+        with self._write_lock, errors_of(self.path):
             # No other process puts a new index in place while this one is overwritten.
             with writing(self._writer):
                 gone = sqlite_rows.removed_after(self._writer, self._state("purged"))
@@ -249,9 +249,10 @@ class SqliteStore:
         """Counts, bytes of all files of the gallery, and how it searches now."""
         with self._one_state():
             n_identities, n_images = sqlite_rows.counts(self._reader)
-        beside = ("", "-wal", "-shm", ".usearch")
-        files = [self.path.with_name(self.path.name + end) for end in beside]
-        n_bytes = sum(file.stat().st_size for file in files if file.exists())
+        n_bytes = 0
+        for beside in ("", "-wal", "-shm", ".usearch"):
+            with suppress(FileNotFoundError):
+                n_bytes += os.stat(f"{self.path}{beside}").st_size
         with self._reading():
             near, newer = self._near, len(self._rows)
         how = f"usearch, exact for the newest {newer}" if near is not None else "exact"
@@ -259,7 +260,7 @@ class SqliteStore:
 
     def maintain(self) -> None:
         """Give space back, finish an interrupted forget, bring the index up to date."""
-        with self._write_lock, self._read_lock, errors_of(self.path):
+        with self._write_lock, errors_of(self.path):
             if sqlite_rows.share_of_zeros(self._writer) > ZEROS_AT_MOST:
                 sqlite_rows.compact(self._writer)
         self._purge()
