@@ -216,7 +216,8 @@ def test_a_role_without_rights_to_the_log_still_forgets(url: str) -> None:
     server, database = postgres_server(), url.rpartition("/")[2]
     role = f"clerk_{database}"
     server.execute(f"CREATE ROLE {role} LOGIN")
-    for table in ("onelook_galleries", "onelook_gallery_default"):
+    gallery = "onelook_gallery_default"
+    for table in ("onelook_galleries", gallery, f"{gallery}_names", f"{gallery}_counts"):
         server.execute(f"ALTER TABLE {table} OWNER TO {role}", database)
     store = PostgresStore.open(url.replace("onelook@", f"{role}@"))
     store.enroll(_entries(10))
@@ -232,7 +233,31 @@ def test_writers_that_cross_keep_everything_once(url: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         orders = [entries, entries[::-1]] * 4
         n_new = sum(pool.map(lambda batch: sum(store.enroll(batch)), orders))
-    assert n_new == store.stats().n_images == 100
+    assert n_new == 100
+    _assert_counts_are_true(store)
+
+
+@SLOW
+def test_counts_stay_true_while_everybody_writes(url: str) -> None:
+    store, entries = PostgresStore.create(url, _header()), _entries(80)
+
+    def churn(i: int) -> None:
+        store.enroll(entries[i : i + 8])
+        store.rename(f"p{i % 10}", f"p{(i + 1) % 10}")
+        if i % 16 == 0:
+            store.forget(f"p{(i + 2) % 10}")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(churn, range(0, 80, 2)))
+    _assert_counts_are_true(store)
+    assert store.stats().n_images > 0
+
+
+def _assert_counts_are_true(store: PostgresStore) -> None:
+    names = [entry.identity for entry in store.read()]
+    assert store.identities() == {name: names.count(name) for name in sorted(set(names))}
+    stats = store.stats()
+    assert (stats.n_images, stats.n_identities) == (len(names), len(set(names)))
 
 
 @SLOW

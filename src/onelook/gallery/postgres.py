@@ -7,6 +7,7 @@ in the URL. One table per gallery, and one that says which galleries there are.
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import astuple
@@ -40,6 +41,8 @@ MOST_FROM_INDEX = 1000
 INDEX_DIMENSIONS, HALF_DIMENSIONS, MOST_DIMENSIONS = 2000, 4000, 16_000
 # A row of the table has to fit into a page of 8 kB, or the vectors go out of line.
 INLINE_DIMENSIONS = 1500
+# Rows that share the counts of a gallery.
+SHARDS = 16
 OPERATORS = {"cosine": "<=>", "euclidean": "<->", "manhattan": "<+>"}
 OPERATOR_CLASSES = {"cosine": "cosine", "euclidean": "l2", "manhattan": "l1"}
 
@@ -57,6 +60,7 @@ class PostgresStore:
         self.header = header
         self._connections = connections
         self._table = _table_name(name)
+        self._names, self._counts = f"{self._table}_names", f"{self._table}_counts"
         self._index = f"{self._table}_near"
         self._has_index = self._index_is_there()
 
@@ -154,6 +158,10 @@ class PostgresStore:
                 found = cursor.fetchone()
                 ids.append(found[0] if found else 0)
                 cursor.nextset()
+            new = Counter(
+                row[0] for row, entry_id in zip(rows, ids, strict=True) if entry_id
+            )
+            self._count(connection, self._add_names(connection, new), new.total())
             return ids
 
         ids = self._connections.call(work, in_transaction=True)
@@ -190,8 +198,7 @@ class PostgresStore:
 
     def identities(self) -> dict[str, int]:
         """Number of entries of every identity, sorted by name."""
-        rows = self._rows(f"SELECT identity, count(*) FROM {self._table} GROUP BY identity")
-        return dict(sorted(rows))
+        return dict(sorted(self._rows(f"SELECT identity, n FROM {self._names}")))
 
     def forget(self, identity: str) -> int:
         """Remove all of an identity, from the table's files too; how many entries.
@@ -207,11 +214,15 @@ class PostgresStore:
                 f"DELETE FROM {self._table} WHERE identity = %s", (identity,)
             ).rowcount
             if n_forgotten:
-                connection.execute(f"DROP INDEX IF EXISTS {self._index}")
-                connection.execute(
-                    f"ALTER TABLE {self._table} "
-                    "ALTER COLUMN digest TYPE text USING digest || ''"
+                self._count(
+                    connection, *self._drop_names(connection, identity, n_forgotten)
                 )
+                connection.execute(f"DROP INDEX IF EXISTS {self._index}")
+                for table, column in ((self._table, "digest"), (self._names, "identity")):
+                    connection.execute(
+                        f"ALTER TABLE {table} "
+                        f"ALTER COLUMN {column} TYPE text USING {column} || ''"
+                    )
             return n_forgotten
 
         n_forgotten = self._connections.call(work, in_transaction=True)
@@ -228,25 +239,30 @@ class PostgresStore:
             n_joined: int = connection.execute(
                 f"DELETE FROM {self._table} gone USING {self._table} kept "
                 "WHERE gone.identity = %(old)s AND kept.identity = %(new)s "
-                "AND gone.digest = kept.digest AND gone.id <> kept.id",
+                "AND gone.digest = kept.digest",
                 names,
             ).rowcount
             n_renamed: int = connection.execute(
                 f"UPDATE {self._table} SET identity = %(new)s WHERE identity = %(old)s",
                 names,
             ).rowcount
+            n_gone, _ = self._drop_names(connection, identity, n_joined + n_renamed)
+            n_new = self._add_names(connection, Counter({new: n_renamed}))
+            self._count(connection, n_gone + n_new, -n_joined)
             return n_joined + n_renamed
 
+        if identity == new:
+            return self.identities().get(identity, 0)
         return self._connections.call(work, in_transaction=True)
 
     def stats(self) -> Stats:
         """Counts, bytes of the table with its indexes, and how it searches."""
-        ((n_identities, n_images, n_bytes),) = self._rows(
-            "SELECT count(*), coalesce(sum(n), 0)::bigint, "
+        ((n_identities, n_images, n_bytes, self._has_index),) = self._rows(
+            "SELECT sum(n_identities)::bigint, sum(n_images)::bigint, "
             f"pg_total_relation_size('{self._table}') "
-            f"FROM (SELECT count(*) AS n FROM {self._table} GROUP BY identity) counted"
+            f"+ pg_total_relation_size('{self._names}'), "
+            f"to_regclass('{self._index}') IS NOT NULL FROM {self._counts}"
         )
-        self._has_index = self._index_is_there()
         return Stats(n_identities, n_images, n_bytes, self._search_name())
 
     def maintain(self) -> None:
@@ -259,6 +275,37 @@ class PostgresStore:
     def close(self) -> None:
         """Close every connection."""
         self._connections.close()
+
+    def _add_names(self, connection: Any, new: Counter[str]) -> int:
+        """Count so many new entries of these identities; how many names are new."""
+        added = {name: n for name, n in sorted(new.items()) if n}
+        rows = connection.execute(
+            f"INSERT INTO {self._names} AS names "
+            "SELECT * FROM unnest(%s::text[], %s::bigint[]) "
+            "ON CONFLICT (identity) DO UPDATE SET n = names.n + EXCLUDED.n "
+            "RETURNING identity, n",
+            (list(added), list(added.values())),
+        )
+        return sum(added[name] == n for name, n in rows)
+
+    def _drop_names(self, connection: Any, identity: str, n: int) -> tuple[int, int]:
+        """Count ``n`` entries less of an identity: the changes of names and of entries."""
+        values = {"identity": identity, "n": n}
+        connection.execute(
+            f"UPDATE {self._names} SET n = n - %(n)s WHERE identity = %(identity)s", values
+        )
+        n_gone = connection.execute(
+            f"DELETE FROM {self._names} WHERE identity = %(identity)s AND n = 0", values
+        ).rowcount
+        return -n_gone, -n
+
+    def _count(self, connection: Any, n_identities: int, n_images: int) -> None:
+        """Keep the sums, in one of several rows: writers seldom wait for each other."""
+        connection.execute(
+            f"UPDATE {self._counts} SET n_identities = n_identities + %s, "
+            "n_images = n_images + %s WHERE shard = pg_backend_pid() %% %s",
+            (n_identities, n_images, SHARDS),
+        )
 
     def _search_name(self) -> str:
         if not self._has_index:
@@ -380,6 +427,14 @@ def _schema(name: str, header: Header) -> list[str]:
         # Pictures out of line, or every exact search reads them too.
         "WITH (toast_tuple_target = 128)",
         f"CREATE INDEX ON {table} (identity, id)",
+        # How many entries an identity has, and sums of both: counting takes too long
+        # where an answer depends on the size of the gallery.
+        f"CREATE TABLE {table}_names (identity text PRIMARY KEY, n bigint NOT NULL)",
+        f"CREATE TABLE {table}_counts (shard int PRIMARY KEY, "
+        "n_identities bigint NOT NULL, n_images bigint NOT NULL) WITH (fillfactor = 50)",
+        f"INSERT INTO {table}_counts SELECT shard, 0, 0 "
+        f"FROM generate_series(0, {SHARDS - 1}) AS shard",
+        f"ALTER TABLE {table}_names ALTER COLUMN identity SET STATISTICS 0",
         # ANALYZE would keep samples of names and small vectors in a catalog, where
         # forgetting does not reach.
         f"ALTER TABLE {table} "
