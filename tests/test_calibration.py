@@ -14,6 +14,8 @@ from onelook.cli import main
 from onelook.data.items import Dataset
 from onelook.data.pairs import Pairs
 from onelook.errors import DataError
+from onelook.evaluation import fitting, rates
+from onelook.evaluation.galleries import simulate_galleries
 from onelook.evaluation.rates import Rates
 from onelook.evaluation.unseen import held_out_classes, unseen
 from onelook.recipe import override
@@ -56,6 +58,14 @@ def cloud(n_classes=60, n_each=12, seed=0, spread=0.02, groups=None):
     )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _few_resamples():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "N_RESAMPLES", 50)
+        patch.setattr(rates, "N_RESAMPLES", 50)
+        yield
+
+
 @pytest.fixture(scope="module")
 def found():
     return calibrate(Cloud(), cloud(200), far=0.05)
@@ -67,11 +77,20 @@ def test_far_probability_and_galleries_hold_on_other_classes(found):
     assert drift.verdict == "holds"
     assert drift.rates.far == pytest.approx(0.05, rel=0.3)
     assert drift.calibration_error <= 0.05
-    again = calibrate(Cloud(), cloud(200, seed=1), far=0.05)
-    for row in again.decision.identify[:-1]:
-        limit = found.decision.identify_threshold(row.gallery_size)
-        assert limit.threshold == pytest.approx(row.threshold, rel=0.35)
+    values = fresh.embed(cloud(200, seed=1).paths)
+    labels = np.repeat(np.arange(200), 12)
+    sizes = (1, 7, 20, 150)
+    met = simulate_galleries(fresh, values, values, labels, sizes=sizes)
+    for size, strangers in zip(sizes, met.strangers, strict=True):
+        limit = found.decision.identify_threshold(size)
         assert limit.fpir == pytest.approx(0.05, abs=0.001)
+        assert 0.025 < (strangers >= limit.threshold).mean() < 0.1
+
+
+def test_other_pairs_than_the_fitted_ones_are_noted(found):
+    groups = np.arange(60) % 2
+    drift = check(Cloud(found.decision), cloud(60, groups=groups))
+    assert "fitted on pairs of any two classes, these are of two classes of" in str(drift)
 
 
 def test_left_out_classes_are_judged_by_the_others(found):
@@ -127,8 +146,8 @@ def test_drift_is_told_in_words(found):
     ],
 )
 def test_verdicts_at_a_stated_rate_of_one_in_a_hundred(far, interval, n_different, verdict):
-    rates = Rates(far, 0.1, interval, None, 50, 100, n_different)
-    assert rates.verdict(0.01) == verdict
+    measured = Rates(far, 0.1, interval, None, 50, 100, n_different)
+    assert measured.verdict(0.01) == verdict
 
 
 def test_a_threshold_that_fails_one_group_is_seen(tmp_path):
@@ -144,9 +163,9 @@ def test_a_threshold_that_fails_one_group_is_seen(tmp_path):
     names = ("crowd", "others")
     table.write_text("".join(f"class{c:03d},{names[groups[c]]}\n" for c in range(60)))
     found = calibrate(Cloud(), items, far=0.2, group_by=table)
-    rates = {group.name: group for group in found.groups}
-    assert rates["crowd"].verdict == "too lax"
-    assert rates["crowd"].rates.far > 2 * rates["others"].rates.far
+    by_name = {group.name: group for group in found.groups}
+    assert by_name["crowd"].verdict == "too lax"
+    assert by_name["crowd"].rates.far > 2 * by_name["others"].rates.far
     assert "crowd" in str(found) and len(found.to_dict()["groups"]) == 2
 
 

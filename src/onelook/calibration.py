@@ -19,7 +19,7 @@ from onelook.evaluation.class_pairs import (
     listed_pairs,
     useful_groups,
 )
-from onelook.evaluation.fitting import CrossCheck, fit_drawn, fit_items
+from onelook.evaluation.fitting import CrossCheck, draws_for, fit_drawn, fit_items
 from onelook.evaluation.pairing import whole_classes
 from onelook.evaluation.rates import GroupRates, Rates, rates_at, rates_by_group
 from onelook.evaluation.scorer import embed_both
@@ -252,6 +252,7 @@ def check(
         )
     opened = unseen(verifier, data if isinstance(data, Source) else Source(data))
     groups: tuple[GroupRates, ...]
+    notes = opened.notes
     if isinstance(opened.data, Pairs):
         drawn, name = listed_pairs(verifier, opened.data), opened.data.source
         groups = _no_groups(group_by)
@@ -261,13 +262,21 @@ def check(
         grouping = None if group_by is None else groups_of(items, group_by)
         left, right = embed_both(verifier, items.paths)
         within = useful_groups(items.labels, items.groups)
-        drawn = draw_pairs(verifier, left, right, items.labels, within, seed)
+        drawn = draw_pairs(
+            verifier, left, right, items.labels, within, seed, draws_for(decision.far)
+        )
+        if decision.pairs not in ("", drawn.pairs):
+            notes = (
+                *notes,
+                f"the threshold was fitted on pairs of {decision.pairs}, these "
+                f"are of {drawn.pairs}: their rates need not agree",
+            )
         groups = _by_group(verifier, left, right, items.labels, grouping, decision, seed)
     rates = rates_at(drawn, decision.threshold, seed)
     probability = decision.probability(drawn.scores)
     error = reliability(probability, drawn.is_same, decision.prior).error
     return DriftCheck(
-        decision, name, rates, rates.verdict(decision.far), error, groups, opened.notes
+        decision, name, rates, rates.verdict(decision.far), error, groups, notes
     )
 
 

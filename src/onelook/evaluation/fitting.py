@@ -115,12 +115,16 @@ def fit_items(
         ValueError: If there are too few classes or pairs.
     """
     groups = useful_groups(labels, groups)
-    # Thrice what the rate needs, for among repeated draws fewer are distinct.
-    wanted = min(MOST_DIFFERENT, round(3 * FALSE_ACCEPTS_NEEDED / far))
-    drawn = draw_pairs(scorer, left, right, labels, groups, seed, max(MOST_DRAWS, wanted))
+    drawn = draw_pairs(scorer, left, right, labels, groups, seed, draws_for(far))
     fitted = fit_drawn(drawn, far, prior, seed, strict, folds_of(labels, groups, seed))
     simulation = simulate_galleries(scorer, left, right, labels, groups, seed=seed)
     return dataclasses.replace(fitted, decision=with_galleries(fitted.decision, simulation))
+
+
+def draws_for(far: float) -> int:
+    """Different pairs to draw for a rate: thrice what it needs, for among repeated draws
+    fewer are distinct."""
+    return max(MOST_DRAWS, min(MOST_DIFFERENT, round(3 * FALSE_ACCEPTS_NEEDED / far)))
 
 
 def fit_drawn(
