@@ -28,7 +28,8 @@ from onelook.evaluation.verification import VerificationResult, lfw_folds
 from onelook.metrics import Interval, best_threshold
 from onelook.recipe import override, read_recipe
 from onelook.training.train import train
-from onelook.verifier import Verifier, build_model, load
+from onelook.verifier import load
+from onelook.views import mirrored
 from record import Clock, record
 
 BENCHMARK = "lfw-view2-unrestricted"
@@ -122,17 +123,6 @@ def measure(
         "from held-out people of the nine others",
         threshold_of=threshold_of,
     )
-
-
-def mirrored(verifier: Verifier) -> Verifier:
-    """The same model, looking at every face and at its mirror image."""
-    once = verifier.card["model"]
-    twice = {"name": "mirrored", "arguments": {"encoder": once["encoder"]}}
-    model = build_model({**once, "encoder": twice})
-    model.encoder_of("left").encoder.load_state_dict(
-        verifier.model.encoder_of("left").state_dict()
-    )
-    return Verifier(model, verifier.preprocess, card=verifier.card)
 
 
 def figures(result: VerificationResult) -> list[tuple[str, float, Interval | None]]:

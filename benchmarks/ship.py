@@ -2,6 +2,7 @@
 
 python benchmarks/ship.py omniglot runs/benchmarks/omniglot-compact
 python benchmarks/ship.py faces runs/benchmarks/lfw-compact
+python benchmarks/ship.py faces-aligned runs/benchmarks/lfw-compact
 """
 
 import argparse
@@ -9,6 +10,7 @@ import json
 import shlex
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ import numpy as np
 from safetensors.torch import load_file
 
 from onelook.calibration import calibrate
+from onelook.data.faces import FacePreprocess
+from onelook.data.images import Preprocess
 from onelook.decision import Decision
 from onelook.evaluation.protocols import evaluate
 from onelook.evaluation.verification import VerificationResult
 from onelook.shipped import FOLDER
 from onelook.verifier import WEIGHTS_FILE, Verifier, load
+from onelook.views import mirrored
 from recipes import figures
 
 CARDS = Path(__file__).parent / "cards"
@@ -36,12 +41,29 @@ class Shipment:
         most_bytes: Of its weights.
         source: Of the training data, as recipes name it, and which of its parts.
         protocols: That the card reports.
+        looking: How the model that ships looks at images, if not as it was trained.
     """
 
     purpose: str
     most_bytes: int
     source: tuple[str, str]
     protocols: tuple[str, ...]
+    looking: Callable[[Verifier], Verifier] | None = None
+
+
+def aligned(verifier: Verifier) -> Verifier:
+    """The model with a detector before it, and looking at the mirror image too.
+
+    Which part of the aligned face comes nearest to what the network was trained on was
+    chosen by the AUC on the people held out of its training: 0.960 here, 0.951 with the
+    middle of the photograph, 0.966 with the mirror image.
+    """
+    once = verifier.preprocess
+    assert isinstance(once, Preprocess)
+    settings = once.settings.model_copy(update={"crop": 0.0})
+    twice = mirrored(verifier)
+    preprocess = FacePreprocess(settings, share=0.9, above=0.1)
+    return Verifier(twice.model, preprocess, card=twice.card)
 
 
 SHIPMENTS = {
@@ -59,6 +81,13 @@ SHIPMENTS = {
     "faces": Shipment(
         "faces, research only", 6_000_000, ("lfw", "DevTrain"), ("lfw-view1",)
     ),
+    "faces-aligned": Shipment(
+        "photographs with a face, found by onelook[faces]; research only",
+        6_000_000,
+        ("lfw", "DevTrain"),
+        ("lfw-view1",),
+        aligned,
+    ),
 }
 
 
@@ -71,6 +100,8 @@ def main() -> None:
     shipment = SHIPMENTS[arguments.name]
     verifier = load(arguments.run)
     check(verifier, arguments.run, shipment)
+    if shipment.looking is not None:
+        verifier = shipment.looking(verifier)
     found = calibrate(verifier, far=verifier.card["recipe"]["far"])
     print(found, flush=True)
     verifier.decision = found.decision
@@ -146,11 +177,14 @@ def card_text(text: str, folder: Path) -> str:
 def _facts(content: dict[str, Any], n_parameters: int, weights: Path) -> str:
     card, decision = content["card"], Decision.from_dict(content["decision"])
     encoder, recipe, data = content["model"]["encoder"], card["recipe"], card["data"]
+    looks = "once"
+    if encoder["name"] == "mirrored":
+        encoder, looks = encoder["arguments"]["encoder"], "twice, at the mirror image too"
     channels, height, width = encoder["arguments"]["input_shape"]
     rows = {
         "network": f"`{encoder['name']}`, {n_parameters:,} numbers, "
         f"{weights.stat().st_size / 1e6:.2f} MB; {height} x {width} x {channels} pixels to "
-        f"{encoder['arguments']['embedding_size']} numbers",
+        f"{encoder['arguments']['embedding_size']} numbers; it looks {looks}",
         "trained by": f"recipe `{recipe['name']}`, seed {recipe['seed']}, "
         f"{card['metrics']['seconds'] / 60:.0f} minutes; its settings are in `model.json`",
         "trained on": f"{data['training images']:,} images of "

@@ -171,12 +171,12 @@ def check_folder(
         answers += [(who, at, a) for (who, at), a in zip(left, found, strict=True)]
     if not answers:
         raise DataError(f"every image of {folder} is enrolled itself: nothing to identify")
-    found = [(who, answer, answer.matches) for who, _, answer in answers]
+    rows = [(who, answer, answer.matches) for who, _, answer in answers]
     result = open_set(
-        is_known=[who in enrolled for who, _, _ in found],
-        best_is_right=[bool(m) and m[0].identity == who for who, _, m in found],
-        is_named=[answer.identity is not None for _, answer, _ in found],
-        best_scores=[m[0].score if m else -np.inf for _, _, m in found],
+        is_known=[who in enrolled for who, _, _ in rows],
+        best_is_right=[bool(m) and m[0].identity == who for who, _, m in rows],
+        is_named=[answer.identity is not None for _, answer, _ in rows],
+        best_scores=[m[0].score if m else -np.inf for _, _, m in rows],
         fpir=answers[0][2].fpir,
         extrapolated=answers[0][2].extrapolated,
     )
