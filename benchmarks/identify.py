@@ -8,8 +8,8 @@ one drawing each; ten other people's drawings of them are asked for, and as many
 20 characters that are not enrolled, of the same alphabet as far as it has them. Faces: one
 photograph for each of the 40 people of AT&T, the other 360 are asked for; and with 20
 people enrolled and 20 strangers. Each of the ten photographs is the enrolled one once. A
-threshold does not move between cameras, so the last test calibrates the model on 20 people of
-AT&T, enrolls ten others and takes the last ten for strangers.
+threshold does not move between cameras, so the last test calibrates the model on 20 people
+of AT&T, enrolls ten others and takes the last ten for strangers.
 """
 
 import argparse

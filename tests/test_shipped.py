@@ -15,8 +15,10 @@ from onelook.evaluation.protocols import evaluate
 from onelook.shipped import DEFAULT_MODEL, FOLDER, shipped_folder, shipped_names
 from onelook.verifier import WEIGHTS_FILE, Verifier
 
-MOST_BYTES = {"omniglot": 4_000_000, "faces": 6_000_000}
-PUBLIC_DATA = {"omniglot": ("omniglot", "background"), "faces": ("lfw", "DevTrain")}
+MOST_BYTES = {"omniglot": 4_000_000, "faces": 6_000_000, "faces-aligned": 6_000_000}
+PUBLIC_DATA = {name: ("lfw", "DevTrain") for name in MOST_BYTES} | {
+    "omniglot": ("omniglot", "background")
+}
 
 
 def test_drawings_and_faces_ship_and_drawings_are_the_default():
