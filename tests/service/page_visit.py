@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 from page_server import PageServer
-from playwright.sync_api import Browser, Locator, Page, Response, Route, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    Locator,
+    Page,
+    Response,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
@@ -18,6 +26,7 @@ DESK = {"viewport": {"width": 1280, "height": 800}}
 
 File = tuple[str, bytes]  # name and content
 Stroke = Sequence[tuple[float, float]]  # points as shares of the canvas's sides
+PATIENCE = 45_000  # milliseconds, where other work has the machine
 DRAW = re.compile("^Draw: ")
 # What a browser logs for each answer of 400 and above, however well the page copes.
 _STATUS = re.compile(r"status of (\d{3})")
@@ -51,6 +60,7 @@ def launched() -> Iterator[Browser]:
         if os.environ.get("ONELOOK_REQUIRE_DATA"):
             pytest.fail(message)
         pytest.skip(message)
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=str(CHROMIUM), args=["--no-sandbox"]
@@ -84,7 +94,7 @@ class Visit:
         self.may_be_unreachable = False
         self.requests: list[str] = []
         self._errors: list[str] = []
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE)
         page.add_init_script(_WATCH)
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("pageerror", lambda error: self._errors.append(f"uncaught: {error}"))

@@ -60,6 +60,17 @@ _SMALL = """() => [...document.querySelectorAll("button, input, a, select")]
   .map((node) => [node.outerHTML.slice(0, 90), node.getBoundingClientRect()])
   .filter(([, box]) => box.width < 43.5 || box.height < 43.5)
   .map(([html, box]) => `${html} ${box.width} x ${box.height}`)"""
+# Words of a plot that lie outside it or over each other.
+_LABELS_ASTRAY = """() => [...document.querySelectorAll(".plot svg")].flatMap((plot) => {
+  const frame = plot.getBoundingClientRect();
+  const labels = [...plot.querySelectorAll("text")].map((node) => [node.textContent,
+    node.getBoundingClientRect()]);
+  const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom
+    && b.top < a.bottom;
+  return labels.filter(([, box], i) => box.left < frame.left || box.right > frame.right ||
+    box.bottom > frame.bottom || labels.slice(0, i).some(([, other]) => meets(box, other)))
+    .map(([words]) => words);
+})"""
 # WCAG's contrast of the text colours on the papers they stand on.
 _CONTRASTS = """() => {
   const look = getComputedStyle(document.documentElement);
@@ -224,6 +235,8 @@ def test_every_view_fits_a_phone_and_names_all_it_shows(
         visit.choose("Left picture", ("a.png", sheet(*ARCH)))
         visit.choose("Right picture", ("a.png", sheet(*ZIGZAG)))
         expect(page.locator(".verdict")).to_be_visible()
+        label = page.locator(".bar-label").bounding_box()
+        assert label is not None and label["height"] < 30, "one line"
         check_view(page, "compare")
         visit.slot("Right picture").get_by_role("button", name="Remove").click()
         visit.slot("Right picture").get_by_role("button", name=re.compile("^Draw")).click()
@@ -238,6 +251,7 @@ def test_every_view_fits_a_phone_and_names_all_it_shows(
         page.get_by_role("button", name="Close").click()
         page.get_by_role("tab", name="Model").click()
         expect(page.locator(".plot svg")).to_have_count(2)
+        assert page.evaluate(_LABELS_ASTRAY) == []
         check_view(page, "model")
         contrasts = page.evaluate(_CONTRASTS)
         assert min(contrasts.values()) >= 4.5, contrasts

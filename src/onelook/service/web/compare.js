@@ -178,7 +178,8 @@ function drawBar(bar, answer) {
   const unsureFrom = service.model?.decision?.reject_below ?? answer.threshold;
   bar.replaceChildren(
     element("div", { class: "track" }),
-    element("div", { class: "tick" }, element("span", {}, "threshold")),
+    element("div", { class: "tick" }),
+    element("span", { class: "bar-label" }, "threshold"),
     element("div", { class: "pin" }),
     element("span", { class: "end low" }, "different"),
     element("span", { class: "end high" }, "same"),

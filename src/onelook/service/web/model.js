@@ -22,8 +22,8 @@ export function startModel() {
     redraw = model.calibration && model.decision ? addThreshold(body, model) : () => {};
     if (!model.calibration)
       body.append(element("p", { class: "panel hint" }, uncalibrated(model)));
-    body.append(factsOf(model));
     if (model.decision?.identify?.length) body.append(searchTable(model.decision.identify));
+    body.append(factsOf(model));
     if (model.card_text) body.append(cardOf(model));
     redraw();
   });
@@ -204,7 +204,7 @@ function searchTable(rows) {
       },
       element(
         "table",
-        { class: "wide" },
+        {},
         element("thead", {}, row(head, "th")),
         element("tbody", {}, ...rows.map((each) => row(cells(each), "td"))),
       ),
@@ -216,7 +216,12 @@ function cardOf({ name, card_text }) {
   const blocks = fromMarkdown(card_text);
   // The page's own title says it.
   if (blocks[0]?.textContent === name) blocks.shift();
-  return element("section", { class: "card", "aria-label": "Model card" }, ...blocks);
+  return element(
+    "section",
+    { class: "card", "aria-label": "Model card" },
+    element("h2", {}, "Model card"),
+    ...blocks,
+  );
 }
 
 function factsOf(model) {
@@ -234,6 +239,9 @@ function factsOf(model) {
       decision?.n_same &&
         `${decision.n_same.toLocaleString("en")} same, ${decision.n_different.toLocaleString("en")} different`,
     ],
+    ["A different pair", decision?.pairs],
+    ["FAR, 95 % interval", intervalOf(decision?.intervals?.far)],
+    ["FRR, 95 % interval", intervalOf(decision?.intervals?.frr)],
     [
       "Probability assumes",
       decision && `${rate(decision.prior)} of all pairs are the same`,
@@ -247,4 +255,8 @@ function factsOf(model) {
       element("dd", {}, String(value)),
     ]);
   return element("dl", { class: "facts panel" }, ...rows);
+}
+
+function intervalOf(interval) {
+  return interval && `${rate(interval[0])} to ${rate(interval[1])}`;
 }

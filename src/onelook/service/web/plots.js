@@ -4,8 +4,8 @@ import { svg } from "./elements.js";
 import { rate } from "./words.js";
 
 const HEIGHT = 240;
-const EDGE = { left: 14, right: 14, top: 12, bottom: 40 };
-const ROC_EDGE = { left: 52, right: 26, top: 12, bottom: 40 };
+const EDGE = { left: 14, right: 14, top: 12, bottom: 46 };
+const ROC_EDGE = { left: 52, right: 26, top: 12, bottom: 46 };
 const SMALLEST_FAR = 1e-4;
 
 /** Where the histogram's scores lie on a drawing of this width: the slider follows it. */
@@ -41,7 +41,7 @@ export function drawHistogram(histogram, threshold, width) {
     ...ticks(edges[0], edges.at(-1), Math.max(3, Math.floor(width / 110))).map((value) =>
       text(
         x(value),
-        HEIGHT - EDGE.bottom + 17,
+        HEIGHT - EDGE.bottom + 20,
         String(value).replace("-", "\u2212"),
         "tick-label middle",
       ),
@@ -84,7 +84,7 @@ export function drawRoc({ far, tar }, point, width) {
       text(ROC_EDGE.left - 8, y(share) + 4, rate(share), "tick-label end"),
     ),
     ...[0.0001, 0.001, 0.01, 0.1, 1].map((share) =>
-      text(x(share), HEIGHT - ROC_EDGE.bottom + 17, rate(share), "tick-label middle"),
+      text(x(share), HEIGHT - ROC_EDGE.bottom + 20, rate(share), "tick-label middle"),
     ),
     text(
       (width + ROC_EDGE.left) / 2,
