@@ -12,7 +12,8 @@ from servers import files_with, milvus_server, milvus_url
 
 from onelook.errors import GalleryError
 from onelook.gallery import milvus
-from onelook.gallery.milvus import MilvusStore, _collection_name, _nearest, _row
+from onelook.gallery.milvus import MilvusStore, _collection_name
+from onelook.gallery.milvus_rows import nearest_of, row_of, schema_of_ids
 from onelook.gallery.store import Entry, Header, Hit, open_store, store_exists
 
 SLOW = pytest.mark.slow
@@ -36,7 +37,7 @@ def _recall(store: MilvusStore, entries: list[Entry], k: int) -> float:
     shares = []
     for query, hits in zip(queries, store.search(queries, k), strict=True):
         true = {
-            h.vector.tobytes() for h in _nearest(query, everybody, k, store.header.metric)
+            h.vector.tobytes() for h in nearest_of(query, everybody, k, store.header.metric)
         }
         shares.append(len(true & {hit.vector.tobytes() for hit in hits}) / k)
     return float(np.mean(shares))
@@ -53,8 +54,8 @@ def test_nearest_of_a_shortlist_matches_a_plain_loop(metric: str) -> None:
     entries = [Hit(i, e.identity, e.vector) for i, e in enumerate(_entries(50))]
     (query,) = (entry.vector for entry in _entries(1, seed=1))
     expected = sorted(entries, key=lambda hit: _by_hand(hit.vector, query, metric))
-    assert _nearest(query, entries, 7, metric) == expected[:7]
-    assert _nearest(query, [], 3, metric) == []
+    assert nearest_of(query, entries, 7, metric) == expected[:7]
+    assert nearest_of(query, [], 3, metric) == []
 
 
 def _by_hand(a: np.ndarray, b: np.ndarray, metric: str) -> float:
@@ -89,7 +90,7 @@ def test_a_collection_has_a_name_without_one() -> None:
 def test_what_milvus_cannot_keep_is_refused(change: dict, message: str) -> None:
     (entry,) = _entries(1)
     with pytest.raises(GalleryError, match=message):
-        _row(replace(entry, **change), entry.vector)
+        row_of(replace(entry, **change), entry.vector)
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password(
@@ -105,7 +106,7 @@ def test_a_server_that_is_not_there_is_named_without_its_password(
 def test_a_collection_of_somebody_else_is_left_alone(url: str) -> None:
     store = MilvusStore.create(url, _header())
     other = f"{url}_theirs"
-    schema = milvus._schema_of_ids(store._client)
+    schema = schema_of_ids(store._client)
     store._client.create_collection(_collection_name(other), schema=schema)
     for act in (store_exists, open_store, lambda u: MilvusStore.create(u, _header())):
         with pytest.raises(GalleryError, match="is not a gallery"):
@@ -130,10 +131,10 @@ def test_writers_of_the_same_images_leave_one_of_each(url: str) -> None:
 def test_of_two_that_came_in_at_once_the_smaller_id_stays(url: str) -> None:
     store, entries = MilvusStore.create(url, _header()), _entries(3)
     for _ in range(2):  # what two writers do after both found nothing there
-        store._insert([_row(entry, entry.vector) for entry in entries])
+        store._insert([row_of(entry, entry.vector) for entry in entries])
     ids = [entry.id for entry in store.read()]
     assert len(ids) == 6
-    kept = store._settle([_row(entry, entry.vector)["key"] for entry in entries])
+    kept = store._settle([row_of(entry, entry.vector)["key"] for entry in entries])
     assert sorted(kept.values()) == ids[:3] == [entry.id for entry in store.read()]
 
 
@@ -181,6 +182,37 @@ def test_answers_of_more_rows_than_one_request_gives_are_whole(
     assert hits[0].vector.tobytes() == entries[7].vector.tobytes()
     assert store.forget("p3") == 18
     assert store.stats().n_images == 162
+
+
+@SLOW
+def test_counts_follow_what_others_write(url: str) -> None:
+    """``stats`` reads only what is newer, or all again when something is gone."""
+    writer = MilvusStore.create(url, _header())
+    reader = MilvusStore.open(url)
+
+    def counted() -> tuple[int, int]:
+        stats = reader.stats()
+        assert (len(reader._names), len(reader._counts)) == (
+            stats.n_images,
+            stats.n_identities,
+        )
+        return stats.n_images, stats.n_identities
+
+    assert counted() == (0, 0)
+    writer.enroll(_entries(20))
+    assert counted() == (20, 10)
+    writer.enroll(_entries(1, seed=1))
+    assert counted() == (21, 10)
+    writer.rename("p3", "new")
+    assert counted() == (21, 10) and reader._counts["new"] == 2
+    writer.rename("p4", "new")
+    assert counted() == (21, 9)
+    writer.forget("new")
+    assert counted() == (17, 8)
+    writer.forget("p5")
+    writer.enroll([replace(entry, identity="other") for entry in _entries(2)])
+    assert counted() == (17, 8)
+    assert dict(reader._counts) == reader.identities() == writer.identities()
 
 
 @SLOW

@@ -4,14 +4,15 @@
 or ``&token=``). One collection per gallery, and one that hands out ids for all of them.
 """
 
-import base64
-import hashlib
 import json
 import logging
 import re
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -21,12 +22,22 @@ from numpy.typing import NDArray
 
 from onelook.errors import GalleryError
 from onelook.extras import import_extra
+from onelook.gallery.milvus_rows import (
+    NEAR,
+    WHOLE,
+    hit_of,
+    nearest_of,
+    row_of,
+    schema_of,
+    schema_of_ids,
+    sha256,
+    stored_of,
+)
 from onelook.gallery.store import (
     FORMAT,
     Entry,
     Header,
     Hit,
-    Metric,
     Stats,
     Stored,
     check_vectors,
@@ -34,9 +45,8 @@ from onelook.gallery.store import (
 )
 
 IDS = "onelook_ids"
-# Limits of Milvus: rows of an answer, bytes of a text, numbers of an embedding.
-MOST_ROWS, MOST_BYTES, MOST_DIMENSIONS = 16_384, 65_535, 32_768
-NAME_BYTES = 1024
+# Limits of Milvus: rows of an answer, numbers of an embedding.
+MOST_ROWS, MOST_DIMENSIONS = 16_384, 32_768
 # One request is kept whole or not at all; the server takes 64 MB at once.
 REQUEST_BYTES = 48 * 2**20
 # Milvus has no Manhattan distance: so many times the neighbours, by Euclidean distance.
@@ -44,8 +54,8 @@ SHORTLIST, SHORTEST_SHORTLIST = 10, 1000
 # Whole entries of a rename in one request.
 AT_ONCE = 150
 SECONDS, CONNECT_SECONDS = 60, 10
-NEAR = {"cosine": "COSINE", "euclidean": "L2", "manhattan": "L2"}
-WHOLE = ["id", "identity", "digest", "metadata", "thumbnail", "vector"]
+# By how much the clocks of two writers may differ.
+CLOCKS_DIFFER = 10
 
 logger = logging.getLogger("onelook")
 
@@ -63,6 +73,8 @@ class MilvusStore:
         self._client = client
         self._collection = collection
         self._url = url
+        self._lock = threading.Lock()
+        self._forget_names()
 
     @classmethod
     def open(cls, url: str) -> "MilvusStore":
@@ -98,9 +110,9 @@ class MilvusStore:
             if _read_header(client, collection, url) is not None:
                 raise GalleryError(f"there is a gallery at {shown(url)} already: open it")
             if not client.has_collection(IDS):
-                client.create_collection(IDS, schema=_schema_of_ids(client))
+                client.create_collection(IDS, schema=schema_of_ids(client))
             client.create_collection(
-                collection, schema=_schema(client, header), consistency_level="Strong"
+                collection, schema=schema_of(client, header), consistency_level="Strong"
             )
             _make_ready(client, collection, header)
         return cls(client, collection, header, url)
@@ -108,15 +120,15 @@ class MilvusStore:
     @classmethod
     def exists(cls, url: str) -> bool:
         """Whether the database holds a gallery of that name."""
-        with _told(url):
-            return _read_header(_connect(url), _collection_name(url), url) is not None
+        with _told(url), closing(_connect(url)) as client:
+            return _read_header(client, _collection_name(url), url) is not None
 
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
         """Keep entries in one request; which of them are new."""
         if not entries:
             return []
         vectors = check_vectors(self.header, np.stack([entry.vector for entry in entries]))
-        rows = [_row(entry, vec) for entry, vec in zip(entries, vectors, strict=True)]
+        rows = [row_of(entry, vec) for entry, vec in zip(entries, vectors, strict=True)]
         with _told(self._url):
             known = self._ids_of([row["key"] for row in rows])
             first = {row["key"]: i for i, row in reversed(list(enumerate(rows)))}
@@ -148,10 +160,11 @@ class MilvusStore:
         hits: list[list[Hit]] = []
         for start in range(0, len(queries), n_together):
             some = queries[start : start + n_together]
-            found = [[_hit(one) for one in answer] for answer in self._ask(some, n_asked)]
+            found = [[hit_of(one) for one in answer] for answer in self._ask(some, n_asked)]
             if by_euclid:
                 found = [
-                    _nearest(q, f, k, "manhattan") for q, f in zip(some, found, strict=True)
+                    nearest_of(q, f, k, "manhattan")
+                    for q, f in zip(some, found, strict=True)
                 ]
             hits.extend(found)
         return hits
@@ -160,14 +173,14 @@ class MilvusStore:
         self, identity: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Stored]:
         """Up to ``limit`` entries whose ids are above ``after``, in the order of ids."""
-        return [_stored(row) for row in self._page(WHOLE, identity, after, limit)]
+        return [stored_of(row) for row in self._page(WHOLE, _of(identity), after, limit)]
 
     def identities(self) -> dict[str, int]:
         """Number of entries of every identity, sorted by name."""
-        counts: dict[str, int] = {}
-        for row in self._pages(["id", "identity"]):
-            counts[row["identity"]] = counts.get(row["identity"], 0) + 1
-        return dict(sorted(counts.items()))
+        with self._lock:
+            self._forget_names()
+            self._read_names()
+            return dict(sorted(self._counts.items()))
 
     def forget(self, identity: str) -> int:
         """Remove all of an identity from every answer; how many entries.
@@ -176,7 +189,7 @@ class MilvusStore:
         its garbage and dropped its message log, each after a time that its operator sets.
         """
         n_forgotten = 0
-        while rows := self._page(["id"], identity, 0, MOST_ROWS):
+        while rows := self._page(["id"], _of(identity), 0, MOST_ROWS):
             with _told(self._url):
                 self._client.delete(self._collection, ids=[row["id"] for row in rows])
             n_forgotten += len(rows)
@@ -191,12 +204,12 @@ class MilvusStore:
         rename it again.
         """
         if identity == new:
-            return sum(1 for _ in self._pages(["id"], identity))
+            return sum(1 for _ in self._pages(["id"], _of(identity)))
         n_renamed = 0
         while entries := self.read(identity, limit=AT_ONCE):
-            rows = [_row(replace(entry, identity=new), entry.vector) for entry in entries]
+            rows = [row_of(replace(entry, identity=new), entry.vector) for entry in entries]
             for row, entry in zip(rows, entries, strict=True):
-                row["id"] = entry.id
+                row |= {"id": entry.id, "written": _now()}
             with _told(self._url):
                 there = self._ids_of([row["key"] for row in rows])
                 moved = [row for row in rows if row["key"] not in there]
@@ -211,8 +224,15 @@ class MilvusStore:
 
     def stats(self) -> Stats:
         """Counts, and how it searches; a cluster does not tell a collection's bytes."""
-        counts = self.identities()
-        return Stats(len(counts), sum(counts.values()), None, "Milvus HNSW")
+        with self._lock:
+            for _ in range(2):  # others may write in between
+                self._read_names()
+                if self._count_rows() == len(self._names):
+                    break
+            else:  # some are gone: begin again
+                self._forget_names()
+                self._read_names()
+            return Stats(len(self._counts), len(self._names), None, "Milvus HNSW")
 
     def maintain(self) -> None:
         """Let the server join its segments and drop what was deleted."""
@@ -238,7 +258,36 @@ class MilvusStore:
             rows, self._client.insert(IDS, nothing)["ids"], strict=True
         ):
             row["id"] = entry_id
+            row["written"] = _now()
         self._client.insert(self._collection, rows)
+
+    def _forget_names(self) -> None:
+        self._names: dict[int, str] = {}
+        self._counts: Counter[str] = Counter()
+        self._known_until = 0
+
+    def _read_names(self) -> None:
+        """Take over the names of entries that were written since the last time."""
+        since = self._known_until - CLOCKS_DIFFER * 10**6
+        for row in self._pages(["id", "identity", "written"], f" and written > {since}"):
+            before = self._names.get(row["id"])
+            if before != row["identity"]:
+                self._names[row["id"]] = row["identity"]
+                self._counts[row["identity"]] += 1
+                if before is not None:
+                    self._counts[before] -= 1
+                    self._counts += Counter()  # drops names without entries
+            self._known_until = max(self._known_until, row["written"])
+
+    def _count_rows(self) -> int:
+        with _told(self._url):
+            (answer,) = self._client.query(
+                self._collection,
+                output_fields=["count(*)"],
+                consistency_level="Strong",
+                timeout=SECONDS,
+            )
+        return int(answer["count(*)"])
 
     def _ids_of(self, keys: Sequence[str]) -> dict[str, list[int]]:
         """The ids of the entries that have these keys, the smallest first."""
@@ -268,19 +317,15 @@ class MilvusStore:
         return sorted(rows, key=itemgetter("id"))
 
     def _page(
-        self, fields: list[str], identity: str | None, after: int, limit: int
+        self, fields: list[str], condition: str, after: int, limit: int
     ) -> list[dict[str, Any]]:
-        condition = f"id > {after}"
-        if identity is not None:
-            condition += f' and who == "{_sha256(identity)}"'
+        """Up to ``limit`` rows whose ids are above ``after``, in the order of ids."""
         with _told(self._url):
-            return self._query(fields, condition, min(limit, MOST_ROWS))
+            return self._query(fields, f"id > {after}{condition}", min(limit, MOST_ROWS))
 
-    def _pages(
-        self, fields: list[str], identity: str | None = None
-    ) -> Iterator[dict[str, Any]]:
+    def _pages(self, fields: list[str], condition: str = "") -> Iterator[dict[str, Any]]:
         after = 0
-        while rows := self._page(fields, identity, after, MOST_ROWS):
+        while rows := self._page(fields, condition, after, MOST_ROWS):
             yield from rows
             after = rows[-1]["id"]
 
@@ -307,7 +352,7 @@ class MilvusStore:
             Hit(row["id"], row["identity"], np.asarray(row["vector"], np.float32))
             for row in self._pages(["id", "identity", "vector"])
         ]
-        return [_nearest(query, entries, k, self.header.metric) for query in queries]
+        return [nearest_of(query, entries, k, self.header.metric) for query in queries]
 
     def _compact(self) -> None:
         """Ask the server to write its segments anew without what was deleted."""
@@ -317,6 +362,15 @@ class MilvusStore:
                 self._client.compact(self._collection, timeout=SECONDS)
         except GalleryError as error:  # it may be asked too often; it does so by itself too
             logger.info("not compacted now: %s", error)
+
+
+def _of(identity: str | None) -> str:
+    """The condition that a row is of this identity, or of any."""
+    return "" if identity is None else f' and who == "{sha256(identity)}"'
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 def _connect(url: str) -> Any:
@@ -383,34 +437,6 @@ def _read_header(client: Any, collection: str, url: str) -> Header | None:
     return Header(**said)
 
 
-def _schema(client: Any, header: Header) -> Any:
-    kind = import_extra("pymilvus", "milvus").DataType
-    schema = client.create_schema(
-        auto_id=False,
-        enable_dynamic_field=False,
-        description=json.dumps({"onelook": FORMAT} | asdict(header)),
-    )
-    schema.add_field("id", kind.INT64, is_primary=True)
-    # Hashes, so that a name is never part of an expression: who, and who with what image.
-    schema.add_field("who", kind.VARCHAR, max_length=64)
-    schema.add_field("key", kind.VARCHAR, max_length=64)
-    schema.add_field("identity", kind.VARCHAR, max_length=NAME_BYTES)
-    schema.add_field("digest", kind.VARCHAR, max_length=NAME_BYTES)
-    schema.add_field("metadata", kind.VARCHAR, max_length=MOST_BYTES)
-    schema.add_field("thumbnail", kind.VARCHAR, max_length=MOST_BYTES)
-    schema.add_field("vector", kind.FLOAT_VECTOR, dim=header.embedding_size)
-    return schema
-
-
-def _schema_of_ids(client: Any) -> Any:
-    """A collection whose rows get ids from the server, none of them twice."""
-    kind = import_extra("pymilvus", "milvus").DataType
-    schema = client.create_schema(auto_id=True, enable_dynamic_field=False)
-    schema.add_field("id", kind.INT64, is_primary=True)
-    schema.add_field("nothing", kind.FLOAT_VECTOR, dim=2)
-    return schema
-
-
 def _make_ready(client: Any, collection: str, header: Header) -> None:
     """Build the index and load, unless that was done when the gallery was made."""
     if not client.list_indexes(collection):
@@ -423,79 +449,3 @@ def _make_ready(client: Any, collection: str, header: Header) -> None:
         )
         client.create_index(collection, index)
     client.load_collection(collection, timeout=SECONDS)
-
-
-def _row(entry: Entry, vector: NDArray[np.float32]) -> dict[str, Any]:
-    """The columns of an entry, but for its id.
-
-    Raises:
-        GalleryError: If Milvus cannot keep it.
-    """
-    if entry.original is not None:
-        raise GalleryError(
-            "Milvus keeps texts of up to 64 kB and no original images; use a file or "
-            "postgresql://… to keep originals"
-        )
-    row = {
-        "identity": entry.identity,
-        "digest": entry.digest,
-        "metadata": json.dumps(entry.metadata),
-        # A letter before it: no thumbnail is not an empty one.
-        "thumbnail": ""
-        if entry.thumbnail is None
-        else "b" + base64.b64encode(entry.thumbnail).decode(),
-    }
-    for name, most in (
-        ("identity", NAME_BYTES),
-        ("digest", NAME_BYTES),
-        ("metadata", MOST_BYTES),
-        ("thumbnail", MOST_BYTES),
-    ):
-        if len(row[name].encode()) > most:
-            raise GalleryError(
-                f"{name} of {entry.identity[:40]!r} takes {len(row[name].encode())} bytes, "
-                f"Milvus keeps {most}; shorten it, or use a file or postgresql://…"
-            )
-    return row | {
-        "who": _sha256(entry.identity),
-        "key": _sha256(f"{_sha256(entry.identity)} {entry.digest}"),
-        "vector": vector,
-    }
-
-
-def _stored(row: dict[str, Any]) -> Stored:
-    text = row["thumbnail"]
-    return Stored(
-        identity=row["identity"],
-        vector=np.asarray(row["vector"], np.float32),
-        digest=row["digest"],
-        metadata=json.loads(row["metadata"]),
-        thumbnail=base64.b64decode(text[1:]) if text else None,
-        id=row["id"],
-    )
-
-
-def _hit(found: Any) -> Hit:
-    entity = found["entity"]
-    return Hit(found["id"], entity["identity"], np.asarray(entity["vector"], np.float32))
-
-
-def _nearest(
-    query: NDArray[np.float32], entries: Sequence[Hit], k: int, metric: Metric
-) -> list[Hit]:
-    """The ``k`` entries nearest to a query (D,), the nearest first."""
-    if not entries:
-        return []
-    vectors = np.stack([entry.vector for entry in entries])  # (N, D)
-    if metric == "manhattan":
-        distances = np.abs(vectors - query).sum(axis=1)
-    elif metric == "euclidean":
-        distances = np.linalg.norm(vectors - query, axis=1)
-    else:
-        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-        distances = 1 - vectors @ query / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return [entries[i] for i in np.argsort(distances, kind="stable")[:k]]
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,130 @@
+"""An entry as a row of a Milvus collection, and back; the collections' columns."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.errors import GalleryError
+from onelook.extras import import_extra
+from onelook.gallery.store import FORMAT, Entry, Header, Hit, Metric, Stored
+
+# Bytes of a text, and of a name, that Milvus keeps.
+MOST_BYTES, NAME_BYTES = 65_535, 1024
+NEAR = {"cosine": "COSINE", "euclidean": "L2", "manhattan": "L2"}
+WHOLE = ["id", "identity", "digest", "metadata", "thumbnail", "vector"]
+
+
+def schema_of(client: Any, header: Header) -> Any:
+    """Columns of a gallery; what it was made for is their description."""
+    kind = import_extra("pymilvus", "milvus").DataType
+    schema = client.create_schema(
+        auto_id=False,
+        enable_dynamic_field=False,
+        description=json.dumps({"onelook": FORMAT} | asdict(header)),
+    )
+    schema.add_field("id", kind.INT64, is_primary=True)
+    # Hashes, so that a name is never part of an expression: who, and who with what image.
+    schema.add_field("who", kind.VARCHAR, max_length=64)
+    schema.add_field("key", kind.VARCHAR, max_length=64)
+    # Microseconds since 1970 on the writer's clock: what is newer than what one knows.
+    schema.add_field("written", kind.INT64)
+    schema.add_field("identity", kind.VARCHAR, max_length=NAME_BYTES)
+    schema.add_field("digest", kind.VARCHAR, max_length=NAME_BYTES)
+    schema.add_field("metadata", kind.VARCHAR, max_length=MOST_BYTES)
+    schema.add_field("thumbnail", kind.VARCHAR, max_length=MOST_BYTES)
+    schema.add_field("vector", kind.FLOAT_VECTOR, dim=header.embedding_size)
+    return schema
+
+
+def schema_of_ids(client: Any) -> Any:
+    """Columns of a collection whose rows get ids from the server, none of them twice."""
+    kind = import_extra("pymilvus", "milvus").DataType
+    schema = client.create_schema(auto_id=True, enable_dynamic_field=False)
+    schema.add_field("id", kind.INT64, is_primary=True)
+    schema.add_field("nothing", kind.FLOAT_VECTOR, dim=2)
+    return schema
+
+
+def row_of(entry: Entry, vector: NDArray[np.float32]) -> dict[str, Any]:
+    """The columns of an entry, but for ``id`` and ``written``.
+
+    Raises:
+        GalleryError: If Milvus cannot keep it.
+    """
+    if entry.original is not None:
+        raise GalleryError(
+            "Milvus keeps texts of up to 64 kB and no original images; use a file or "
+            "postgresql://… to keep originals"
+        )
+    row = {
+        "identity": entry.identity,
+        "digest": entry.digest,
+        "metadata": json.dumps(entry.metadata),
+        # A letter before it: no thumbnail is not an empty one.
+        "thumbnail": ""
+        if entry.thumbnail is None
+        else "b" + base64.b64encode(entry.thumbnail).decode(),
+    }
+    for name, most in (
+        ("identity", NAME_BYTES),
+        ("digest", NAME_BYTES),
+        ("metadata", MOST_BYTES),
+        ("thumbnail", MOST_BYTES),
+    ):
+        if len(row[name].encode()) > most:
+            raise GalleryError(
+                f"{name} of {entry.identity[:40]!r} takes {len(row[name].encode())} bytes, "
+                f"Milvus keeps {most}; shorten it, or use a file or postgresql://…"
+            )
+    return row | {
+        "who": sha256(entry.identity),
+        "key": sha256(f"{sha256(entry.identity)} {entry.digest}"),
+        "vector": vector,
+    }
+
+
+def stored_of(row: dict[str, Any]) -> Stored:
+    """The entry that a row keeps."""
+    text = row["thumbnail"]
+    return Stored(
+        identity=row["identity"],
+        vector=np.asarray(row["vector"], np.float32),
+        digest=row["digest"],
+        metadata=json.loads(row["metadata"]),
+        thumbnail=base64.b64decode(text[1:]) if text else None,
+        id=row["id"],
+    )
+
+
+def hit_of(found: Any) -> Hit:
+    """What was found near, as Milvus tells it."""
+    entity = found["entity"]
+    return Hit(found["id"], entity["identity"], np.asarray(entity["vector"], np.float32))
+
+
+def nearest_of(
+    query: NDArray[np.float32], entries: Sequence[Hit], k: int, metric: Metric
+) -> list[Hit]:
+    """The ``k`` entries nearest to a query (D,), the nearest first."""
+    if not entries:
+        return []
+    vectors = np.stack([entry.vector for entry in entries])  # (N, D)
+    if metric == "manhattan":
+        distances = np.abs(vectors - query).sum(axis=1)
+    elif metric == "euclidean":
+        distances = np.linalg.norm(vectors - query, axis=1)
+    else:
+        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+        distances = 1 - vectors @ query / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return [entries[i] for i in np.argsort(distances, kind="stable")[:k]]
+
+
+def sha256(text: str) -> str:
+    """In hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
