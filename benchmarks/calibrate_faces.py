@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import onelook
+from onelook.calibration import identify_rows, summary_rows
 from onelook.data.faces import FacePreprocess
 from onelook.data.lfw import lfw_people, lfw_view1
 from onelook.data.pixels import PixelStore
 from onelook.data.sources import find_data
-from onelook.decision import fit_decision
+from onelook.evaluation.fitting import fit_items
 from onelook.evaluation.pairing import sample_pairs
 from onelook.evaluation.scorer import score_rows
 from onelook.metrics import equal_error_rate, roc_auc
@@ -64,15 +65,22 @@ def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
     }
     verifier = onelook.Verifier(build_model(model), preprocess)
     people = lfw_people(find_data("lfw"), "DevTest")
+    embeddings = embeddings_of(verifier, people.paths)
+    fitted = fit_items(verifier, embeddings, embeddings, people.labels, None, FAR)
+    verifier.decision = fitted.decision
     left, right = sample_pairs(people.labels, MOST_PAIRS, seed=0)
-    scores = scores_of(verifier, people.paths, left, right)
+    scores = score_rows(verifier, embeddings, embeddings, left, right)
     is_same = people.labels[left] == people.labels[right]
-    verifier.decision = fit_decision(scores, is_same, FAR, n_classes=people.n_classes)
     verifier.card = {
         "name": name,
         "purpose": "photographs of faces",
         "model": model,
-        "data": {"decision fitted on": f"{len(left):,} pairs of {people.name}"},
+        "calibration": {
+            "data": people.name,
+            "items": len(people),
+            **fitted.figures(),
+            "notes": [],
+        },
         "metrics": {
             "held-out AUC": roc_auc(scores, is_same),
             "held-out EER": equal_error_rate(scores, is_same),
@@ -86,27 +94,23 @@ def check(verifier: onelook.Verifier) -> None:
     pairs = lfw_view1(find_data("lfw"), "train")
     paths, items = np.unique([*pairs.left, *pairs.right], return_inverse=True)
     left, right = np.split(items, 2)
-    scores = scores_of(verifier, paths.tolist(), left, right)
+    embeddings = embeddings_of(verifier, paths.tolist())
+    scores = score_rows(verifier, embeddings, embeddings, left, right)
     assert verifier.decision is not None and pairs.is_same is not None
     answers = np.array([verifier.decision.decide(score) for score in scores], object)
     for kind, rows in (("same", pairs.is_same), ("different", ~pairs.is_same)):
         said = [(answers[rows] == answer).mean() for answer in (True, False, None)]
         shares = " ".join(f"{share:.4f}" for share in said)
         print(f"{kind} pairs said to be same, different, unsure: {shares}")
-    print(verifier.decision)
+    for name, text in summary_rows(verifier.decision) + identify_rows(verifier.decision):
+        print(f"{name:18} {text}")
 
 
-def scores_of(
-    verifier: onelook.Verifier,
-    paths: Sequence[str],
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Scores (M,) of pairs of photographs; their faces are kept for the next run."""
+def embeddings_of(verifier: onelook.Verifier, paths: Sequence[str]) -> NDArray[np.float32]:
+    """Embeddings (N, D) of photographs; their faces are kept for the next run."""
     assert isinstance(verifier.preprocess, FacePreprocess)
     store = PixelStore.prepare(paths, verifier.preprocess)
-    embeddings = verifier.embed_store(store, store.rows(paths))
-    return score_rows(verifier, embeddings, embeddings, left, right)
+    return verifier.embed_store(store, store.rows(paths))
 
 
 def write(verifier: onelook.Verifier, folder: Path) -> Path:
