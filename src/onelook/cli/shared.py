@@ -9,13 +9,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from onelook.verifier import Verifier
 
 log = logging.getLogger("onelook")
 
+# As people meet them: look around, train and measure, use, serve.
+ORDER = (
+    *("demo", "data", "recipes", "train", "evaluate", "calibrate"),
+    *("compare", "explain", "find", "embed", "enroll", "identify", "forget", "gallery"),
+    *("serve", "token"),
+)
+
+
+class _InOrder(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
 app = typer.Typer(
+    cls=_InOrder,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
