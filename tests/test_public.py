@@ -71,17 +71,26 @@ def test_help_answers_in_under_300_ms():
     assert min(seconds) < 0.3, f"best of {len(seconds)}: {min(seconds):.2f} s"
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+# With those of a group by their two words: "gallery list".
+LEAVES = {
+    f"{name} {inner}".strip(): leaf
+    for name, command in COMMANDS.items()
+    for inner, leaf in getattr(command, "commands", {"": command}).items()
+}
+
+
+@pytest.mark.parametrize("name", sorted(LEAVES))
 def test_every_command_has_help_and_one_example_that_parses(name):
-    command = COMMANDS[name]
+    command = LEAVES[name]
     assert command.help
     examples = re.findall(r"^ +(onelook .*)$", command.epilog, flags=re.MULTILINE)
     assert len(examples) == 1
     # A long example would be wrapped, and then not be pasted.
     assert len(examples[0]) < 76
     words = shlex.split(examples[0].partition(">")[0])
-    assert words[:2] == ["onelook", name]
-    command.make_context(name, words[2:])
+    n_words = 1 + len(name.split())
+    assert words[:n_words] == ["onelook", *name.split()]
+    command.make_context(name, words[n_words:])
     assert all(
         parameter.help for parameter in command.params if parameter.name != "context"
     )

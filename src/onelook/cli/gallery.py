@@ -222,8 +222,8 @@ def stats(gallery: UrlArgument, as_json: Json = False) -> None:
 @galleries.command(epilog=example("onelook gallery rename people.db Ada 'Ada Lovelace'"))
 def rename(
     gallery: UrlArgument,
-    identity: Annotated[str, typer.Argument(metavar="NAME")],
-    new: Annotated[str, typer.Argument(metavar="NEW")],
+    identity: Annotated[str, typer.Argument(metavar="NAME", help="Who it is now")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Who it will be")],
 ) -> None:
     """Give an identity another name, or join it to one that is there."""
     from onelook.gallery.store import opened, rename_identity
@@ -265,7 +265,7 @@ def migrate(
 
 
 @galleries.command(
-    "import", epilog=example("onelook gallery import people.db vectors.parquet -m faces")
+    "import", epilog=example("onelook gallery import people.db vectors.parquet")
 )
 def import_embeddings(
     gallery: UrlArgument,
