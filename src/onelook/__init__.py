@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onelook.calibration import calibrate
     from onelook.data.images import Preprocess
     from onelook.data.items import Dataset
     from onelook.data.pairs import Pairs, read_pairs, write_pairs
@@ -46,6 +47,7 @@ __all__ = [
     "Siamese",
     "TrainingError",
     "Verifier",
+    "calibrate",
     "class_folder",
     "embed_files",
     "evaluate",
@@ -62,6 +64,7 @@ __all__ = [
 
 # Each module is imported when one of its names is first used: `import onelook` stays quick.
 _HOMES = {
+    "onelook.calibration": ("calibrate",),
     "onelook.data.items": ("Dataset",),
     "onelook.data.images": ("Preprocess",),
     "onelook.data.pairs": ("Pairs", "read_pairs", "write_pairs"),
