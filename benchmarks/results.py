@@ -130,7 +130,7 @@ def _text(value: float, metric: str) -> str:
         return f"{1000 * value:.2f} ms"
     if metric.endswith("per_second") or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.3f}" if metric == "pearson" else f"{value:.2f}"
+    return f"{value:.3f}" if metric == "pearson" else f"{value:.3g}"
 
 
 def main() -> None:
