@@ -1,8 +1,11 @@
 """The file store: its index, its promises about the disk, and files that are none."""
 
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,6 +172,32 @@ def test_the_index_is_made_in_the_background_when_it_is_time(store, small_limits
     assert store.stats().search == "usearch, exact for the newest 0"
 
 
+@pytest.mark.slow
+def test_a_program_may_end_while_the_index_is_made(path):
+    """Without ``close``, as a program that fails ends."""
+    create_store(path, replace(HEADER, embedding_size=64)).close()
+    program = """if True:
+        import sys, time, numpy
+        from onelook.gallery import sqlite
+        from onelook.gallery.store import Entry, open_store
+
+        sqlite.INDEX_FROM = 8000
+        store = open_store(sys.argv[1])
+        vectors = numpy.random.default_rng(0).standard_normal((30000, 64), numpy.float32)
+        store.enroll([Entry("Ada", vectors[i], str(i)) for i in range(30000)])
+        store.search(vectors[:1], 1)
+        time.sleep(float(sys.argv[2]))
+        print(store._builder.is_alive())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), "1.5"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
 def test_small_galleries_and_manhattan_have_no_index(path, store, small_limits, tmp_path):
     store.enroll(people(10)[1])
     store.maintain()
@@ -284,7 +313,7 @@ def test_an_index_of_another_state_is_not_used_and_goes_with_a_forget(
     restored = open_store(path)
     assert restored.stats().search == "exact"
     assert restored.index_path.read_bytes() == index
-    restored._closing = True  # no new index in the background
+    restored._closing.set()  # no new index in the background
     restored.forget("p7")
     assert not restored.index_path.exists()
     del vectors["p7"]

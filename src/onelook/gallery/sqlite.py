@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import uuid
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -76,7 +77,7 @@ class SqliteStore:
         self._token = ""  # of the state that the index was made for
         self._build_lock = threading.Lock()
         self._builder: threading.Thread | None = None
-        self._closing = False
+        self._closing = threading.Event()
         self._purge_if_interrupted()
 
     @property
@@ -240,7 +241,10 @@ class SqliteStore:
             waiting = sqlite_rows.removed_after(self._writer, self._state("purged"))
             compacting = self._state("compacting")
         if waiting or compacting:
-            self._purge()
+            try:
+                self._purge()
+            except GalleryError as error:  # what is there can be used all the same
+                log.warning("%s", error)
 
     def _state(self, what: str) -> int:
         return int(self._writer.execute(f"SELECT {what} FROM state").fetchone()[0])
@@ -264,13 +268,18 @@ class SqliteStore:
             if sqlite_rows.share_of_zeros(self._writer) > ZEROS_AT_MOST:
                 sqlite_rows.compact(self._writer)
         self._purge()
-        self._build_index()
+        try:
+            self._build_index()
+        except (OSError, RuntimeError) as error:
+            raise GalleryError(
+                f"{self.index_path} cannot be made ({error}); the gallery works without "
+                "it, more slowly; see that the disk has space and the folder can be written"
+            ) from error
 
     def close(self) -> None:
         """Let go of the file; a thread that makes an index ends first."""
-        self._closing = True
         if self._builder is not None:
-            self._builder.join()
+            _end(self._builder, self._closing)
         with self._write_lock, self._read_lock:
             self._writer.close()
             self._reader.close()
@@ -278,10 +287,12 @@ class SqliteStore:
     def _build_in_background(self) -> None:
         """Start a thread that makes the index, where it is time and none is at it."""
         limit = INDEX_FROM if self._near is None else NEWER_AT_MOST
-        if len(self._rows) < limit or self.header.metric not in METRICS or self._closing:
+        if len(self._rows) < limit or self.header.metric not in METRICS:
             return
         if self._builder is None or not self._builder.is_alive():
             self._builder = threading.Thread(target=self._build_quietly, daemon=True)
+            # usearch aborts the process if its caller vanishes when Python ends.
+            weakref.finalize(self, _end, self._builder, self._closing)
             self._builder.start()
 
     def _build_quietly(self) -> None:
@@ -290,7 +301,7 @@ class SqliteStore:
         try:
             self._build_index()
         except (GalleryError, OSError, RuntimeError) as error:
-            log.warning("no index for %s, every image is searched: %s", self.path, error)
+            log.warning("%s: no new index, so searches are slower: %s", self.path, error)
 
     def _build_index(self) -> None:
         """Bring the index up to date, from the one that is there where that pays."""
@@ -320,7 +331,7 @@ class SqliteStore:
                 after, removed = row
                 index.load(os.fspath(self.index_path))
             for ids, vectors in sqlite_rows.vectors_after(connection, after, ADD_AT_ONCE):
-                if self._closing:
+                if self._closing.is_set():
                     return
                 rows = prepared(vectors, self.header.metric)
                 threads = 1 if len(index) < ALONE_UP_TO else 0  # 0: all cores
@@ -406,3 +417,10 @@ class SqliteStore:
         """What the reading connection sees stays the same inside."""
         with self._read_lock, errors_of(self.path), reading(self._reader):
             yield
+
+
+def _end(thread: threading.Thread, closing: threading.Event) -> None:
+    """Let a thread that makes an index come to its end."""
+    closing.set()
+    if thread is not threading.current_thread() and thread.is_alive():
+        thread.join()

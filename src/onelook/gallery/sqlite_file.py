@@ -144,6 +144,11 @@ def errors_of(path: Path) -> Iterator[None]:
         raise GalleryError(f"the gallery {path} was closed; open it again") from error
     except sqlite3.OperationalError as error:
         raise GalleryError(_operational(path, error)) from error
+    except sqlite3.DataError as error:
+        raise GalleryError(
+            f"{path}: an image or its metadata is too large for SQLite ({error}); "
+            "enroll a smaller file"
+        ) from error
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
             raise GalleryError(
