@@ -80,7 +80,7 @@ def visiting(browser: Browser, server: PageServer, **look: Any) -> Iterator["Vis
     finally:
         context.close()
         server.close()
-    assert faults == []
+    assert not faults, faults
 
 
 class Visit:

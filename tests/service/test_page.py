@@ -20,6 +20,8 @@ from onelook.service.settings import ServiceSettings
 from onelook.service.tokens import Tokens, add_token
 from onelook.verifier import Verifier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -245,7 +247,11 @@ def test_what_is_wrong_with_a_picture_is_said_at_that_picture(
             expect(right).to_contain_text(words)
             expect(visit.slot("Left picture").get_by_role("alert")).to_be_empty()
             expect(visit.page.locator(".verdict")).to_have_count(0)
-        visit.choose("Right picture", ("good.png", sheet(*ARCH)))
+        # Each small enough, together too large.
+        half = png(Image.fromarray(noise[:180, :180]))
+        compare(visit, half, half)
+        expect(visit.page.locator("#compare-status")).to_contain_text("Together these have")
+        compare(visit, sheet(*ARCH), sheet(*ARCH))
         expect(right).to_be_empty()
         expect(visit.page.locator(".verdict")).to_have_text("Same")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from page_pictures import ARCH, ZIGZAG, drawings, model_of_pages, polygon, sheet
 from page_server import PageServer
-from page_visit import PHONE, Visit, launched, visiting
+from page_visit import Visit, launched, visiting
 from playwright.sync_api import Browser, expect
 
 from onelook.data.images import read_bytes
@@ -15,6 +15,9 @@ from onelook.service.settings import ServiceSettings
 from onelook.verifier import Verifier
 
 HOSTILE = "<img src=x onerror=alert(1)>/..%2F & co?#"
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -191,11 +194,10 @@ def test_a_large_gallery_comes_in_pages(visit: Visit) -> None:
     expect(page.locator("#tiles li").last.locator("img")).to_have_count(1)
 
 
-@pytest.mark.parametrize("look", [{}, PHONE], ids=["desk", "phone"])
 def test_what_this_service_cannot_do_is_said(
-    browser: Browser, verifier: Verifier, tmp_path: Path, look: dict[str, object]
+    browser: Browser, verifier: Verifier, tmp_path: Path
 ) -> None:
-    with visiting(browser, PageServer(verifier), **look) as visit:
+    with visiting(browser, PageServer(verifier)) as visit:
         page = visit.open("identify")
         expect(page.locator("#gallery-hint")).to_contain_text("without a gallery")
         expect(page.locator("#identify-body")).to_be_hidden()
@@ -203,7 +205,7 @@ def test_what_this_service_cannot_do_is_said(
     server = PageServer(verifier, tmp_path / "gallery.db", settings)
     assert server.gallery is not None
     server.gallery.enroll("arch", [sheet(*ARCH)])
-    with visiting(browser, server, **look) as visit:
+    with visiting(browser, server) as visit:
         page = visit.open("identify")
         expect(page.locator("#gallery-hint")).to_contain_text("Read-only")
         visit.choose("Your picture", ("arch.png", sheet(*ARCH)))

@@ -90,6 +90,9 @@ _CONTRASTS = """() => {
 }"""
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with launched() as browser:
@@ -225,12 +228,11 @@ def test_numbers_are_said_as_people_say_them(browser: Browser, verifier: Verifie
         assert dict(zip(cases, said, strict=True)) == cases
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_view_fits_a_phone_and_names_all_it_shows(
-    browser: Browser, verifier: Verifier, tmp_path: Path, scheme: str
+    browser: Browser, verifier: Verifier, tmp_path: Path
 ) -> None:
     server = server_of(verifier, tmp_path, n_enrolled=3)
-    with visiting(browser, server, **PHONE, color_scheme=scheme) as visit:
+    with visiting(browser, server, **PHONE) as visit:
         page = visit.open()
         visit.choose("Left picture", ("a.png", sheet(*ARCH)))
         visit.choose("Right picture", ("a.png", sheet(*ZIGZAG)))
@@ -253,8 +255,13 @@ def test_every_view_fits_a_phone_and_names_all_it_shows(
         expect(page.locator(".plot svg")).to_have_count(2)
         assert page.evaluate(_LABELS_ASTRAY) == []
         check_view(page, "model")
-        contrasts = page.evaluate(_CONTRASTS)
-        assert min(contrasts.values()) >= 4.5, contrasts
+        papers = set()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            contrasts = page.evaluate(_CONTRASTS)
+            assert min(contrasts.values()) >= 4.5, (scheme, contrasts)
+            papers.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        assert len(papers) == 2
 
 
 def check_view(page: Page, view: str) -> None:
@@ -270,6 +277,23 @@ def check_view(page: Page, view: str) -> None:
         tab = page.locator(f"#tab-{other}")
         assert tab.get_attribute("aria-selected") == str(other == view).lower()
         assert page.locator(f"#view-{other}").is_visible() == (other == view)
+
+
+def test_a_visit_sees_the_faults_that_no_visit_may_have(
+    browser: Browser, verifier: Verifier
+) -> None:
+    wrong = {
+        "console error: wrong": "console.error('wrong')",
+        "uncaught": "setTimeout(() => { throw new Error('wrong'); })",
+        "style-src-attr inline": "document.body.setAttribute('style', 'color: red')",
+        "img-src http://127.0.0.2:9/": "new Image().src = 'http://127.0.0.2:9/a.png'",
+    }
+    for words, action in wrong.items():
+        with pytest.raises(AssertionError, match=words):
+            with visiting(browser, PageServer(verifier)) as visit:
+                page = visit.open()
+                page.evaluate(f"() => {{ {action}; }}")
+                page.wait_for_timeout(200)
 
 
 def test_every_view_has_an_address_and_a_title(

@@ -179,12 +179,7 @@ function searchTable(rows) {
   ];
   const row = (values, name) =>
     element("tr", {}, ...values.map((value) => element(name, {}, value)));
-  const head = [
-    "Pictures enrolled",
-    "Threshold",
-    "Strangers taken for someone",
-    "Enrolled ones named rightly",
-  ];
+  const head = ["Pictures enrolled", "Threshold", "Strangers named", "Rightly named"];
   return element(
     "section",
     { class: "panel" },
