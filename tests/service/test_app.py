@@ -1,5 +1,6 @@
 """The application: its answers are the library's, and uploads never touch the disk."""
 
+import functools
 import os
 import sys
 import threading
@@ -119,15 +120,13 @@ def test_uploads_never_touch_the_disk(client):
         opened.clear()
         large = drawing(7, side=2000, kind="BMP")
         assert len(large) > 3 << 20
-        for _ in range(3):
-            answer = client.post("/v1/compare", files=pair(large, large))
-            assert answer.status_code == 200
-            assert client.post("/v1/embed", files=several(large)).status_code == 200
-            files = {"image": ("a.bmp", large)}
-            assert client.post("/v1/identify", files=files).status_code == 200
-            assert client.post("/v1/explain", files=pair(large, large)).status_code == 200
-            bad = pair(b"x" * (3 << 20), large)
-            assert client.post("/v1/compare", files=bad).status_code == 422
+        both, one = pair(large, large), {"image": ("a.bmp", large)}
+        assert client.post("/v1/compare", files=both).status_code == 200
+        assert client.post("/v1/embed", files=several(large)).status_code == 200
+        assert client.post("/v1/identify", files=one).status_code == 200
+        assert client.post("/v1/explain", files=both).status_code == 200
+        bad = pair(b"x" * (3 << 20), large)
+        assert client.post("/v1/compare", files=bad).status_code == 422
         assert opened == []
     finally:
         watching = False
@@ -167,7 +166,7 @@ def test_ready_only_after_the_model_has_run(monkeypatch):
 
 def test_more_requests_than_may_wait_get_503_and_the_others_an_answer(monkeypatch):
     verifier, release = omniglot(), threading.Event()
-    with asking(ServiceSettings(max_waiting=6)) as client:
+    with asking(ServiceSettings(max_waiting=6, max_images=6)) as client:
         embed_loaded = type(verifier).embed_loaded
 
         def slowly(self, loaded, side="left"):
@@ -189,6 +188,30 @@ def test_more_requests_than_may_wait_get_503_and_the_others_an_answer(monkeypatc
     busy = next(answer for answer in answers if answer.status_code == 503)
     assert busy.headers["retry-after"] == "1"
     assert busy.json() == {"error": "the service is busy: 6 images are waiting; try again"}
+
+
+def test_explanations_queue_up_to_a_few_only(monkeypatch):
+    import onelook.explain
+
+    release, explain = threading.Event(), functools.cache(onelook.explain.explain)
+
+    def slowly(*arguments):
+        assert release.wait(20)
+        return explain(*arguments)
+
+    monkeypatch.setattr(onelook.explain, "explain", slowly)
+    with asking() as client, ThreadPoolExecutor(10) as pool:
+        files = pair(drawing(1), drawing(2))
+        asked = [pool.submit(client.post, "/v1/explain", files=files) for _ in range(10)]
+        while sum(one.done() for one in asked) < 2:
+            threading.Event().wait(0.01)
+        # Comparisons do not wait for them.
+        assert client.post("/v1/compare", files=files).status_code == 200
+        release.set()
+        answers = [one.result() for one in asked]
+    assert sorted(answer.status_code for answer in answers) == [200] * 8 + [503] * 2
+    busy = next(answer for answer in answers if answer.status_code == 503)
+    assert "8 explanations are waiting" in busy.json()["error"]
 
 
 def test_a_model_of_texts_is_refused():
@@ -214,3 +237,10 @@ def test_an_embedding_function_is_served_too(tmp_path):
 def test_a_limit_of_nothing_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
         ServiceSettings(**{name: 0})
+
+
+def test_limits_that_would_refuse_for_ever_are_refused():
+    with pytest.raises(ValueError, match="max_waiting must be at least max_images, got 8"):
+        ServiceSettings(max_waiting=8)
+    with pytest.raises(ValueError, match="max_held_bytes must be at least max_bytes"):
+        ServiceSettings(max_held_bytes=1000)

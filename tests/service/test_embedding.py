@@ -164,7 +164,9 @@ def test_more_than_may_wait_is_refused_at_once_and_room_comes_back(monkeypatch):
         await embedder.embed(uploads(drawing(1), drawing(2)), ["left", "left"])
         return refusal.value
 
-    refusal = run(Embedder(verifier, ServiceSettings(max_waiting=4)), scenario)
+    refusal = run(
+        Embedder(verifier, ServiceSettings(max_waiting=4, max_images=4)), scenario
+    )
     assert refusal.status == 503
     assert refusal.headers == {"Retry-After": "1"}
 

@@ -211,7 +211,7 @@ def test_matrix_products_leave_a_core_free(monkeypatch):
     asked = []
     monkeypatch.setattr(server.torch, "set_num_threads", asked.append)
     monkeypatch.setattr(server, "threadpool_limits", asked.append)
-    for cores, expected in ((1, 1), (2, 1), (8, 7)):
-        monkeypatch.setattr(server.os, "cpu_count", lambda cores=cores: cores)
+    for n, expected in ((1, 1), (2, 1), (8, 7)):
+        monkeypatch.setattr(server.os, "sched_getaffinity", lambda _, n=n: range(n))
         server.limit_threads()
         assert asked[-2:] == [expected] * 2

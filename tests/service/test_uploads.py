@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from onelook.service.failures import Refusal
 from onelook.service.settings import ServiceSettings
@@ -70,6 +70,22 @@ def test_a_body_that_comes_too_slowly_is_refused():
         read(body, Room(1000), ServiceSettings(body_seconds=0.1))
     assert refusal.value.status == 408
     assert body.n_read < 20
+
+
+def test_a_client_that_leaves_gives_its_room_back():
+    room, body = Room(10), Body(b"abc", b"")
+    messages = [
+        {"type": "http.request", "body": b"abc", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive():
+        return messages.pop(0)
+
+    body.request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(ClientDisconnect):
+        read(body, room, ServiceSettings())
+    room.take(10)
 
 
 def test_bodies_that_fill_the_memory_are_told_to_come_back():

@@ -15,7 +15,7 @@ from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
 from onelook.service.batching import Asked, Batcher, deliver
 from onelook.service.embedding import Embedder, Job, Upload, Vectors
-from onelook.service.failures import Refusal
+from onelook.service.failures import Refusal, overloaded
 from onelook.service.observing import Metrics
 from onelook.service.settings import ServiceSettings
 from onelook.service.uploads import Room
@@ -24,6 +24,7 @@ from onelook.verifier import Verifier
 log = logging.getLogger("onelook.service")
 
 GALLERY_THREADS = 4
+MOST_SLOW = 8  # works of seconds that are accepted and not done
 
 Result = TypeVar("Result")
 
@@ -59,6 +60,7 @@ class Backend:
         self.fingerprint = verifier.fingerprint
         self.ready = False
         self._gallery = gallery
+        self._n_slow = 0
 
     def start(self) -> None:
         """Begin the threads, and warm up beside the first requests."""
@@ -131,8 +133,18 @@ class Backend:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def slowly(self, work: Callable[[], Result]) -> Result:
-        """Work of seconds, one after the other."""
-        return await asyncio.get_running_loop().run_in_executor(self._slow_thread, work)
+        """Work of seconds, one after the other.
+
+        Raises:
+            Refusal: If too much of it is waiting.
+        """
+        if self._n_slow >= MOST_SLOW:
+            raise overloaded(f"{self._n_slow} explanations are waiting")
+        self._n_slow += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._slow_thread, work)
+        finally:
+            self._n_slow -= 1
 
 
 def backend_of(request: Request) -> Backend:

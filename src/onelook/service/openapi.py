@@ -34,7 +34,7 @@ def image_field(about: str) -> dict[str, Any]:
     return {"type": "string", "format": "binary", "description": about}
 
 
-def image_fields(about: str, most: int = 32) -> dict[str, Any]:
+def image_fields(about: str) -> dict[str, Any]:
     items = {"type": "string", "format": "binary"}
     return {"type": "array", "items": items, "minItems": 1, "description": about}
 

@@ -52,13 +52,20 @@ def hosts_of(host: str, allowed: tuple[str, ...]) -> tuple[str, ...] | None:
     return (*LOOPBACK_NAMES, host.strip("[]").lower(), *allowed)
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def limit_threads() -> None:
     """Leave one core to HTTP and decoding.
 
     The threads of a matrix product wait busily for each other: where something else has one
     of their cores, all of them wait and burn the others.
     """
-    n = max(1, (os.cpu_count() or 1) - 1)
+    n = max(1, cores() - 1)
     torch.set_num_threads(n)
     threadpool_limits(n)
 

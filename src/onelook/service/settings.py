@@ -28,7 +28,8 @@ class ServiceSettings:
         card_text: The model card as Markdown, for people.
 
     Raises:
-        ValueError: If a limit is not positive.
+        ValueError: If a limit is not positive, or would refuse for ever what another one
+            allows.
     """
 
     max_bytes: int = 32 << 20
@@ -59,3 +60,9 @@ class ServiceSettings:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.batch_wait < 0:
             raise ValueError(f"batch_wait must not be negative, got {self.batch_wait}")
+        for held, one in (("max_waiting", "max_images"), ("max_held_bytes", "max_bytes")):
+            if getattr(self, held) < getattr(self, one):
+                raise ValueError(
+                    f"{held} must be at least {one}, got {getattr(self, held)} and "
+                    f"{getattr(self, one)}: a request of that size would never be accepted"
+                )
