@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from contract import SIZE, start_child
 from servers import files_with, milvus_server, milvus_url
+from test_kills import KILLS, check_whole
 
 from onelook.errors import GalleryError
 from onelook.gallery import milvus
@@ -256,6 +258,27 @@ def test_forgotten_bytes_leave_the_segments_once_they_are_compacted(url: str) ->
         store.maintain()
     assert all(name.startswith("rocksmq/") for name in left), left
     assert store.stats().n_images == 40
+
+
+@SLOW
+def test_kills_lose_nothing_and_leave_nothing_half_there(url: str) -> None:
+    """ONELOOK_KILLS=100 kills 50 clients while they enroll, rename and forget."""
+    MilvusStore.create(url, _header(SIZE)).close()
+    rng, n_acts, n_kills = np.random.default_rng(0), 0, KILLS // 2
+    for kill in range(n_kills):
+        child = start_child("churn", url, f"k{kill}", 100_000)
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        first = child.stdout.readline()
+        time.sleep(rng.uniform(0, 2))
+        child.kill()
+        lines = (first + child.communicate()[0]).split("\n")[:-1]
+        time.sleep(0.5)  # what the server was asked for it still does
+        store = MilvusStore.open(url)
+        check_whole(store, f"k{kill}", lines)
+        store.close()
+        n_acts += len(lines)
+    print(f"{n_kills} kills, {n_acts} acts acknowledged")
+    assert n_acts >= n_kills
 
 
 @SLOW

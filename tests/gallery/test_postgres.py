@@ -9,7 +9,9 @@ from dataclasses import replace
 import numpy as np
 import psycopg
 import pytest
+from contract import SIZE, start_child
 from servers import PostgresServer, files_with, postgres_server, postgres_url
+from test_kills import KILLS, check_whole
 
 from onelook.errors import GalleryError
 from onelook.gallery import postgres
@@ -299,6 +301,28 @@ def test_a_store_outlives_a_crash_of_its_server() -> None:
 
 
 @SLOW
+def test_kills_lose_nothing_and_leave_nothing_half_there(url: str) -> None:
+    """ONELOOK_KILLS=100 kills 100 clients while they enroll, rename and forget."""
+    create_store(url, _header(SIZE)).close()
+    rng, n_acts = np.random.default_rng(0), 0
+    for kill in range(KILLS):
+        child = start_child("churn", url, f"k{kill}", 100_000)
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        first = child.stdout.readline()
+        time.sleep(rng.uniform(0, 0.3))
+        child.kill()
+        lines = (first + child.communicate()[0]).split("\n")[:-1]
+        _wait_until_alone(url)
+        store = PostgresStore.open(url)
+        check_whole(store, f"k{kill}", lines)
+        _assert_counts_are_true(store)
+        store.close()
+        n_acts += len(lines)
+    print(f"{KILLS} kills, {n_acts} acts acknowledged")
+    assert n_acts >= KILLS
+
+
+@SLOW
 def test_a_replica_reads_and_refuses_to_write() -> None:
     primary = PostgresServer.empty({})
     primary.start()
@@ -347,6 +371,19 @@ def _wait_for_replay(primary: PostgresServer, replica: PostgresServer) -> None:
             return
         time.sleep(0.1)
     pytest.fail("the replica does not follow")
+
+
+def _wait_until_alone(url: str) -> None:
+    """The server may still finish what a killed client had asked for."""
+    others = (
+        "SELECT count(*) FROM pg_stat_activity "
+        f"WHERE application_name = 'onelook' AND datname = '{url.rpartition('/')[2]}'"
+    )
+    for _ in range(300):
+        if postgres_server().execute(others) == [(0,)]:
+            return
+        time.sleep(0.1)
+    pytest.fail("a killed client's work does not end")
 
 
 def _wait_until_synchronous(primary: PostgresServer) -> None:
