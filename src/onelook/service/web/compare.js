@@ -1,87 +1,81 @@
 // Compare: two pictures, one answer.
 
 import { ServiceError, ask, service } from "./api.js";
+import { Asker } from "./asker.js";
 import { byId, element, say } from "./elements.js";
 import { Slot, takeDropsAndPastes, tooMuch } from "./slot.js";
 import { complaint, fieldOf, figure, inCases, sureness, verdictOf } from "./words.js";
 
 const HEADLINES = { same: "Same", different: "Different", unsure: "Unsure" };
-const HAND_PAUSE = 450; // milliseconds after a stroke, since another may follow
 const SIDES = ["left", "right"];
 
 export function startCompare() {
-  const view = byId("view-compare");
-  const status = byId("compare-status");
-  const slots = {
+  new Compare();
+}
+
+class Compare {
+  view = byId("view-compare");
+  status = byId("compare-status");
+  slots = {
     left: new Slot(byId("left-slot"), { title: "Left picture" }),
     right: new Slot(byId("right-slot"), { title: "Right picture" }),
   };
-  const both = [slots.left, slots.right];
-  let running = new AbortController();
-  let timer = 0;
+  both = [this.slots.left, this.slots.right];
+  heat = new HeatMaps(() => this.#form());
 
-  function form() {
+  constructor() {
+    this.asker = new Asker({
+      view: this.view,
+      status: this.status,
+      onAnswer: (answer) => this.#show(answer),
+      onRefusal: (error) => this.#refuse(error),
+    });
+    for (const slot of this.both) {
+      slot.addEventListener("change", () => this.#changed(slot.isDrawn));
+    }
+    byId("start-over").addEventListener("click", () => {
+      this.both.forEach((slot) => slot.clear());
+      this.slots.left.focus();
+    });
+    service.addEventListener("again", () => this.#changed(false));
+    service.addEventListener("known", () => {
+      const purpose = service.model?.purpose;
+      this.view.querySelector(".model-hint").textContent = purpose ? `For ${purpose}.` : "";
+    });
+    takeDropsAndPastes(this.view, this.both);
+    this.#changed(false);
+  }
+
+  #changed(isDrawn) {
+    this.heat.reset();
+    byId("start-over").hidden = this.both.every((slot) => slot.isEmpty);
+    const isDrawing = this.both.some((slot) => slot.isDrawn);
+    this.view.querySelector(".pair").classList.toggle("drawing", isDrawing);
+    const missing = this.both.filter((slot) => slot.files.length === 0).length;
+    if (missing === 0) this.asker.soon("v1/compare", () => this.#form(), isDrawn);
+    else {
+      this.asker.cancel();
+      this.#withdraw();
+      say(this.status, element("p", { class: "hint" }, invitation(missing)));
+    }
+  }
+
+  #form() {
+    const refused = tooMuch(this.both.map((slot) => slot.files[0]));
+    if (refused) throw new ServiceError("refused", refused);
     const body = new FormData();
-    for (const side of SIDES) body.append(side, slots[side].files[0]);
+    for (const side of SIDES) body.append(side, this.slots[side].files[0]);
     return body;
   }
 
-  const heat = startHeat(form);
-
-  function changed(slot) {
-    running.abort();
-    clearTimeout(timer);
-    heat.reset();
-    byId("start-over").hidden = both.every((each) => each.isEmpty);
-    view.querySelector(".pair").classList.toggle(
-      "drawing",
-      both.some((each) => each.isDrawn),
-    );
-    if (both.every((each) => each.files.length > 0)) {
-      view.classList.add("busy");
-      timer = setTimeout(compare, slot?.isDrawn ? HAND_PAUSE : 0);
-    } else {
-      view.classList.remove("busy");
-      delete view.dataset.verdict;
-      byId("compare-details").hidden = true;
-      say(status, element("p", { class: "hint" }, invitation(both)));
-    }
-  }
-
-  async function compare() {
-    running = new AbortController();
-    const { signal } = running;
-    try {
-      const refused = tooMuch(both.map((slot) => slot.files[0]));
-      if (refused) throw new ServiceError("refused", refused);
-      const onBusy = (seconds) => say(status, waiting(seconds));
-      const answer = await ask("v1/compare", {
-        method: "POST",
-        body: form(),
-        signal,
-        onBusy,
-      });
-      show(answer);
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof ServiceError)) throw error;
-      refuse(error);
-    } finally {
-      if (!signal.aborted) view.classList.remove("busy");
-    }
-  }
-
-  function show(answer) {
-    both.forEach((slot) => slot.complain(""));
+  #show(answer) {
+    this.both.forEach((slot) => slot.complain(""));
     const verdict = verdictOf(answer);
-    view.dataset.verdict = verdict || "none";
+    const headline = HEADLINES[verdict] ?? `Dissimilarity ${figure(answer.dissimilarity)}`;
+    this.view.dataset.verdict = verdict || "none";
     say(
-      status,
-      element(
-        "p",
-        { class: "verdict" },
-        HEADLINES[verdict] ?? `Dissimilarity ${figure(answer.dissimilarity)}`,
-      ),
+      this.status,
+      element("p", { class: "verdict" }, headline),
       element("p", { class: "sentence" }, sentenceOf(answer)),
     );
     drawBar(byId("score-bar"), answer);
@@ -89,50 +83,26 @@ export function startCompare() {
     byId("compare-details").hidden = false;
   }
 
-  function refuse(error) {
-    delete view.dataset.verdict;
+  #withdraw() {
+    delete this.view.dataset.verdict;
     byId("compare-details").hidden = true;
-    const side = fieldOf(error);
-    if (SIDES.includes(side)) {
-      slots[side].complain(complaint(error));
-      say(
-        status,
-        element("p", { class: "hint" }, `Replace the ${side} picture to get an answer.`),
-      );
-      return;
-    }
-    say(status, element("p", { class: "error" }, complaint(error)));
-    if (error.kind === "busy") {
-      status.append(
-        element("button", { type: "button", onclick: () => changed() }, "Try again"),
-      );
-    }
   }
 
-  for (const slot of both) slot.addEventListener("change", () => changed(slot));
-  byId("start-over").addEventListener("click", () => {
-    both.forEach((slot) => slot.clear());
-    slots.left.focus();
-  });
-  service.addEventListener("again", () => changed());
-  service.addEventListener("known", () => {
-    const purpose = service.model?.purpose;
-    view.querySelector(".model-hint").textContent = purpose ? `For ${purpose}.` : "";
-  });
-  takeDropsAndPastes(view, both);
-  changed();
+  #refuse(error) {
+    this.#withdraw();
+    const side = fieldOf(error);
+    if (!SIDES.includes(side)) return false;
+    this.slots[side].complain(complaint(error));
+    const words = `Replace the ${side} picture to get an answer.`;
+    say(this.status, element("p", { class: "hint" }, words));
+    return true;
+  }
 }
 
-function invitation(slots) {
-  const n = slots.filter((slot) => slot.files.length === 0).length;
-  return n === 2
+function invitation(n_missing) {
+  return n_missing === 2
     ? "Put in two pictures, or draw two characters. The answer comes by itself."
     : "One more picture, and the answer comes by itself.";
-}
-
-export function waiting(seconds) {
-  const text = `The service is busy. Trying again in ${Math.ceil(seconds)} s…`;
-  return element("p", { class: "hint" }, text);
 }
 
 function sentenceOf(answer) {
@@ -151,7 +121,7 @@ function smallPrint(answer) {
 }
 
 /** The scores that a bar shows: all that calibration saw, and the answer's own. */
-export function scoreRange(answer) {
+function scoreRange(answer) {
   const edges = service.model?.calibration?.histogram?.edges;
   const decision = service.model?.decision;
   const marks = [answer.score, answer.threshold];
@@ -195,46 +165,50 @@ function drawBar(bar, answer) {
 }
 
 /** The heat-map toggle; explanations are asked for only when someone wants to see one. */
-function startHeat(form) {
-  const place = byId("heat");
-  const choice = byId("heat-choice");
-  let running = new AbortController();
-  let explanation = null; // a promise, once asked for
-  let shown = 0;
+class HeatMaps {
+  place = byId("heat");
+  choice = byId("heat-choice");
+  #running = new AbortController();
+  #explanation = null; // a promise, once asked for
+  #turn = 0; // counts what was chosen: only the last choice is shown
 
-  function explain() {
-    running = new AbortController();
-    const { signal } = running;
-    return ask("v1/explain", { method: "POST", body: form(), signal });
+  /** @param {() => FormData} form The pair at hand. */
+  constructor(form) {
+    this.form = form;
+    this.choice.addEventListener("change", (event) => this.#show(event.target.value));
   }
 
-  async function show(kind) {
-    const turn = ++shown;
-    if (kind === "off") return place.replaceChildren();
+  /** Off, for another pair. */
+  reset() {
+    this.#running.abort();
+    this.#explanation = null;
+    this.choice.querySelector("[value=off]").checked = true;
+    this.#show("off");
+  }
+
+  async #show(kind) {
+    const turn = ++this.#turn;
+    if (kind === "off") return this.place.replaceChildren();
     try {
-      if (!explanation) {
-        say(place, element("p", { class: "hint" }, "Looking at what mattered…"));
-        explanation = explain();
+      if (!this.#explanation) {
+        say(this.place, element("p", { class: "hint" }, "Looking at what mattered…"));
+        this.#explanation = this.#explain();
       }
-      const { pictures } = await explanation;
-      if (turn === shown) place.replaceChildren(...heatPair(pictures, kind));
+      const { pictures } = await this.#explanation;
+      if (turn === this.#turn) this.place.replaceChildren(...heatPair(pictures, kind));
     } catch (error) {
-      if (turn !== shown) return;
+      if (turn !== this.#turn) return;
       if (!(error instanceof ServiceError)) throw error;
-      explanation = null;
-      say(place, element("p", { class: "error" }, complaint(error)));
+      this.#explanation = null;
+      say(this.place, element("p", { class: "error" }, complaint(error)));
     }
   }
 
-  choice.addEventListener("change", (event) => show(event.target.value));
-  return {
-    reset() {
-      running.abort();
-      explanation = null;
-      choice.querySelector("[value=off]").checked = true;
-      show("off");
-    },
-  };
+  #explain() {
+    this.#running = new AbortController();
+    const { signal } = this.#running;
+    return ask("v1/explain", { method: "POST", body: this.form(), signal });
+  }
 }
 
 const HEAT_WORDS = {

@@ -1,7 +1,7 @@
 // Identify: who or what is this, of those in the gallery? And: remember this one.
 
 import { ServiceError, ask, service } from "./api.js";
-import { waiting } from "./compare.js";
+import { Asker } from "./asker.js";
 import { byId, element, say } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { Slot, takeDropsAndPastes } from "./slot.js";
@@ -17,133 +17,118 @@ import {
   shortPercent,
 } from "./words.js";
 
-const HAND_PAUSE = 600; // milliseconds after a stroke, since another may follow
 const N_MATCHES = 5;
 
 export function startIdentify() {
-  const view = byId("view-identify");
-  const status = byId("identify-status");
-  const slot = new Slot(byId("probe-slot"), { title: "Your picture", many: true });
-  const gallery = new Gallery({ onChange: () => changed() });
-  let running = new AbortController();
-  let timer = 0;
-  let isTyped = false; // whether the name to enroll is the user's own
+  new Identify();
+}
 
-  function empty(...said) {
-    delete view.dataset.verdict;
+class Identify {
+  view = byId("view-identify");
+  status = byId("identify-status");
+  name = byId("identity");
+  slot = new Slot(byId("probe-slot"), { title: "Your picture", many: true });
+  gallery = new Gallery({ onChange: () => this.#changed() });
+  #isTyped = false; // whether the name to enroll is the user's own
+
+  constructor() {
+    this.asker = new Asker({
+      view: this.view,
+      status: this.status,
+      onAnswer: (answer) => this.#show(answer),
+      onRefusal: (error) => this.#refuse(error),
+    });
+    this.slot.addEventListener("change", () => this.#changed());
+    byId("enroll-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#enroll(event.submitter);
+    });
+    this.name.addEventListener("input", () => (this.#isTyped = this.name.value !== ""));
+    service.addEventListener("known", () => this.#known());
+    takeDropsAndPastes(this.view, [this.slot]);
+    this.#changed();
+  }
+
+  #known() {
+    const { gallery: hasGallery, writable } = service.settings;
+    byId("identify-body").hidden = !hasGallery;
+    byId("gallery-hint").textContent = hintOf(hasGallery, writable);
+    if (hasGallery && service.model) this.gallery.reload().then(() => this.#changed());
+  }
+
+  #changed() {
+    const { files, isDrawn } = this.slot;
+    this.asker.cancel();
+    byId("enroll-error").textContent = "";
+    byId("enroll-form").hidden = files.length === 0 || !service.settings?.writable;
+    const words = invitation(files.length, this.gallery.total);
+    if (words) this.#empty(words);
+    else this.asker.soon(`v1/identify?k=${N_MATCHES}`, () => this.#form(), isDrawn);
+  }
+
+  #form() {
+    const body = new FormData();
+    body.append("image", this.slot.files[0]);
+    return body;
+  }
+
+  #empty(words) {
+    delete this.view.dataset.verdict;
     byId("matches").replaceChildren();
     byId("identify-small").textContent = byId("matches-words").textContent = "";
-    say(status, ...said.map((text) => element("p", { class: "hint" }, text)));
+    say(this.status, element("p", { class: "hint" }, words));
   }
 
-  function changed() {
-    running.abort();
-    clearTimeout(timer);
-    view.classList.remove("busy");
-    byId("enroll-error").textContent = "";
-    byId("enroll-form").hidden = slot.files.length === 0 || !service.settings?.writable;
-    if (slot.files.length > 1)
-      empty("Several pictures: give them one name to enroll them together.");
-    else if (slot.files.length === 0) empty(invitation(gallery.total));
-    else if (gallery.total === 0)
-      empty("The gallery is empty. Name this one to enroll it first.");
-    else {
-      view.classList.add("busy");
-      timer = setTimeout(identify, slot.isDrawn ? HAND_PAUSE : 0);
-    }
+  #refuse(error) {
+    this.#empty("");
+    if (!fieldOf(error)) return false;
+    this.slot.complain(complaint(error));
+    return true;
   }
 
-  async function identify() {
-    running = new AbortController();
-    const { signal } = running;
-    const body = new FormData();
-    body.append("image", slot.files[0]);
-    try {
-      const onBusy = (seconds) => say(status, waiting(seconds));
-      const path = `v1/identify?k=${N_MATCHES}`;
-      const answer = await ask(path, { method: "POST", body, signal, onBusy });
-      slot.complain("");
-      show(answer);
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof ServiceError)) throw error;
-      refuse(error);
-    } finally {
-      if (!signal.aborted) view.classList.remove("busy");
-    }
-  }
-
-  function refuse(error) {
-    empty();
-    if (fieldOf(error)) slot.complain(complaint(error));
-    else say(status, element("p", { class: "error" }, complaint(error)));
-    if (error.kind === "busy") {
-      status.append(element("button", { type: "button", onclick: changed }, "Try again"));
-    }
-  }
-
-  function show(answer) {
-    view.dataset.verdict = answer.verdict || "none";
+  #show(answer) {
+    this.slot.complain("");
+    this.view.dataset.verdict = answer.verdict || "none";
     const [headline, sentence] = wordsOf(answer);
     say(
-      status,
+      this.status,
       element("p", { class: "verdict" }, headline),
       element("p", { class: "sentence" }, sentence),
     );
+    const isKnown = answer.verdict === "known";
     const rows = answer.matches.map((match, i) =>
-      matchRow(match, i === 0 && answer.verdict === "known", () =>
-        gallery.open(match.identity),
-      ),
+      matchRow(match, isKnown && i === 0, () => this.gallery.open(match.identity)),
     );
     byId("matches").replaceChildren(...rows);
-    byId("matches-words").textContent =
-      answer.verdict === "nobody" && rows.length
-        ? "The nearest, all below the threshold:"
-        : "";
+    const isNobody = answer.verdict === "nobody" && rows.length > 0;
+    byId("matches-words").textContent = isNobody
+      ? "The nearest, all below the threshold:"
+      : "";
     byId("identify-small").textContent = smallPrint(answer);
-    if (!isTyped) byId("identity").value = answer.identity ?? "";
+    if (!this.#isTyped) this.name.value = answer.identity ?? "";
   }
 
-  async function enroll(event) {
-    event.preventDefault();
-    const identity = byId("identity").value.trim();
+  async #enroll(button) {
+    const { files } = this.slot;
     const body = new FormData();
-    body.append("identity", identity);
-    for (const file of slot.files) body.append("images", file, file.name);
-    const button = byId("enroll-form").querySelector("button");
+    body.append("identity", this.name.value.trim());
+    for (const file of files) body.append("images", file, file.name);
     button.disabled = true;
     try {
       const kept = await ask("v1/enroll", { method: "POST", body });
-      slot.clear();
-      byId("identity").value = "";
-      isTyped = false;
-      say(status, element("p", { class: "sentence" }, enrolled(kept)));
-      await gallery.reload();
-      slot.focus();
+      this.slot.clear();
+      this.name.value = "";
+      this.#isTyped = false;
+      say(this.status, element("p", { class: "sentence" }, enrolled(kept)));
+      await this.gallery.reload();
+      this.slot.focus();
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error;
-      byId("enroll-error").textContent = whichOf(error, slot.files) + complaint(error);
+      byId("enroll-error").textContent = whichOf(error, files) + complaint(error);
     } finally {
       button.disabled = false;
     }
   }
-
-  function known() {
-    const { gallery: hasGallery, writable } = service.settings;
-    byId("identify-body").hidden = !hasGallery;
-    byId("gallery-hint").textContent = hintOf(hasGallery, writable);
-    if (hasGallery && service.model) gallery.reload().then(changed);
-  }
-
-  slot.addEventListener("change", changed);
-  byId("enroll-form").addEventListener("submit", enroll);
-  byId("identity").addEventListener(
-    "input",
-    () => (isTyped = byId("identity").value !== ""),
-  );
-  service.addEventListener("known", known);
-  takeDropsAndPastes(view, [slot]);
-  changed();
 }
 
 /** Which of several pictures an error means, before the error itself. */
@@ -152,7 +137,14 @@ function whichOf(error, files) {
   return files.length > 1 && files[place - 1] ? `${files[place - 1].name}: ` : "";
 }
 
-function invitation(n_enrolled) {
+/** What there is to do before anything can be asked; "" where nothing is. */
+function invitation(n_files, n_enrolled) {
+  if (n_files > 1) return "Several pictures: give them one name to enroll them together.";
+  if (n_files === 1) {
+    return n_enrolled === 0
+      ? "The gallery is empty. Name this one to enroll it first."
+      : "";
+  }
   return n_enrolled === 0
     ? "The gallery is empty. Put in a picture or draw one, and name it."
     : "Put in a picture, or draw one. The answer comes by itself.";

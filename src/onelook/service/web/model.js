@@ -8,6 +8,9 @@ import { capital, figure, inCases, rate } from "./words.js";
 
 const THUMB = 28; // pixels of the slider's thumb, as in style.css
 const STEPS = 400;
+const ROC_WORDS = "ROC: same pairs accepted";
+const SLIDER_WORDS =
+  "Move it to see what another threshold would cost. Answers keep the model's own.";
 
 export function startModel() {
   const view = byId("view-model");
@@ -19,9 +22,13 @@ export function startModel() {
     byId("model-purpose").textContent = model.purpose ? `For ${model.purpose}.` : "";
     const body = byId("model-body");
     body.replaceChildren();
-    redraw = model.calibration && model.decision ? addThreshold(body, model) : () => {};
-    if (!model.calibration)
+    if (model.calibration && model.decision) {
+      const threshold = new Threshold(model);
+      body.append(...threshold.elements);
+      redraw = () => threshold.draw();
+    } else {
       body.append(element("p", { class: "panel hint" }, uncalibrated(model)));
+    }
     if (model.decision?.identify?.length) body.append(searchTable(model.decision.identify));
     body.append(factsOf(model));
     if (model.card_text) body.append(cardOf(model));
@@ -38,94 +45,80 @@ function uncalibrated(model) {
     : "This model carries no threshold, so it gives scores but never says same or different. onelook calibrate adds one.";
 }
 
-/** Slider, rates and plots; returns the function that draws them for the width at hand. */
-function addThreshold(body, { calibration, decision }) {
-  const { edges } = calibration.histogram;
-  const low = edges[0];
-  const high = edges.at(-1);
+/** The slider of the threshold with its rates and plots. */
+class Threshold {
+  output = element("output", { for: "threshold", class: "threshold-value" });
+  histogram = element("div", { class: "plot" });
+  roc = element("div", { class: "plot" });
+  far = rateCard("False accepts", "FAR");
+  frr = rateCard("False rejects", "FRR");
+
+  constructor({ calibration, decision }) {
+    this.calibration = calibration;
+    this.own = this.threshold = decision.threshold;
+    this.slider = sliderOf(calibration.histogram.edges, this.own);
+    const words = `Back to ${figure(this.own)}`;
+    this.back = element("button", { type: "button", class: "quiet" }, words);
+    this.slider.addEventListener("input", () => this.#move(this.slider.valueAsNumber));
+    this.back.addEventListener("click", () => {
+      this.slider.value = this.own;
+      this.#move(this.own);
+      this.slider.focus();
+    });
+    const label = element("label", { for: "threshold" }, "Threshold");
+    this.elements = [
+      element("p", { class: "lead", id: "threshold-words" }, standsFor(decision)),
+      element(
+        "section",
+        { class: "panel", "aria-label": "Threshold" },
+        element("div", { class: "threshold-head" }, label, this.output, this.back),
+        element("div", { class: "rates" }, this.far.element, this.frr.element),
+        legend(),
+        this.histogram,
+        this.slider,
+        element("p", { class: "small" }, SLIDER_WORDS),
+      ),
+      element("section", { class: "panel" }, element("h2", {}, ROC_WORDS), this.roc),
+    ];
+  }
+
+  /** Draw all for the width at hand. */
+  draw() {
+    const width = this.histogram.clientWidth;
+    if (width === 0) return; // hidden: drawn when it is shown
+    const { calibration, threshold } = this;
+    const far = interpolate(calibration.thresholds, calibration.far, threshold);
+    const frr = interpolate(calibration.thresholds, calibration.frr, threshold);
+    this.histogram.replaceChildren(drawHistogram(calibration.histogram, threshold, width));
+    this.roc.replaceChildren(
+      drawRoc(calibration.roc, [far, 1 - frr], this.roc.clientWidth),
+    );
+    this.far.show(far, `different things taken for the same ${inCases(far)}`);
+    this.frr.show(frr, `the same thing not seen as such ${inCases(frr)}`);
+    this.output.textContent = figure(threshold);
+    const said = `false accepts ${rate(far)}, false rejects ${rate(frr)}`;
+    this.slider.setAttribute("aria-valuetext", `${figure(threshold)}: ${said}`);
+    this.back.hidden = threshold === this.own;
+  }
+
+  #move(threshold) {
+    this.threshold = threshold;
+    this.draw();
+  }
+}
+
+function sliderOf(edges, value) {
+  const [low, high] = [edges[0], edges.at(-1)];
+  const range = { min: low, max: high, step: (high - low) / STEPS };
   const slider = element("input", {
     type: "range",
     id: "threshold",
-    min: low,
-    max: high,
-    step: (high - low) / STEPS,
     "aria-describedby": "threshold-words",
+    ...range,
   });
-  const output = element("output", { for: "threshold", class: "threshold-value" });
-  const back = element(
-    "button",
-    { type: "button", class: "quiet" },
-    `Back to ${figure(decision.threshold)}`,
-  );
-  const histogram = element("div", { class: "plot" });
-  const roc = element("div", { class: "plot" });
-  const far = rateCard("False accepts", "FAR");
-  const frr = rateCard("False rejects", "FRR");
-  let threshold = decision.threshold;
-
-  function draw() {
-    const width = histogram.clientWidth;
-    if (width === 0) return; // hidden: drawn when it is shown
-    const { thresholds } = calibration;
-    const accepted = interpolate(thresholds, calibration.far, threshold);
-    const rejected = interpolate(thresholds, calibration.frr, threshold);
-    histogram.replaceChildren(drawHistogram(calibration.histogram, threshold, width));
-    roc.replaceChildren(
-      drawRoc(calibration.roc, [accepted, 1 - rejected], roc.clientWidth),
-    );
-    far.show(accepted, `different things taken for the same ${inCases(accepted)}`);
-    frr.show(rejected, `the same thing not seen as such ${inCases(rejected)}`);
-    output.textContent = figure(threshold);
-    slider.setAttribute(
-      "aria-valuetext",
-      `${figure(threshold)}: false accepts ${rate(accepted)}, false rejects ${rate(rejected)}`,
-    );
-    back.hidden = threshold === decision.threshold;
-  }
-
-  function move(value) {
-    threshold = value;
-    draw();
-  }
-
-  slider.value = threshold;
-  slider.addEventListener("input", () => move(slider.valueAsNumber));
-  back.addEventListener("click", () => {
-    slider.value = decision.threshold;
-    move(decision.threshold);
-    slider.focus();
-  });
+  slider.value = value;
   slider.style.setProperty("--inset", `${HISTOGRAM_EDGE - THUMB / 2}px`);
-  body.append(
-    element("p", { class: "lead", id: "threshold-words" }, standsFor(decision)),
-    element(
-      "section",
-      { class: "panel", "aria-label": "Threshold" },
-      element(
-        "div",
-        { class: "threshold-head" },
-        element("label", { for: "threshold" }, "Threshold"),
-        output,
-        back,
-      ),
-      element("div", { class: "rates" }, far.element, frr.element),
-      legend(),
-      histogram,
-      slider,
-      element(
-        "p",
-        { class: "small" },
-        "Move it to see what another threshold would cost. Answers keep the model's own.",
-      ),
-    ),
-    element(
-      "section",
-      { class: "panel" },
-      element("h2", {}, "ROC: same pairs accepted"),
-      roc,
-    ),
-  );
-  return draw;
+  return slider;
 }
 
 function standsFor(decision) {
