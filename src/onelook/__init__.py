@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onelook.calibration import calibrate
+    from onelook.comparison import Comparison
     from onelook.data.images import Preprocess
     from onelook.data.items import Dataset
     from onelook.data.pairs import Pairs, read_pairs, write_pairs
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from onelook.training.loop import Interrupted
     from onelook.training.train import Run, train
     from onelook.vectors import embed_files, write_vectors
-    from onelook.verifier import Comparison, Verifier, from_function, load
+    from onelook.verifier import Verifier, from_function, load
 
 __all__ = [
     "CheckpointError",
@@ -65,6 +66,7 @@ __all__ = [
 # Each module is imported when one of its names is first used: `import onelook` stays quick.
 _HOMES = {
     "onelook.calibration": ("calibrate",),
+    "onelook.comparison": ("Comparison",),
     "onelook.data.items": ("Dataset",),
     "onelook.data.images": ("Preprocess",),
     "onelook.data.pairs": ("Pairs", "read_pairs", "write_pairs"),
@@ -85,7 +87,7 @@ _HOMES = {
     "onelook.training.loop": ("Interrupted",),
     "onelook.training.train": ("Run", "train"),
     "onelook.vectors": ("embed_files", "write_vectors"),
-    "onelook.verifier": ("Comparison", "Verifier", "from_function", "load"),
+    "onelook.verifier": ("Verifier", "from_function", "load"),
 }
 
 

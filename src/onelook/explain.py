@@ -23,11 +23,12 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
+from onelook.comparison import Comparison
 from onelook.data.images import Preprocess
 from onelook.errors import DataError
 from onelook.files import write_whole
 from onelook.pictures import Captioned, check_ending, render_columns, tint
-from onelook.verifier import Comparison, Originals, Verifier
+from onelook.verifier import Originals, Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
 Item = str | Path | bytes

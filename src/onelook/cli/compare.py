@@ -19,8 +19,9 @@ from onelook.cli.shared import (
 )
 
 if TYPE_CHECKING:
+    from onelook.comparison import Comparison
     from onelook.data.pairs import Pairs
-    from onelook.verifier import Comparison, Verifier
+    from onelook.verifier import Verifier
 
 
 @app.command(epilog=example("onelook compare a.png b.png"))

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from onelook.comparison import Comparison
 from onelook.service.backend import backend_of
 from onelook.service.openapi import answers, form_of, image_field, image_fields
 from onelook.service.schemas import Embeddings, ExplainedAnswer, PairAnswer
 from onelook.service.uploads import body_of, read_form
-from onelook.verifier import Comparison
 
 router = APIRouter(prefix="/v1", tags=["pairs"])
 
