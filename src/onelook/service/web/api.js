@@ -3,6 +3,7 @@
 
 const TOKEN_KEY = "onelook-token";
 const LONGEST_WAIT = 10; // seconds that a busy service may ask for
+const UNREACHABLE = "No answer yet. This is asked again when the service is back.";
 const PAUSE = 2000; // milliseconds between looks at a service that is gone
 
 /**
@@ -97,7 +98,7 @@ async function send(path, { method = "GET", body, signal }) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     service.wait();
-    throw new ServiceError("unreachable", "The service does not answer.");
+    throw new ServiceError("unreachable", UNREACHABLE);
   }
 }
 
