@@ -1,6 +1,6 @@
 """How large a gallery in a file can grow: enrolling, identifying, recall, memory, disk.
 
-python benchmarks/gallery.py 10k 100k 1m [--record]
+python benchmarks/gallery.py 10k 100k 1m [--record] [--keep FOLDER]
 
 Embeddings: the shipped model's, of the drawings of Omniglot's evaluation set, multiplied. A
 new identity lies between two real characters and a little aside, along the directions in
@@ -78,41 +78,47 @@ class Mixture:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("sizes", nargs="+", choices=SIZES)
     parser.add_argument("--data", help="where Omniglot lies")
-    parser.add_argument("--folder", help="on the disk to be measured")
+    parser.add_argument("--keep", help="folder whose galleries are kept and used again")
     parser.add_argument("--record", action="store_true", help="write results.json")
     arguments = parser.parse_args()
     verifier = onelook.load("omniglot")
     drawings = omniglot(find_data("omniglot", arguments.data), "evaluation")
     mixture = Mixture.of(verifier.embed(drawings.paths), drawings.labels)
-    for size in arguments.sizes:
-        folder = Path(tempfile.mkdtemp(prefix="gallery-", dir=arguments.folder))
-        try:
+    folder = Path(arguments.keep or tempfile.mkdtemp(prefix="gallery-"))
+    try:
+        for size in arguments.sizes:
             clock = Clock()
-            figures = measure(verifier, mixture, SIZES[size], folder / "gallery.db")
-        finally:
+            for metric, value in measure(verifier, mixture, size, folder).items():
+                print(f"gallery-{size} {metric} {value:.6g}", flush=True)
+                if arguments.record:
+                    record(
+                        f"gallery-{size}",
+                        verifier.name,
+                        metric,
+                        value,
+                        interval=None,
+                        seeds=[0],
+                        minutes=clock.minutes,
+                        command=f"python benchmarks/gallery.py {size} --record",
+                    )
+    finally:
+        if not arguments.keep:
             shutil.rmtree(folder)
-        for metric, value in figures.items():
-            print(f"gallery-{size} {metric} {value:.6g}", flush=True)
-            if arguments.record:
-                record(
-                    f"gallery-{size}",
-                    verifier.name,
-                    metric,
-                    value,
-                    interval=None,
-                    seeds=[0],
-                    minutes=clock.minutes,
-                    command=f"python benchmarks/gallery.py {size} --record",
-                )
 
 
 def measure(
-    verifier: onelook.Verifier, mixture: Mixture, n: int, path: Path
+    verifier: onelook.Verifier, mixture: Mixture, size: str, folder: Path
 ) -> dict[str, float]:
-    """All figures of a gallery of ``n`` images; times in seconds, sizes in bytes."""
+    """All figures of a gallery; times in seconds, sizes in bytes.
+
+    Those of making it are left out where the folder has it already.
+    """
+    path, n = folder / f"{size}.db", SIZES[size]
     rng = np.random.default_rng(0)
     centres = mixture.centres(-(-n // IMAGES_PER_IDENTITY), rng)
     owners = np.arange(n) // IMAGES_PER_IDENTITY
@@ -121,46 +127,84 @@ def measure(
         some = owners[start : start + AT_ONCE]
         vectors[start : start + AT_ONCE] = mixture.images(centres[some], rng)
     probes = mixture.images(centres[rng.integers(len(centres), size=N_PROBES)], rng)
-    gallery = Gallery(verifier, path)
-    enrolling, kept = enroll(gallery, vectors, owners)
-    indexing = seconds_of(gallery.maintain)
-    gallery.close()
+    more = mixture.images(centres[:N_SINGLE], rng)
+    figures: dict[str, float] = {}
+    if not path.exists():
+        figures |= make(verifier, path, vectors, owners)
+    figures["disk_bytes"] = sum(file.stat().st_size for file in folder.glob(f"{size}.db*"))
     # In a process of its own, whose memory holds nothing else of this gallery.
     with get_context("spawn").Pool(1) as pool:
         opening, n_bytes = pool.apply(open_and_search, (path, probes))
+    figures |= {"open_seconds": opening, "memory_bytes": n_bytes}
     gallery = Gallery(verifier, path)
-    gallery.identify(probes[0])
     print(f"{n} images in {path}; {gallery.store.stats().search}", flush=True)
-    best, identifying = [], []
-    for probe in probes:
-        begun = time.perf_counter()
-        found = gallery.identify(probe)
-        identifying.append(time.perf_counter() - begun)
-        best.append(kept[found.matches[0].entry - 1])  # a new file counts from 1
-    passing = [seconds_of(lambda q=q: vectors @ q) for q in probes[:N_PASSES]]
-    on_disk = gallery.store.stats().n_bytes or 0
-    singles = [
-        seconds_of(lambda e=e: gallery.store.enroll([e]))
-        for e in (
-            Entry("new", vector, digest(vector), {}, THUMBNAIL)
-            for vector in mixture.images(centres[:N_SINGLE], rng)
-        )
-    ]
+    figures |= identify(gallery, vectors, kept_rows(vectors, owners), probes)
+    figures |= enroll_and_forget(gallery, more)
     gallery.close()
+    passing = [seconds_of(lambda q=q: vectors @ q) for q in probes[:N_PASSES]]
+    return figures | percentiles("limit", passing)
+
+
+def make(
+    verifier: onelook.Verifier, path: Path, vectors: Floats, owners: NDArray[np.int64]
+) -> dict[str, float]:
+    """Enroll everything, some at a time, each time durably; and make the index."""
+    gallery = Gallery(verifier, path)
+    seconds = 0.0
+    for start in range(0, len(vectors), ENROLLED_AT_ONCE):
+        rows = range(start, min(start + ENROLLED_AT_ONCE, len(vectors)))
+        entries = [
+            Entry(f"identity {owners[i]}", vectors[i], digest(vectors[i])) for i in rows
+        ]
+        begun = time.perf_counter()
+        gallery.store.enroll(entries)
+        seconds += time.perf_counter() - begun
+    indexing = seconds_of(gallery.maintain)
+    gallery.close()
+    return {"enroll_per_second": len(vectors) / seconds, "index_seconds": indexing}
+
+
+def identify(
+    gallery: Gallery, vectors: Floats, kept: NDArray[np.int64], probes: Floats
+) -> dict[str, float]:
+    """Times of single answers, and how often the best is the best of all."""
+    gallery.identify(probes[0])
+    best, seconds, on_cpu = [], [], []
+    for probe in probes:
+        begun, cpu_begun = time.perf_counter(), time.process_time()
+        found = gallery.identify(probe)
+        seconds.append(time.perf_counter() - begun)
+        on_cpu.append(time.process_time() - cpu_begun)
+        best.append(kept[found.matches[0].entry - 1])  # a new file counts from 1
+    right = np.array(best) == exact_best(vectors, probes)
     return {
-        "recall_at_1": float(np.mean(np.array(best) == exact_best(vectors, probes))),
-        "identify_p50_seconds": float(np.percentile(identifying, 50)),
-        "identify_p99_seconds": float(np.percentile(identifying, 99)),
-        "limit_p50_seconds": float(np.percentile(passing, 50)),
-        "limit_p99_seconds": float(np.percentile(passing, 99)),
-        "enroll_p50_seconds": float(np.percentile(singles, 50)),
-        "enroll_p99_seconds": float(np.percentile(singles, 99)),
-        "enroll_per_second": len(kept) / enrolling,
-        "index_seconds": indexing,
-        "open_seconds": opening,
-        "memory_bytes": n_bytes,
-        "disk_bytes": on_disk,
+        "recall_at_1": float(right.mean()),
+        **percentiles("identify", seconds),
+        **percentiles("identify_cpu", on_cpu),
     }
+
+
+def enroll_and_forget(gallery: Gallery, vectors: Floats) -> dict[str, float]:
+    """Times of enrolling one image, and of forgetting it from disk too."""
+    entries = [
+        Entry(f"new {i}", vector, digest(vector), {}, THUMBNAIL)
+        for i, vector in enumerate(vectors)
+    ]
+    enrolling = [seconds_of(lambda e=e: gallery.store.enroll([e])) for e in entries]
+    forgetting = [seconds_of(lambda e=e: gallery.forget(e.identity)) for e in entries]
+    return percentiles("enroll", enrolling) | percentiles("forget", forgetting)
+
+
+def kept_rows(vectors: Floats, owners: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows that are entries: two images of an identity that were moved alike are one."""
+    seen = {}
+    for row, (owner, vector) in enumerate(zip(owners.tolist(), vectors, strict=True)):
+        seen.setdefault((owner, digest(vector)), row)
+    return np.array(list(seen.values()))
+
+
+def percentiles(what: str, seconds: list[float]) -> dict[str, float]:
+    return {f"{what}_p{p}_seconds": float(np.percentile(seconds, p)) for p in (50, 99)}
 
 
 def open_and_search(path: Path, probes: Floats) -> tuple[float, int]:
@@ -177,27 +221,6 @@ def open_and_search(path: Path, probes: Floats) -> tuple[float, int]:
     n_bytes = resident_bytes() - resting
     gallery.close()
     return opening, n_bytes
-
-
-def enroll(
-    gallery: Gallery, vectors: Floats, owners: NDArray[np.int64]
-) -> tuple[float, NDArray[np.int64]]:
-    """Enroll everything, some at a time, each time durably.
-
-    Returns:
-        The seconds that took, and which rows were kept: two images of one identity that
-        were moved alike are one entry.
-    """
-    seconds, new = 0.0, []
-    for start in range(0, len(vectors), ENROLLED_AT_ONCE):
-        rows = range(start, min(start + ENROLLED_AT_ONCE, len(vectors)))
-        entries = [
-            Entry(f"identity {owners[i]}", vectors[i], digest(vectors[i])) for i in rows
-        ]
-        begun = time.perf_counter()
-        new += gallery.store.enroll(entries)
-        seconds += time.perf_counter() - begun
-    return seconds, np.flatnonzero(new)
 
 
 def exact_best(vectors: Floats, probes: Floats) -> NDArray[np.int64]:

@@ -65,7 +65,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_half_there(tmp_path):
     for kill in range(KILLS):
         child = start_child("rough", path, f"k{kill}", 100_000)
         assert child.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0, 0.15))
+        time.sleep(rng.uniform(0, 0.4))
         child.kill()
         # A last line may have been cut off.
         lines = child.communicate()[0].split("\n")[:-1]

@@ -17,11 +17,16 @@ RESCORED_AT_ONCE = 4096
 
 
 class Part(NamedTuple):
-    """Rows that do not change any more: ids (N,), vectors (N, D), squared lengths (N,)."""
+    """Rows that do not change any more.
+
+    Ids (N,), vectors (N, D), their squared lengths (N,), and -1 / length (N,), 0 for a zero
+    vector.
+    """
 
     ids: Ids
     vectors: Floats
     squares: Floats
+    turned: Floats
 
 
 class Rows:
@@ -42,10 +47,6 @@ class Rows:
     def __len__(self) -> int:
         return sum(self._filled)
 
-    @property
-    def n_bytes(self) -> int:
-        return len(self._blocks) * self.rows_per_block * (4 * self.size + 12)
-
     def append(self, ids: Ids, vectors: Floats) -> None:
         """Add vectors (N, D) behind those that are there."""
         while len(ids):
@@ -57,7 +58,10 @@ class Rows:
             n, block = stop - start, self._blocks[-1]
             block.ids[start:stop] = ids[:n]
             block.vectors[start:stop] = vectors[:n]
-            block.squares[start:stop] = np.square(vectors[:n]).sum(1)
+            squares = np.square(vectors[:n]).sum(1)
+            block.squares[start:stop] = squares
+            lengths = np.sqrt(squares)
+            block.turned[start:stop] = -1 / np.where(lengths == 0, np.inf, lengths)
             self._filled[-1] = stop
             ids, vectors = ids[n:], vectors[n:]
 
@@ -70,12 +74,13 @@ class Rows:
                 fresh.ids[:n] = part.ids[keep]
                 fresh.vectors[:n] = part.vectors[keep]
                 fresh.squares[:n] = part.squares[keep]
+                fresh.turned[:n] = part.turned[keep]
                 self._blocks[at], self._filled[at] = fresh, n
 
     def parts(self) -> list[Part]:
         """What is there now."""
         return [
-            Part(block.ids[:n], block.vectors[:n], block.squares[:n])
+            Part(block.ids[:n], block.vectors[:n], block.squares[:n], block.turned[:n])
             for block, n in zip(self._blocks, self._filled, strict=True)
         ]
 
@@ -84,6 +89,7 @@ class Rows:
         return Part(
             np.empty(n, np.int64),
             np.empty((n, self.size), np.float32),
+            np.empty(n, np.float32),
             np.empty(n, np.float32),
         )
 
@@ -163,9 +169,7 @@ def _quick(part: Part, metric: Metric, queries: Floats) -> Floats:
     product = queries @ part.vectors.T  # (n, N)
     if metric == "euclidean":
         return part.squares - 2 * product
-    lengths = np.sqrt(part.squares)
-    lengths[lengths == 0] = 1.0
-    product /= -lengths
+    product *= part.turned
     return product
 
 
