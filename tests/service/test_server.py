@@ -208,10 +208,12 @@ def test_a_service_with_tokens_listens_on_other_addresses(tmp_path):
 
 
 def test_matrix_products_leave_a_core_free(monkeypatch):
-    asked = []
+    asked, before = [], sys.getswitchinterval()
+    monkeypatch.setattr(server.sys, "setswitchinterval", asked.append)
     monkeypatch.setattr(server.torch, "set_num_threads", asked.append)
     monkeypatch.setattr(server, "threadpool_limits", asked.append)
     for n, expected in ((1, 1), (2, 1), (8, 7)):
         monkeypatch.setattr(server.os, "sched_getaffinity", lambda _, n=n: range(n))
         server.limit_threads()
-        assert asked[-2:] == [expected] * 2
+        assert asked[-3:] == [server.SWITCH_SECONDS, expected, expected]
+    assert server.SWITCH_SECONDS < before

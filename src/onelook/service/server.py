@@ -4,6 +4,7 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
 
 STOP_SECONDS = 60  # in which an accepted request must end once the service stops
+SWITCH_SECONDS = 0.0005
 IDLE_SECONDS = 30  # after which a connection without requests is closed
 
 
@@ -60,11 +62,14 @@ def cores() -> int:
 
 
 def limit_threads() -> None:
-    """Leave one core to HTTP and decoding.
+    """Set up this process for serving: leave one core to HTTP and decoding.
 
     The threads of a matrix product wait busily for each other: where something else has one
-    of their cores, all of them wait and burn the others.
+    of their cores, all of them wait and burn the others. Threads that want the interpreter
+    get it sooner than by default, or every system call of the event loop waits 5 ms for the
+    one that decodes (with 32 clients 184 comparisons/s instead of 150, on a busy machine).
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     n = max(1, cores() - 1)
     torch.set_num_threads(n)
     threadpool_limits(n)
