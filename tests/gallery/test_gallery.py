@@ -8,7 +8,7 @@ from PIL import Image
 
 from onelook.errors import DataError, GalleryError, UnknownIdentityError
 from onelook.gallery.gallery import Gallery
-from onelook.gallery.store import open_store
+from onelook.gallery.store import open_store, shown
 from onelook.models.siamese import Siamese
 from onelook.models.similarity import WeightedL1Head
 from onelook.verifier import FunctionEncoder, Originals, Verifier, from_function
@@ -147,3 +147,9 @@ def test_a_pair_head_ranks_a_shortlist_and_says_so(tmp_path):
         g.enroll("blue", [BLUE])
         assert g.identify(RED).matches[0].identity == "blue"
         assert "then ranked by the model's weighted-l1 head" in g.stats()["search"]
+
+
+def test_messages_name_a_server_without_its_secrets():
+    secret = "postgresql://ada:secret@db:5432/things?password=secret&gallery=g"
+    assert shown(secret) == "postgresql://db:5432/things"
+    assert shown("/tmp/g.db") == "/tmp/g.db"

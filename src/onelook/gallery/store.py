@@ -244,9 +244,11 @@ def check_vectors(header: Header, vectors: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def shown(url: str | Path) -> str:
-    """The URL without a password, for messages."""
+    """The URL without user, password and options, for messages."""
     scheme, separator, rest = str(url).partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else str(url)
+    if not separator:
+        return str(url)
+    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def _scheme(url: str | Path) -> str:
