@@ -310,30 +310,28 @@ class SqliteStore:
             errors_of(self.path),
             closing(open_file(self.path)) as connection,
         ):
-            with self._reading():
-                near, token, newer = self._near, self._token, len(self._rows)
-                last, removed = self._last_entry, self._last_removed
-            _, n_images = sqlite_rows.counts(connection)
-            if n_images < INDEX_FROM or self.header.metric not in METRICS:
+            if self.header.metric not in METRICS:
                 return
-            n_old = 0 if near is None else len(near)
-            gone = n_old - (n_images - newer)
-            keep = n_old > 0 and gone <= GONE_AT_MOST * n_old
-            if keep and newer == 0:
+            made = connection.execute("SELECT * FROM near_index").fetchone()
+            token, after, removed = made or ("", 0, 0)
+            size, metric = self.header.embedding_size, self.header.metric
+            old = NearIndex.open(self.index_path, token, size, metric)
+            n_images, newer, last_removed = sqlite_rows.changes(connection, after)
+            if n_images < INDEX_FROM:
                 return
-            index, after = new_index(self.header.embedding_size, self.header.metric), 0
-            if keep:
-                row = connection.execute(
-                    "SELECT last_id, last_removed FROM near_index WHERE token = ?", [token]
-                ).fetchone()
-                if row is None:
-                    return  # another process made a newer one
-                after, removed = row
+            index = new_index(size, metric)
+            gone = 0 if old is None else len(old) - (n_images - newer)
+            if old is None or gone > GONE_AT_MOST * len(old):
+                after, removed = 0, last_removed
+            elif newer == 0:
+                return
+            else:
                 index.load(os.fspath(self.index_path))
+            last = after
             for ids, vectors in sqlite_rows.vectors_after(connection, after, ADD_AT_ONCE):
                 if self._closing.is_set():
                     return
-                rows = prepared(vectors, self.header.metric)
+                rows = prepared(vectors, metric)
                 threads = 1 if len(index) < ALONE_UP_TO else 0  # 0: all cores
                 index.add(ids.astype(np.uint64), rows, threads=threads)
                 last = int(ids[-1])

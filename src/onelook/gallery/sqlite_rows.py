@@ -216,6 +216,16 @@ def removed_after(connection: sqlite3.Connection, number: int) -> list[tuple[int
     return rows.fetchall()
 
 
+def changes(connection: sqlite3.Connection, after: int) -> tuple[int, int, int]:
+    """Number of entries, of those above the id ``after``, and the last removal's number."""
+    row = connection.execute(
+        "SELECT n_images, (SELECT count(*) FROM owner WHERE id > ?), "
+        "(SELECT coalesce(max(number), 0) FROM removed) FROM state",
+        [after],
+    ).fetchone()
+    return int(row[0]), int(row[1]), int(row[2])
+
+
 def share_of_zeros(connection: sqlite3.Connection) -> float:
     """Of the rows that a ``compact`` would leave out."""
     row = connection.execute("SELECT count(*) FROM content").fetchone()
