@@ -47,11 +47,13 @@ PROTOCOLS_OF = {
     "hausdorff": ["omniglot-20-runs"],
     "nearest-pixels": ["omniglot-20-runs"],
     "word-overlap": ["sick-test"],
+    "faces": ["lfw-view1"],
+    "faces-aligned": ["lfw-view1"],
     "dlib-faces": ["lfw-view2"],
     "dlib-faces-mirrored": ["lfw-view2"],
 }
-# What is measured without a training: baselines, and networks that others trained.
-READY = [*BASELINES, "dlib-faces", "dlib-faces-mirrored"]
+# What is measured without a training: baselines, and weights that are there.
+READY = [*BASELINES, "faces", "faces-aligned", "dlib-faces", "dlib-faces-mirrored"]
 
 
 # Where the name of a benchmark says more than the protocol's: what it stands in for.
