@@ -1,5 +1,6 @@
 """The server as a process: it answers, stops in good order, and refuses to be open."""
 
+import asyncio
 import json
 import os
 import re
@@ -188,6 +189,26 @@ def test_a_taken_port_says_so(capsys, monkeypatch):
             main(["serve", "omniglot", "--port", str(taken.getsockname()[1])])
     assert end.value.code == 1
     assert "Address already in use; --port 0 takes a free one" in capsys.readouterr().err
+
+
+def test_answers_leave_at_once():
+    """Else a lone client waits 40 ms: Nagle's algorithm against delayed acknowledgement."""
+    with server._bind("127.0.0.1", 0) as bound:
+        with socket.create_connection(bound.getsockname()):
+            accepted, _ = bound.accept()
+
+            async def connect():
+                loop = asyncio.get_running_loop()
+                transport, _ = await loop.connect_accepted_socket(
+                    asyncio.Protocol, accepted
+                )
+                inner = transport.get_extra_info("socket")
+                no_delay = inner.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                transport.close()
+                await asyncio.sleep(0)
+                return no_delay
+
+            assert asyncio.run(connect()) == 1
 
 
 @pytest.mark.slow

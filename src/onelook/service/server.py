@@ -119,13 +119,20 @@ class _Server(uvicorn.Server):
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Said to be TCP, or asyncio leaves its connections to gather small packets: an answer
+    # comes in two, and a lone client would wait 40 ms for the second.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host.strip("[]"), port), family=family)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host.strip("[]"), port))
+        bound.listen()
     except OSError as error:
+        bound.close()
         raise OSError(
-            f"cannot listen at {host}, port {port}: {os.strerror(error.errno or 0)}; "
+            f"cannot listen at {host}, port {port}: {error.strerror or error}; "
             "--port 0 takes a free one"
         ) from error
+    return bound
 
 
 @contextmanager
