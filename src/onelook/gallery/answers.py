@@ -175,7 +175,7 @@ def _probabilities(
     """
     if decision is None or not order:
         return [None] * len(order)
-    pair = np.array([decision.probability(one.score) for one in order])
+    pair = decision.probability(np.array([one.score for one in order]))
     pair = np.clip(pair, 1e-12, 1 - 1e-12)
     odds = pair / (1 - pair) * (1 - decision.prior) / decision.prior
     weights = odds * (1 - STRANGERS) / max(n_identities, 1)
