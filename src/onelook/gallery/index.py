@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 # usearch knows no Manhattan distance. Types and sizes: see benchmarks/gallery.py.
 METRICS = {"cosine": "ip", "euclidean": "l2sq"}
 ROW_TYPE, ROW_BYTES = "bf16", 2
-CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 128
+CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 512
 END = struct.Struct("<8s32sQ")  # what it is, of which state, how many ids stand before it
 MAGIC = b"onelook1"
 ROWS_AT = 8  # usearch's file begins with the shape of its matrix of rows
