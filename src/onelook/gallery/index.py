@@ -59,8 +59,9 @@ class NearIndex:
 
     def search(self, queries: Floats, k: int) -> list[Ids]:
         """For each query (N, D) the ids of about ``k`` near entries, the nearest first."""
+        threads = 1 if len(queries) == 1 else 0  # 0: all cores
         with self._lock:
-            found = self._index.search(prepared(queries, self._metric), k)
+            found = self._index.search(prepared(queries, self._metric), k, threads=threads)
         if len(queries) == 1:  # then usearch gives one answer and not a batch of one
             return [np.asarray(found.keys).astype(np.int64)]
         return [
