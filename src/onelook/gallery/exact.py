@@ -167,6 +167,7 @@ def _quick(part: Part, metric: Metric, queries: Floats) -> Floats:
         from scipy.spatial.distance import cdist
 
         return np.asarray(cdist(queries, part.vectors, "cityblock"), np.float32)
+    product: Floats
     if len(queries) <= FEW:
         # The threads of a matrix product take longer to meet than one core takes for this.
         product = np.stack([np.einsum("ij,j->i", part.vectors, query) for query in queries])
