@@ -57,10 +57,15 @@ class Calibration:
     check: CrossCheck | None
     groups: tuple[GroupRates, ...]
     notes: tuple[str, ...]
+    fingerprint: str = ""  # of a Dataset that it was fitted on
 
     def about(self) -> dict[str, Any]:
         """What the model's card says of it."""
-        facts: dict[str, Any] = {"data": self.data, "items": self.n_items}
+        facts: dict[str, Any] = {
+            "data": self.data,
+            "items": self.n_items,
+            "fingerprint": self.fingerprint,
+        }
         if self.check is not None:
             facts |= self.check.figures()
         return facts | {"notes": list(self.notes)}
@@ -225,6 +230,7 @@ def calibrate(
         fitted.check,
         groups,
         opened.notes,
+        items.fingerprint,
     )
 
 
@@ -259,6 +265,12 @@ def check(
     else:
         items = _some(opened.data, seed)
         name = items.name
+        if items.fingerprint == verifier.card.get("calibration", {}).get("fingerprint"):
+            notes = (
+                *notes,
+                "the threshold was fitted on these very images, so it cannot but hold: "
+                "check it on fresh ones",
+            )
         grouping = None if group_by is None else groups_of(items, group_by)
         left, right = embed_both(verifier, items.paths)
         within = useful_groups(items.labels, items.groups)

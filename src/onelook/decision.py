@@ -150,7 +150,8 @@ class Decision:
         last = sizes >= sizes[-1] - math.log(10)
         slope = 0.0
         if last.sum() > 1:
-            slope = max(0.0, float(np.polyfit(sizes[last], thresholds[last], 1)[0]))
+            x, y = sizes[last] - sizes[last].mean(), thresholds[last]
+            slope = max(0.0, float(x @ y / (x @ x)))
         threshold = float(thresholds[-1] + slope * (size - sizes[-1]))
         return IdentifyThreshold(threshold, fpir, True)
 

@@ -46,6 +46,10 @@ def demo(
         echo: Where the lines for people go.
     """
     found = find_demo_data(data, echo)
+    echo(
+        f"training {found.recipe}: about a minute on two free cores; what lies in {out} is "
+        "replaced"
+    )
     run = train(found.recipe, found.folder, out, progress=progress, overwrite=True)
     verifier = run.verifier
     echo(f"trained in {run.seconds:.0f} s; now tested on classes that it has never seen:\n")

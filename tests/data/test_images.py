@@ -292,8 +292,7 @@ def test_load_many_lists_ten_bad_images_the_count_and_the_way_on(tmp_path):
     assert lines[1] == f"  {tmp_path}/00.png: no such file"
     assert lines[11:] == [
         "  ... and 2 more",
-        "repair or remove them; where many images are read, --skip-bad (in Python "
-        "skip_bad=True) goes on without them",
+        "repair or remove them; --skip-bad (in Python skip_bad=True) goes on without them",
     ]
 
 

@@ -207,8 +207,11 @@ def test_no_gallery_where_none_can_be(path, tmp_path):
     with pytest.raises(GalleryError, match="no gallery at .*gallery.db; make one"):
         open_store(path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(GalleryError, match="no gallery can be made"):
+    with pytest.raises(
+        GalleryError, match="there is no folder .*file to make the gallery g.db in"
+    ):
         create_store(tmp_path / "file" / "g.db", HEADER)
+    (tmp_path / "new folder").mkdir()
     made = create_store(tmp_path / "new folder" / "a b%20c.db", HEADER)
     made.close()
     assert sorted(p.name for p in (tmp_path / "new folder").iterdir()) == ["a b%20c.db"]

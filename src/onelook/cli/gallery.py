@@ -1,5 +1,7 @@
 """Commands of a gallery: enroll, identify, forget, and what keeps galleries in order."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +73,10 @@ def enroll(
     from onelook.gallery.gallery import Gallery
 
     metadata = dict(_note(text) for text in notes or [])
-    with Gallery(_model_of(gallery, model), gallery, keep_originals) as opened:
+    with (
+        _kept_when_stopped(),
+        Gallery(_model_of(gallery, model), gallery, keep_originals) as opened,
+    ):
         if identity is not None:
             named = enroll_named(opened, identity, paths, metadata, at_most, skip_bad)
             results = [named]
@@ -86,6 +91,16 @@ def enroll(
         return print_json([result.to_dict() for result in results])
     for result in results:
         print(result)
+
+
+@contextmanager
+def _kept_when_stopped() -> Iterator[None]:
+    """After Ctrl-C, say that nothing is lost and how to go on; exit with 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("stopped; what was enrolled is kept: the same command again goes on")
+        raise typer.Exit(130) from None
 
 
 def _note(text: str) -> tuple[str, str]:

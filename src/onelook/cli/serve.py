@@ -96,7 +96,10 @@ def serve(
 
 
 def _started(verifier: "Verifier", gallery: str | None, url: str) -> None:
-    kept = "no gallery (--gallery FILE keeps one)" if gallery is None else "a gallery"
+    from onelook.gallery.store import shown
+
+    none = "no gallery (--gallery FILE keeps one)"
+    kept = none if gallery is None else f"gallery {shown(gallery)}"
     say(f"{verifier.name}, {kept}: {url}\nstop it with Ctrl-C")
 
 

@@ -38,6 +38,7 @@ MAX_BYTES = 1 << 30
 # Pillow knows more, but some of those start other programs (EPS) or accept any bytes (TGA).
 FORMATS = "JPEG PNG GIF BMP PPM TIFF WEBP AVIF JPEG2000 ICO".split()
 CHUNK = 32
+FEW = 4  # images may have been named one by one: there is no going on without them
 # Threads pay when most of an image's time is decoding, which leaves the interpreter free.
 # Below this they wait for each other: 1-bit 105 x 105 PNG (0.15 ms) took 1.7 times as long
 # with two threads, 250 x 250 JPEG (0.8 ms) 0.6 times.
@@ -481,12 +482,11 @@ def refuse_bad(
     lines = [f"  {address}: {reason}" for address, reason in bad[:limit]]
     if len(bad) > limit:
         lines.append(f"  ... and {len(bad) - limit:,} more")
-    raise DataError(
-        f"{len(bad):,} of {n_all:,} {what} cannot be read:\n"
-        + "\n".join(lines)
-        + "\nrepair or remove them; where many images are read, --skip-bad (in Python "
-        "skip_bad=True) goes on without them"
-    )
+    lines.append("repair or remove them")
+    if n_all > FEW:
+        lines[-1] += "; --skip-bad (in Python skip_bad=True) goes on without them"
+    text = "\n".join(lines)
+    raise DataError(f"{len(bad):,} of {n_all:,} {what} cannot be read:\n{text}")
 
 
 def _cores() -> int:

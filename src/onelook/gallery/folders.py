@@ -18,6 +18,7 @@ from onelook.progress import tracked
 from onelook.vectors import addresses_of
 
 BLOCK = 64
+MANY = 10_000  # new images, after which a store may want to index them
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def _enroll_all(
     for block in _blocks(images, "enrolling", progress):
         new, unreadable = _enroll_block(gallery, block, metadata)
         n_new, bad = n_new + new, bad + unreadable
+    if n_new >= MANY:
+        gallery.maintain()  # a program that only enrolls ends before its index is made
     if not skip_bad or len(bad) == len(images):
         refuse_bad(bad, len(images))
     return FolderEnrolled(

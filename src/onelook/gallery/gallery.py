@@ -350,7 +350,8 @@ def _opened(verifier: Verifier, url: str | Path) -> GalleryStore:
         raise GalleryError(
             f"the gallery {shown(url)} was made with the model {made_with[0]!r} "
             f"({made_with[1]}), not with {verifier.name!r} ({verifier.fingerprint}): name "
-            "that model, or move the gallery with: onelook gallery migrate"
+            f"that one, --model {made_with[0]} or its folder, or embed the gallery anew: "
+            f"onelook gallery migrate {shown(url)} NEW --model MODEL"
         )
     return store
 

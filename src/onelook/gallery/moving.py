@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.errors import DataError, GalleryError
+from onelook.gallery.folders import MANY
 from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import (
     Entry,
@@ -131,6 +132,8 @@ def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
             [{"path": address} for address in paths],
         )
         n_new, n_known = n_new + done.n_new, n_known + done.n_known
+    if n_new >= MANY:
+        gallery.maintain()  # a program that only enrolls ends before its index is made
     return Moved(n_new, n_known)
 
 

@@ -27,7 +27,10 @@ def create_file(path: Path, header: Header) -> None:
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         if not path.parent.is_dir():
-            path.parent.mkdir(parents=True)
+            raise GalleryError(
+                f"there is no folder {path.parent} to make the gallery {path.name} in; "
+                "make the folder, or choose another place"
+            )
         with errors_of(path):
             connection = sqlite3.connect(fresh, isolation_level=None)
             try:

@@ -213,7 +213,8 @@ def some_images(n: int, identity: str) -> int:
     """``n``, unless it is 0: then nobody of that name is there."""
     if n == 0:
         raise UnknownIdentityError(
-            f"no identity {identity!r} in the gallery; known ones: onelook gallery list"
+            f"no identity {identity!r} in the gallery; onelook gallery list GALLERY names "
+            "those that are"
         )
     return n
 
