@@ -110,6 +110,12 @@ def tar_of(curve: RocCurve, far: float) -> float:
     return float(curve.tar[_last_at_most(curve.far, far)])
 
 
+def errors_of(curve: RocCurve, threshold: float) -> tuple[float, float]:
+    """FAR and FRR of a curve at a threshold."""
+    at = int(np.searchsorted(-curve.thresholds, -threshold, side="right")) - 1
+    return float(curve.far[at]), float(1 - curve.tar[at])
+
+
 def best_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
     """The threshold of the highest accuracy, half-way between the scores around it.
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from onelook.gallery.answers import Identification
     from onelook.gallery.gallery import Gallery
     from onelook.gallery.moving import Moved
-    from onelook.verifier import Verifier
 
 GALLERY_HELP = "A file, postgresql://… or milvus://…"
 Url = Annotated[str, typer.Option("--gallery", "-g", metavar="URL", help=GALLERY_HELP)]
@@ -70,12 +69,11 @@ def enroll(
 ) -> None:
     """Add images of identities to a gallery, which is made if it is not there."""
     from onelook.gallery.folders import enroll_folder, enroll_named
-    from onelook.gallery.gallery import Gallery
 
     metadata = dict(_note(text) for text in notes or [])
     with (
         _kept_when_stopped(),
-        Gallery(_model_of(gallery, model), gallery, keep_originals) as opened,
+        _made(gallery, model, keep_originals) as opened,
     ):
         if identity is not None:
             named = enroll_named(opened, identity, paths, metadata, at_most, skip_bad)
@@ -292,10 +290,9 @@ def import_embeddings(
     as_json: Json = False,
 ) -> None:
     """Enroll embeddings without images; the folder in a path is the identity."""
-    from onelook.gallery.gallery import Gallery
     from onelook.gallery.moving import import_vectors
 
-    with Gallery(_model_of(gallery, model), gallery) as opened:
+    with _made(gallery, model) as opened:
         moved = import_vectors(opened, vectors)
     _print_moved(moved, gallery, as_json)
 
@@ -315,22 +312,27 @@ def _opened(url: str, model: str | None) -> "Gallery":
     from onelook.gallery.gallery import Gallery
     from onelook.gallery.store import opened
 
-    with opened(url):
-        pass
-    return Gallery(_model_of(url, model), url)
+    with opened(url) as store:
+        model = model or _shipped(store.header.model)
+    return Gallery(load_model(model), url)
 
 
-def _model_of(url: str, model: str | None) -> "Verifier":
-    """The model that is named; or the shipped one that the gallery was made with."""
+def _made(url: str, model: str | None, keep_originals: bool = False) -> "Gallery":
+    """The gallery, which is made if it is not there."""
+    from onelook.gallery.gallery import Gallery
     from onelook.gallery.store import opened, store_exists
-    from onelook.shipped import shipped_names
 
     if model is None and store_exists(url):
         with opened(url) as store:
-            made_with = store.header.model
-        if made_with in shipped_names():
-            model = made_with
-    return load_model(model)
+            model = _shipped(store.header.model)
+    return Gallery(load_model(model), url, keep_originals)
+
+
+def _shipped(name: str) -> str | None:
+    """The model that a gallery was made with, where it is one that ships."""
+    from onelook.shipped import shipped_names
+
+    return name if name in shipped_names() else None
 
 
 def _print_moved(moved: "Moved", target: str, as_json: bool) -> None:

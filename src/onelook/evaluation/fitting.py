@@ -29,6 +29,7 @@ from onelook.metrics import (
     Reliability,
     RocCurve,
     bootstrap_interval,
+    errors_of,
     far_at,
     frr_at,
     reliability,
@@ -208,9 +209,8 @@ def _intervals(drawn: ClassPairs, decision: Decision, seed: int) -> dict[str, In
 
     def figures(curve: RocCurve) -> tuple[float, float, float]:
         chosen = int(np.searchsorted(curve.far, decision.far + 1e-12, side="right")) - 1
-        used = int(np.searchsorted(-curve.thresholds, -decision.threshold, "right")) - 1
-        threshold = curve.thresholds[max(chosen, 1)]
-        return float(threshold), float(curve.far[used]), float(1 - curve.tar[used])
+        threshold = float(curve.thresholds[max(chosen, 1)])
+        return threshold, *errors_of(curve, decision.threshold)
 
     ends = bootstrap_interval(
         figures,

@@ -12,8 +12,8 @@ from onelook.metrics import (
     CLASSES_NEEDED,
     FALSE_ACCEPTS_NEEDED,
     Interval,
-    RocCurve,
     bootstrap_interval,
+    errors_of,
     far_at,
     frr_at,
 )
@@ -77,14 +77,10 @@ class GroupRates:
 def rates_at(drawn: ClassPairs, threshold: float, seed: int = 0) -> Rates:
     """FAR and FRR of pairs at ``threshold``."""
 
-    def figures(curve: RocCurve) -> tuple[float, float]:
-        at = int(np.searchsorted(-curve.thresholds, -threshold, "right")) - 1
-        return float(curve.far[at]), float(1 - curve.tar[at])
-
     far_interval = frr_interval = None
     if drawn.n_classes >= CLASSES_NEEDED:
         far_interval, frr_interval = bootstrap_interval(
-            figures,
+            lambda curve: errors_of(curve, threshold),
             drawn.scores,
             drawn.is_same,
             drawn.left,

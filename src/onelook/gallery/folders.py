@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -162,13 +163,14 @@ def check_folder(
     Raises:
         DataError: If there is no image, or one cannot be read.
     """
-    enrolled = {who: gallery.digests(who) for who in gallery.identities()}
+    enrolled = gallery.identities()
+    digests_of = cache(gallery.digests)  # of those that are asked about, no others
     answers = []
     for block in _blocks(images_of_identities(folder), "identifying", progress):
         left = [
             (who, address)
             for who, address in block
-            if who not in enrolled or digest_of(read_bytes(address)) not in enrolled[who]
+            if who not in enrolled or digest_of(read_bytes(address)) not in digests_of(who)
         ]
         found = gallery.identify_many([address for _, address in left])
         answers += [(who, at, a) for (who, at), a in zip(left, found, strict=True)]

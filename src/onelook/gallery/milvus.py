@@ -40,7 +40,9 @@ from onelook.gallery.store import (
     Hit,
     Stats,
     Stored,
+    already_there,
     check_vectors,
+    no_gallery,
     shown,
 )
 
@@ -87,9 +89,7 @@ class MilvusStore:
             client, collection = _connect(url), _collection_name(url)
             header = _read_header(client, collection, url)
             if header is None:
-                raise GalleryError(
-                    f"no gallery at {shown(url)}: enroll into it to make one"
-                )
+                raise no_gallery(url)
             _make_ready(client, collection, header)
         return cls(client, collection, header, url)
 
@@ -108,7 +108,7 @@ class MilvusStore:
         with _told(url):
             client, collection = _connect(url), _collection_name(url)
             if _read_header(client, collection, url) is not None:
-                raise GalleryError(f"there is a gallery at {shown(url)} already: open it")
+                raise already_there(url)
             if not client.has_collection(IDS):
                 client.create_collection(IDS, schema=schema_of_ids(client))
             client.create_collection(

@@ -28,7 +28,9 @@ from onelook.gallery.store import (
     Hit,
     Stats,
     Stored,
+    already_there,
     check_vectors,
+    no_gallery,
     shown,
 )
 
@@ -76,9 +78,7 @@ class PostgresStore:
         try:
             row = connections.call(partial(_read_header, name))
             if row is None:
-                raise GalleryError(
-                    f"no gallery at {shown(url)}: enroll into it to make one"
-                )
+                raise no_gallery(url)
             if row[0] != FORMAT:
                 raise GalleryError(
                     f"the gallery at {shown(url)} has format {row[0]}, this onelook reads "
@@ -107,7 +107,7 @@ class PostgresStore:
             # Two processes that make the first gallery at once would collide otherwise.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('onelook create'))")
             if _read_header(name, connection) is not None:
-                raise GalleryError(f"there is a gallery at {shown(url)} already: open it")
+                raise already_there(url)
             for statement in _schema(name, header):
                 connection.execute(statement)
             connection.execute(

@@ -244,6 +244,16 @@ def check_vectors(header: Header, vectors: NDArray[Any]) -> NDArray[np.float32]:
     return vectors
 
 
+def no_gallery(url: str) -> GalleryError:
+    """What a store on a server says where there is none."""
+    return GalleryError(f"no gallery at {shown(url)}: enroll into it to make one")
+
+
+def already_there(url: str) -> GalleryError:
+    """What a store on a server says where one is to be made and there is one."""
+    return GalleryError(f"there is a gallery at {shown(url)} already: open it")
+
+
 def shown(url: str | Path) -> str:
     """The URL without user, password and options, for messages."""
     scheme, separator, rest = str(url).partition("://")
