@@ -13,7 +13,7 @@ from onelook.data.parts import digits_part
 from onelook.errors import DataError
 from onelook.evaluation.oneshot import n_way_k_shot, omniglot_20_runs
 from onelook.evaluation.verification import verify_all_pairs
-from onelook.pictures import draw_comparison
+from onelook.report.pictures import draw_comparison
 from onelook.training.train import Run, train
 
 log = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from onelook.comparison import Comparison
 from onelook.data.images import Preprocess
 from onelook.errors import DataError
 from onelook.files import write_whole
-from onelook.pictures import Captioned, check_ending, render_columns, tint
+from onelook.report.pictures import Captioned, check_ending, render_columns, tint
 from onelook.verifier import Originals, Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)

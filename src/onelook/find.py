@@ -15,7 +15,7 @@ from onelook.data.images import Preprocess, decode, read_bytes
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.files import write_whole
-from onelook.pictures import Boxed, check_ending, render_boxes
+from onelook.report.pictures import Boxed, check_ending, render_boxes
 from onelook.verifier import Originals, Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)

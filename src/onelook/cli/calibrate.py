@@ -78,7 +78,7 @@ def calibrate(
     The decision is written into the model's folder, with a report: calibration.html.
     """
     from onelook import calibration
-    from onelook.report import write_report
+    from onelook.report.page import write_report
     from onelook.training.reporting import calibration_inputs
     from onelook.verifier import load
 

@@ -71,7 +71,7 @@ def compare(
 
 def _draw(answers: "list[Comparison]", out: Path) -> None:
     from onelook.data.images import picture_of
-    from onelook.pictures import draw_comparison
+    from onelook.report.pictures import draw_comparison
 
     draw_comparison(
         picture_of(answers[0].left),

@@ -68,7 +68,7 @@ def data(
         fail(f"{share} images cannot be read; repair or remove them, or --skip-bad")
     if show is not None:
         from onelook.data.images import picture_of
-        from onelook.pictures import draw_pairs
+        from onelook.report.pictures import draw_pairs
 
         drawn = describe.pairs_to_draw(opened, description.bad)
         draw_pairs(

@@ -22,7 +22,7 @@ def explain(
     """Draw what made two images alike, and what told them apart."""
     from onelook.explain import draw_explanation
     from onelook.explain import explain as explain_pair
-    from onelook.pictures import check_ending
+    from onelook.report.pictures import check_ending
 
     check_ending(out)
     explanation = explain_pair(load_model(model), left, right)
@@ -53,7 +53,7 @@ def find(
     """
     from onelook.find import draw_findings
     from onelook.find import find as find_in
-    from onelook.pictures import check_ending
+    from onelook.report.pictures import check_ending
 
     if out is not None:
         check_ending(out)

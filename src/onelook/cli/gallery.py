@@ -172,7 +172,7 @@ def _draw(gallery: "Gallery", path: str, answer: "Identification", out: Path) ->
     from PIL import Image
 
     from onelook.data.images import picture_of
-    from onelook.pictures import draw_comparison
+    from onelook.report.pictures import draw_comparison
 
     pictures, captions = [], []
     for match in answer.matches:

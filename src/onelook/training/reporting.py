@@ -19,9 +19,9 @@ from onelook.data.pixels import PixelStore
 from onelook.errors import DataError
 from onelook.evaluation.fitting import Fitted
 from onelook.explain import ALIKE, APART, explain_pixels
-from onelook.pictures import tint
 from onelook.recipe import Recipe
-from onelook.report import ReportInputs, WrongPair
+from onelook.report.page import ReportInputs, WrongPair
+from onelook.report.pictures import tint
 from onelook.training.loop import Position
 from onelook.training.material import HeldOut, Material
 from onelook.training.validation import FIGURE_NAMES, HeldOutPairs

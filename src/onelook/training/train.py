@@ -13,7 +13,7 @@ from onelook.evaluation.class_pairs import ClassPairs
 from onelook.evaluation.fitting import Fitted, fit_drawn, fit_items
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
-from onelook.report import write_report
+from onelook.report.page import write_report
 from onelook.training.loop import STATE_FILE, Position, fit
 from onelook.training.material import HeldOut, Material
 from onelook.training.prepare import prepare

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onelook.pictures import draw_comparison, draw_pairs
+from onelook.report.pictures import draw_comparison, draw_pairs
 
 
 def picture(seed=0, shape=(20, 30)):

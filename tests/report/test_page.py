@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from onelook.metrics import far_at, frr_at, reliability
-from onelook.report import (
+from onelook.report.page import (
     ReportInputs,
     WrongPair,
     choose_for_map,

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from onelook.files import write_whole
-from onelook.plots import as_rgb, shorten
+from onelook.report.figures import as_rgb, shorten
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, C)
 

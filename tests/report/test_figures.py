@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from onelook.metrics import reliability, roc_curve
-from onelook.plots import (
+from onelook.report.figures import (
     CLASSES,
     as_rgb,
     draw_confusion,

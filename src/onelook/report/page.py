@@ -23,7 +23,7 @@ from PIL import Image
 
 from onelook.files import write_whole
 from onelook.metrics import Reliability, far_at, frr_at, roc_curve
-from onelook.plots import (
+from onelook.report.figures import (
     as_rgb,
     draw_confusion,
     draw_curve,
@@ -145,7 +145,7 @@ def write_report(inputs: ReportInputs, path: str | Path) -> Path:
         if inputs.recipe.get(key)
     )
     template = Template(
-        (resources.files("onelook") / "report_page.html").read_text("utf-8")
+        (resources.files("onelook.report") / "page.html").read_text("utf-8")
     )
     page = template.substitute(
         title=escape(inputs.title), about=about, contents=contents, bodies=bodies

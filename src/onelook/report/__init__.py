@@ -1,0 +1,1 @@
+"""Reports and pictures for people: one HTML page, its figures, and drawings of answers."""
