@@ -96,7 +96,7 @@ def pair_figures(verifier: Verifier, drawn: ClassPairs) -> Iterator[Figure]:
 def gallery_figures(
     verifier: Verifier, decision: Decision, embeddings: NDArray[np.float32], data: Dataset
 ) -> Iterator[Figure]:
-    """Strangers taken for someone, and enrolled ones found, by size of the gallery."""
+    """Unknown probes accepted, and enrolled ones found, by size of the gallery."""
     kinds = {"": data.groups} if data.groups is None else {"": data.groups, "_random": None}
     for kind, groups in kinds.items():
         found = simulate_galleries(

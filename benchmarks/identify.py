@@ -1,4 +1,4 @@
-"""How well one picture a thing is enough to name it, and strangers nobody, in a gallery.
+"""How well one picture a thing is enough to name it, and to tell it from unknown ones.
 
 python benchmarks/identify.py
 python benchmarks/identify.py --only characters
@@ -132,14 +132,14 @@ def report(
     rows = [
         ("best_is_right", result.n_best, result.n_known),
         ("named_rightly", result.n_right, result.n_known),
-        ("strangers_taken", result.n_taken, result.n_strangers),
+        ("unknown_accepted", result.n_falsely_accepted, result.n_unknown),
     ]
     figures: list[tuple[str, float | None, Interval | None]] = [
         (metric, n / n_all, wilson_interval(n, n_all)) for metric, n, n_all in rows if n_all
     ]
-    if result.n_strangers:
+    if result.n_unknown:
         figures += [
-            ("strangers_stated", result.fpir, None),
+            ("unknown_accepted_stated", result.fpir, None),
             ("dir_at_fpir_1", result.dir_at_low_fpir, None),
         ]
     for metric, value, interval in figures:

@@ -54,7 +54,7 @@ PUBLISHED = {
 }
 FRACTIONS = {
     *("error", "accuracy", "eer", "auc", "best_is_right", "named_rightly"),
-    *("strangers_taken", "strangers_stated", "dir_at_fpir_1"),
+    *("unknown_accepted", "unknown_accepted_stated", "dir_at_fpir_1"),
 }
 
 

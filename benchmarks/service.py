@@ -140,7 +140,7 @@ def decode_rate(verifier: Verifier, drawings: list[bytes], seconds: float) -> fl
 
 
 def rate_of(work: Callable[[Any], object], items: list[Any], seconds: float) -> float:
-    """Items/s, after one that nobody counts."""
+    """Items/s, after one that is not counted."""
     work(items[0])
     begun, n = time.perf_counter(), 0
     while time.perf_counter() - begun < seconds:

@@ -224,8 +224,8 @@ def _galleries(decision: Decision) -> str:
     shown = [row for row in decision.identify if row.gallery_size in (1, 10, 20, 100)]
     found = [f"{row.gallery_size}: {row.threshold:.4f} ({row.known:.2f})" for row in shown]
     return (
-        f"thresholds at which {decision.identify[0].fpir:.2g} of strangers are taken for "
-        f"someone, by enrolled classes (and share of enrolled ones found): "
+        f"thresholds at which {decision.identify[0].fpir:.2g} of unknown probes are "
+        f"falsely accepted, by enrolled classes (and share of enrolled ones found): "
         f"{'; '.join(found)}; measured up to {decision.identify[-1].gallery_size}"
     )
 

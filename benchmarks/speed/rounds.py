@@ -72,7 +72,7 @@ def serve(step: Callable[[], int], warm_up: int) -> None:
 
     Args:
         step: Does one step; gives the number of images in it.
-        warm_up: Steps that nobody counts.
+        warm_up: Steps that are not counted.
     """
     for _ in range(warm_up):
         step()

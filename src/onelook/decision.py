@@ -31,8 +31,8 @@ class IdentifyThreshold:
 
     Args:
         threshold: A probe is the best match when its score is at least this.
-        fpir: False-positive identification rate: the share of strangers that are taken for
-            someone at this threshold in a gallery of this size.
+        fpir: False-positive identification rate: the share of unknown probes that
+            are falsely accepted at this threshold in a gallery of this size.
         extrapolated: The gallery is larger than any that was simulated.
     """
 
@@ -264,7 +264,7 @@ def fit_identify(
         strangers: (S, N) score of the best match of each of N strangers in a gallery of
             each of S sizes.
         sizes: (S,) enrolled images, rising.
-        fpir: The share of strangers that may be taken for someone.
+        fpir: The share of unknown probes that may be falsely accepted.
         own: (M,) scores of enrolled probes with their own image.
         others: (S, M) scores of these probes with the best of the others.
     """

@@ -15,15 +15,13 @@ def test_answers_are_counted():
         fpir=0.05,
         extrapolated=True,
     )
-    counts = result.n_known, result.n_right, result.n_nobody, result.n_best
+    counts = result.n_known, result.n_right, result.n_rejected, result.n_best
     assert counts == (4, 2, 1, 3)
-    assert (result.n_strangers, result.n_taken) == (2, 1)
+    assert (result.n_unknown, result.n_falsely_accepted) == (2, 1)
     assert result.dir_at_low_fpir is None  # two strangers cannot carry 1 %
     text = str(result)
-    assert (
-        "4 images, 2 (50.0 %" in text and "1 answered with nobody, 1 with another" in text
-    )
-    assert "1 (50.0 %" in text and "states 0.05 by extrapolation" in text
+    assert "4 images, 2 (50.0%" in text and "1 answered unknown, 1 with another" in text
+    assert "1 (50.0%" in text and "states 0.05 by extrapolation" in text
 
 
 @pytest.mark.parametrize(

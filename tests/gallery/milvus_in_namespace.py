@@ -1,6 +1,6 @@
 """A standalone Milvus in a network namespace of its own, with one port that leads to it.
 
-It listens on all interfaces; in a namespace that has nothing but a loopback nobody else
+It listens on all interfaces; in a namespace that has nothing but a loopback no other
 hears it. ``milvus_in_namespace.py FOLDER PORT`` keeps its data in FOLDER and forwards
 127.0.0.1:PORT, of the namespace that this was started in, until it is told to end.
 """

@@ -50,25 +50,25 @@ def test_a_tie_goes_by_the_name():
 @pytest.mark.parametrize(
     "score, identity, is_same", [(0.6, "Ada", True), (0.5, None, None), (0.3, None, False)]
 )
-def test_a_stranger_is_nobody_and_never_the_nearest(score, identity, is_same):
+def test_a_stranger_is_unknown_and_never_the_nearest(score, identity, is_same):
     found = answer(candidates(("Ada", score)), DECISION, stats(1, 1), k=1)
     assert found.identity == identity
     assert found.matches[0].is_same is is_same
-    assert found.verdict == ("known" if identity else "nobody")
-    assert ("nobody" in str(found)) is (identity is None)
+    assert found.verdict == ("known" if identity else "unknown")
+    assert ("unknown" in str(found)) is (identity is None)
 
 
-def test_without_a_decision_nobody_is_named_and_nothing_is_claimed():
+def test_without_a_decision_no_identity_is_named_and_nothing_is_claimed():
     found = answer(candidates(("Ada", 0.9)), None, stats(1, 1), k=1)
     assert (found.identity, found.threshold, found.verdict) == (None, None, "")
     assert found.matches[0].probability is None
     assert "onelook calibrate" in str(found)
 
 
-def test_an_empty_gallery_knows_nobody():
+def test_an_empty_gallery_answers_unknown():
     found = answer([], DECISION, stats(0, 0), k=3)
     assert found.matches == () and found.identity is None
-    assert str(found) == "nobody: the gallery is empty"
+    assert str(found) == "unknown: the gallery is empty"
 
 
 def test_probabilities_follow_bayes_rule():

@@ -193,7 +193,7 @@ def test_what_is_forgotten_is_gone_at_once_for_all(place, store):
     for one in (store, other):
         assert {hit.identity for hit in one.search(vectors[:1], 9)[0]} == {"Bo"}
         assert one.identities() == {"Bo": 2} and one.read("Ada") == []
-    assert store.forget("Ada") == 0 and store.forget("nobody") == 0
+    assert store.forget("Ada") == 0 and store.forget("unknown") == 0
     other.close()
 
 
@@ -258,7 +258,7 @@ def test_rename_keeps_ids_and_joins_identities(store):
     assert sorted(digests(store)) == ["x-0", "x-1", "x-2"]
     assert len(store.search(vectors[:1], 9)[0]) == 3
     assert store.rename("Ada L.", "Ada L.") == 3
-    assert store.rename("nobody", "Cy") == 0
+    assert store.rename("unknown", "Cy") == 0
 
 
 def test_entries_are_read_page_by_page(store):

@@ -76,9 +76,9 @@ def test_a_check_counts_what_is_right_and_leaves_out_what_is_enrolled(gallery, p
     gallery.forget("Cy")
     result, answers = check_folder(gallery, people, progress=False)
     # Dora's only image is enrolled; Cy is a stranger with three.
-    assert (result.n_known, result.n_best, result.n_strangers) == (4, 4, 3)
+    assert (result.n_known, result.n_best, result.n_unknown) == (4, 4, 3)
     assert {who for who, _, _ in answers} == {"Ada", "Bob", "Cy"}
-    assert (result.n_right, result.n_nobody, result.fpir) == (0, 4, None)  # no decision
+    assert (result.n_right, result.n_rejected, result.fpir) == (0, 4, None)  # no decision
 
 
 @pytest.mark.data
@@ -95,8 +95,8 @@ def test_characters_of_an_unseen_alphabet_are_told_from_strangers(data_root, tmp
     with Gallery(load("omniglot"), tmp_path / "g.db") as gallery:
         enroll_folder(gallery, tmp_path / "people", progress=False)
         result, _ = check_folder(gallery, tmp_path / "asked", progress=False)
-    assert (result.n_known, result.n_strangers) == (100, 36)
+    assert (result.n_known, result.n_unknown) == (100, 36)
     assert result.n_best >= 85
     # All strangers are of the same alphabet: a name is given to few, and hardly to them.
     assert result.n_right >= 25
-    assert result.n_taken <= 2 * result.fpir * result.n_strangers
+    assert result.n_falsely_accepted <= 2 * result.fpir * result.n_unknown

@@ -1,4 +1,4 @@
-"""Batcher: what is waiting is done together, and nobody waits for nothing."""
+"""Batcher: what is waiting is done together, and no request waits longer than it must."""
 
 import asyncio
 import threading
@@ -113,7 +113,7 @@ def test_closing_does_what_is_queued_and_takes_no_more():
         asyncio.run(ask(batcher, 1))
 
 
-def test_an_answer_that_nobody_waits_for_any_more_is_dropped():
+def test_an_answer_whose_caller_has_gone_is_dropped():
     work = Work()
     work.go.clear()
     batcher = Batcher(work, largest=8)

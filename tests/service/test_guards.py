@@ -163,7 +163,7 @@ def test_a_token_is_revoked_while_the_service_runs(tmp_path):
         assert client.get("/v1/model", headers=bearer(secret)).status_code == 401
 
 
-def test_a_read_only_service_enrolls_for_nobody(tmp_path):
+def test_a_read_only_service_enrolls_nothing(tmp_path):
     settings = ServiceSettings(read_only=True)
     with asking(settings, tmp_path / "gallery.db") as client:
         answer = client.post(

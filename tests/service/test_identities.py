@@ -60,7 +60,7 @@ def test_identify_answers_as_the_library_does(client):
                 assert one == pytest.approx(other, abs=1e-5)
 
 
-def test_an_empty_gallery_knows_nobody(client):
+def test_an_empty_gallery_answers_unknown(client):
     answer = client.post("/v1/identify", files={"image": ("x.png", drawing(3))}).json()
     assert (answer["identity"], answer["matches"]) == (None, [])
     assert answer["gallery_size"] == 0

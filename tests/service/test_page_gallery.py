@@ -50,7 +50,7 @@ def enroll(visit: Visit, name: str, *pictures: bytes) -> None:
 
 
 @pytest.mark.data
-def test_the_enrolled_are_named_and_a_stranger_is_nobody(
+def test_the_enrolled_are_named_and_a_stranger_is_unknown(
     visit: Visit, verifier: Verifier, data_root: Path
 ) -> None:
     tibetan = drawings(data_root, "Tibetan", "character03")
@@ -84,7 +84,7 @@ def test_the_enrolled_are_named_and_a_stranger_is_nobody(
     expect(page.locator("#identify-small")).to_contain_text("With 4 pictures enrolled")
 
     visit.choose("Your picture", ("who.png", read_bytes(stranger)))
-    expect(page.locator("#view-identify .verdict")).to_have_text("Nobody")
+    expect(page.locator("#view-identify .verdict")).to_have_text("Unknown")
     expect(page.locator("#matches-words")).to_have_text(
         "The nearest, all below the threshold:"
     )

@@ -71,7 +71,7 @@ def test_a_revoked_token_ends_at_once_and_a_new_one_begins(path):
     assert tokens.find(other)
 
 
-def test_a_file_that_is_lost_or_open_to_others_lets_nobody_in(path):
+def test_a_file_that_is_lost_or_open_to_others_lets_no_request_in(path):
     secret = add_token(path, "a", False)
     tokens = Tokens(path)
     os.chmod(path, 0o644)

@@ -130,7 +130,7 @@ def identify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say who images show: an identity of the gallery, or nobody."""
+    """Say who images show: an identity of the gallery, or unknown."""
     if check and (len(paths) > 1 or out):
         raise typer.BadParameter("takes one folder and no picture", param_hint="--check")
     if out and len(paths) > 1:

@@ -94,7 +94,7 @@ OFFICIAL_ARCHIVES: dict[str, tuple[Archive, ...]] = {
             (f"{_OMNIGLOT}/one-shot-classification/all_runs.zip",),
             md5="e8996daecdf12afeeb4a53a179f06b19",
         ),
-        # Nobody publishes a checksum of the next two: they get zip's own test (CRC-32).
+        # No checksum of the next two is published: they get zip's own test (CRC-32).
         Archive(
             "strokes_background_small1.zip", (f"{_OMNIGLOT}/strokes_background_small1.zip",)
         ),

@@ -128,7 +128,7 @@ def serve() -> None:
             pickle.dump(next(preprocess.load_chunks(addresses, workers=1)), answers)
             answers.flush()
         except BrokenPipeError:
-            os._exit(0)  # nobody reads any more; a flush at exit would fail again
+            os._exit(0)  # the reader is gone; a flush at exit would fail again
 
 
 if __name__ == "__main__":

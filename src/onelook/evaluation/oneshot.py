@@ -478,9 +478,9 @@ def _most_classes(labels: Indices, groups: Indices) -> int:
 
 def _cells(dataset: Dataset, generator: np.random.Generator) -> Iterator[Indices]:
     """For each group and drawer with two classes or more, one random item of each class."""
-    nobody = np.zeros(len(dataset), np.int64)
-    groups = nobody if dataset.groups is None else dataset.groups
-    drawers = nobody if dataset.drawers is None else dataset.drawers
+    one_group = np.zeros(len(dataset), np.int64)
+    groups = one_group if dataset.groups is None else dataset.groups
+    drawers = one_group if dataset.drawers is None else dataset.drawers
     _, cells = np.unique(np.stack([groups, drawers]), axis=1, return_inverse=True)
     for cell in range(cells.max() + 1):
         pool = generator.permutation(np.flatnonzero(cells == cell))

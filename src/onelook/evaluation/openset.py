@@ -1,4 +1,4 @@
-"""Open-set identification: known identities must be named, strangers must be nobody."""
+"""Open-set identification: known identities must be named, unknown ones not."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,28 +13,27 @@ LOW_FPIR = 0.01
 
 @dataclass(frozen=True)
 class OpenSet:
-    """How probes of known identities and of strangers were answered.
+    """How probes of known and of unknown identities were answered.
 
     Args:
         n_known: Probes of enrolled identities.
-        n_right: Of them, answered with their identity.
-        n_nobody: Of them, answered with nobody.
-        n_best: Of them, those whose best match is right, believed or not.
-        n_strangers: Probes of identities that are not enrolled.
-        n_taken: Of them, taken for someone.
-        dir_at_low_fpir: Share of the known that are named rightly at the threshold at which
-            1 % of these strangers are taken for someone; None with fewer than 100
-            strangers.
-        fpir: The share of strangers that the model's own threshold stands for.
-        extrapolated: Whether that share was not measured at this size of gallery.
+        n_right: Known probes that were answered with their own identity.
+        n_rejected: Known probes that were answered "unknown".
+        n_best: Known probes whose best match is right, accepted or not.
+        n_unknown: Probes of identities that are not enrolled.
+        n_falsely_accepted: Unknown probes that were answered with some identity.
+        dir_at_low_fpir: Fraction of known probes that are identified at the threshold where
+            1% of the unknown ones are falsely accepted; None with fewer than 100 of these.
+        fpir: Fraction of unknown probes that the model's threshold is meant to accept.
+        extrapolated: Whether that fraction was not measured at this size of gallery.
     """
 
     n_known: int
     n_right: int
-    n_nobody: int
+    n_rejected: int
     n_best: int
-    n_strangers: int
-    n_taken: int
+    n_unknown: int
+    n_falsely_accepted: int
     dir_at_low_fpir: float | None
     fpir: float | None
     extrapolated: bool
@@ -45,24 +44,24 @@ class OpenSet:
     def __str__(self) -> str:
         lines = []
         if self.n_known:
-            wrong = self.n_known - self.n_right - self.n_nobody
+            wrong = self.n_known - self.n_right - self.n_rejected
             right, best = (_share(n, self.n_known) for n in (self.n_right, self.n_best))
             lines = [
-                f"known:     {self.n_known:,} images, {right} right, "
-                f"{self.n_nobody:,} answered with nobody, {wrong:,} with another",
-                f"           the best match is right for {best}",
+                f"known:   {self.n_known:,} images, {right} right, "
+                f"{self.n_rejected:,} answered unknown, {wrong:,} with another identity",
+                f"         the best match is right for {best}",
             ]
-        if self.n_strangers:
+        if self.n_unknown:
             stated = "" if self.fpir is None else f"; the model states {self.fpir:.2g}"
             stated += " by extrapolation" if self.extrapolated else ""
+            accepted = _share(self.n_falsely_accepted, self.n_unknown)
             lines.append(
-                f"strangers: {self.n_strangers:,} images, "
-                f"{_share(self.n_taken, self.n_strangers)} taken for someone{stated}"
+                f"unknown: {self.n_unknown:,} images, {accepted} falsely accepted{stated}"
             )
         if self.n_known and self.dir_at_low_fpir is not None:
             lines.append(
-                f"           where {100 * LOW_FPIR:g} % of them are taken for someone, "
-                f"{100 * self.dir_at_low_fpir:.1f} % of the known are named rightly"
+                f"         at {100 * LOW_FPIR:g}% falsely accepted, "
+                f"{100 * self.dir_at_low_fpir:.1f}% of the known are identified"
             )
         return "\n".join(lines)
 
@@ -80,21 +79,21 @@ def open_set(
     Args:
         is_known: (N,) bool, whether the probe's identity is enrolled.
         best_is_right: (N,) bool, whether the best match is the probe's identity.
-        is_named: (N,) bool, whether the answer is somebody.
+        is_named: (N,) bool, whether the answer is an identity.
         best_scores: (N,) scores of the best matches.
         fpir, extrapolated: What the threshold is said to stand for.
     """
     known, right = np.asarray(is_known, bool), np.asarray(best_is_right, bool)
     named, scores = np.asarray(is_named, bool), np.asarray(best_scores, np.float64)
-    n_strangers = int((~known).sum())
-    measurable = n_strangers >= 1 / LOW_FPIR and bool(known.any())
+    n_unknown = int((~known).sum())
+    measurable = n_unknown >= 1 / LOW_FPIR and bool(known.any())
     return OpenSet(
         n_known=int(known.sum()),
         n_right=int((known & right & named).sum()),
-        n_nobody=int((known & ~named).sum()),
+        n_rejected=int((known & ~named).sum()),
         n_best=int((known & right).sum()),
-        n_strangers=n_strangers,
-        n_taken=int((~known & named).sum()),
+        n_unknown=n_unknown,
+        n_falsely_accepted=int((~known & named).sum()),
         dir_at_low_fpir=dir_at_fpir(scores[known], right[known], scores[~known], LOW_FPIR)
         if measurable
         else None,
@@ -106,26 +105,26 @@ def open_set(
 def dir_at_fpir(
     known_scores: NDArray[np.float64],
     known_right: NDArray[np.bool_],
-    stranger_scores: NDArray[np.float64],
+    unknown_scores: NDArray[np.float64],
     fpir: float,
 ) -> float:
     """Detection and identification rate at a false-positive identification rate.
 
-    The threshold is the lowest score at which at most a share ``fpir`` of the strangers'
-    best matches are accepted; the rate is the share of the known probes whose best match is
-    right and accepted.
+    The threshold is the lowest score at which at most a share ``fpir`` of the unknown
+    probes' best matches are accepted; the rate is the share of the known probes whose best
+    match is right and accepted.
 
     Reference:
         Phillips, Grother, Micheals. Evaluation Methods in Face Recognition. Handbook of
         Face Recognition, 2011.
     """
-    falling = np.sort(stranger_scores)[::-1]
+    falling = np.sort(unknown_scores)[::-1]
     n_accepted = int(np.floor(fpir * len(falling) + 1e-9))
-    # Above the first stranger that must not pass: ties with it do not pass either.
+    # Above the first unknown probe that must not pass: ties with it do not pass either.
     limit = falling[n_accepted] if n_accepted < len(falling) else -np.inf
     return float((known_right & (known_scores > limit)).mean())
 
 
 def _share(n: int, n_all: int) -> str:
     low, high = wilson_interval(n, n_all)
-    return f"{n:,} ({100 * n / n_all:.1f} %, 95 % {100 * low:.1f} to {100 * high:.1f})"
+    return f"{n:,} ({n / n_all:.1%}, 95% {100 * low:.1f} to {100 * high:.1f})"

@@ -322,7 +322,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "pairs": Protocol("your pair file", _pair_file),
 }
 
-# The protocol that a model is measured by when nobody says another: that of its source.
+# The protocol that a model is measured by by default: that of its source.
 DEFAULT_PROTOCOLS: dict[str, str] = {
     "omniglot": "omniglot-20-runs",
     "lfw": "lfw-view1",

@@ -47,7 +47,7 @@ class VerificationResult:
         protocol: Which pairs, and where the threshold comes from.
         model: Name of the scorer.
         n_pairs, n_same: Pairs scored, and those that are the same.
-        n_classes: Classes that the pairs are made of; ``None`` where nobody knows them.
+        n_classes: Classes that the pairs are made of; ``None`` where that is not known.
         auc, eer: Of all pairs; in a protocol of folds the mean over the folds.
         accuracy: At ``threshold``; ``None`` where no threshold was chosen on other pairs.
         threshold: A score; in a protocol of folds the mean of the folds' thresholds.

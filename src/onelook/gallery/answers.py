@@ -1,4 +1,4 @@
-"""Identification: who a probe shows, or nobody; scores of images become votes here."""
+"""Identification: who a probe shows, or unknown; scores of images become votes here."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -54,11 +54,11 @@ class Identification:
     """Who a probe shows.
 
     Args:
-        identity: None for a stranger, and where the model carries no decision.
+        identity: None for an unknown probe, and where the model carries no decision.
         matches: The most alike first, ties by identity.
         threshold: The score from which the best match is believed.
-        fpir: Share of strangers that this threshold takes for someone, in a gallery of this
-            size.
+        fpir: Share of unknown probes that this threshold falsely accepts, in a gallery of
+            this size.
         extrapolated: The gallery is larger than what the threshold was measured on.
         gallery_size: Enrolled images.
     """
@@ -72,17 +72,17 @@ class Identification:
 
     @property
     def verdict(self) -> str:
-        """ "known" or "nobody"; empty where the model carries no threshold."""
+        """ "known" or "unknown"; empty where the model carries no threshold."""
         if self.threshold is None:
             return ""
-        return "nobody" if self.identity is None else "known"
+        return "unknown" if self.identity is None else "known"
 
     def to_dict(self) -> dict[str, Any]:
         return {"verdict": self.verdict, **dataclasses.asdict(self)}
 
     def __str__(self) -> str:
         if not self.matches:
-            return "nobody: the gallery is empty"
+            return "unknown: the gallery is empty"
         best = self.matches[0]
         nearest = f"{best.identity} (score {best.score:.4f})"
         if self.threshold is None:
@@ -90,10 +90,10 @@ class Identification:
                 f"nearest is {nearest}; the model carries no threshold, so whether it is "
                 "the same is not said: onelook calibrate MODEL --data FOLDER"
             )
-        rate = f"threshold {self.threshold:.4f}, at which {self.fpir:.2g} of strangers pass"
+        rate = f"threshold {self.threshold:.4f}, false accepts {self.fpir:.2g}"
         rate += " by extrapolation" if self.extrapolated else ""
         if self.identity is None:
-            return f"nobody: nearest is {nearest}, {rate}"
+            return f"unknown: nearest is {nearest}, {rate}"
         return f"{self.identity}: probability {best.probability:.3f}, score " + (
             f"{best.score:.4f} ({rate})"
         )

@@ -158,7 +158,7 @@ class Gallery:
         return Enrolled(n_new, len(entries) - n_new)
 
     def identify(self, image: Picture | NDArray[Any], k: int = 5) -> Identification:
-        """Who an image, or an embedding (D,), shows: the ``k`` best, and one or nobody."""
+        """Who an image, or an embedding (D,), shows: the ``k`` best, and one or unknown."""
         return self.identify_many([image], k)[0]
 
     def identify_many(

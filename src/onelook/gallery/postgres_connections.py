@@ -28,7 +28,7 @@ class Connections:
         self._idle: list[Any] = []
         self._lock = threading.Lock()
         self._closed = False
-        # A store that nobody closes says goodbye to its server all the same.
+        # A store that is never closed still closes its connections.
         weakref.finalize(self, _close_all, self._idle)
 
     def call(self, work: Callable[[Any], Answer], in_transaction: bool = False) -> Answer:
@@ -47,7 +47,7 @@ class Connections:
                         finished = True
                 return answer
             except psycopg.Error as error:
-                # What failed while it was committed may be kept or not: nobody knows.
+                # What failed while it was committed may be kept or not.
                 if is_last or finished or not _may_pass(error):
                     raise _gallery_error(error, self._url) from error
         raise AssertionError("unreachable")

@@ -1,7 +1,7 @@
 """GalleryStore: what a place that keeps enrolled embeddings must do; opened by URL.
 
 A store keeps entries and finds near ones. What an answer means (votes of several images,
-scores of the model, thresholds, strangers) stands above it, once, in ``gallery.py``.
+scores of the model, thresholds, unknown probes) stands above it, once, in ``gallery.py``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -210,7 +210,7 @@ def checked_name(identity: str) -> str:
 
 
 def some_images(n: int, identity: str) -> int:
-    """``n``, unless it is 0: then nobody of that name is there."""
+    """``n``, unless it is 0: then no such identity is enrolled."""
     if n == 0:
         raise UnknownIdentityError(
             f"no identity {identity!r} in the gallery; onelook gallery list GALLERY names "

@@ -120,7 +120,7 @@ def deliver(answers: Iterable[tuple["asyncio.Future[Any]", Any]]) -> None:
 
 def _settle(pairs: list[tuple["asyncio.Future[Any]", Any]]) -> None:
     for future, answer in pairs:
-        if future.done():  # nobody waits for it any more
+        if future.done():  # its caller has gone
             continue
         if isinstance(answer, BaseException):
             future.set_exception(answer)

@@ -1,4 +1,4 @@
-"""Observing: figures for Prometheus, and a log line a request that names nobody."""
+"""Observing: figures for Prometheus, and a log line a request without names."""
 
 import logging
 import time

@@ -98,7 +98,7 @@ class MatchAnswer(BaseModel):
 
 
 class IdentifyAnswer(BaseModel):
-    """Who an image shows; a stranger is nobody."""
+    """Who an image shows: an enrolled identity, or unknown."""
 
     model_config = _example(
         identity="Ada",
@@ -110,7 +110,7 @@ class IdentifyAnswer(BaseModel):
         gallery_size=120,
     )
     identity: str | None
-    verdict: Literal["known", "nobody", ""]
+    verdict: Literal["known", "unknown", ""]
     matches: list[MatchAnswer]
     threshold: float | None
     fpir: float | None

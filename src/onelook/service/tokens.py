@@ -69,7 +69,7 @@ class Tokens:
                 self._known = read_tokens(self.path)
                 self._changed = changed
         except TokenError:
-            # Nobody may ask by a file that is lost or open to others.
+            # A file that is lost or open to others lets no request in.
             self._known = []
             self._changed = (0, 0, 0)
 
@@ -147,7 +147,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _write(path: Path, tokens: list[Token]) -> None:
-    """Replace the file in one step by one that nobody else may ever open."""
+    """Replace the file in one step by one that only its owner can ever open."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps({"format": FORMAT, "tokens": [asdict(t) for t in tokens]}, indent=1)

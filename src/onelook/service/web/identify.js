@@ -100,8 +100,8 @@ class Identify {
       matchRow(match, isKnown && i === 0, () => this.gallery.open(match.identity)),
     );
     byId("matches").replaceChildren(...rows);
-    const isNobody = answer.verdict === "nobody" && rows.length > 0;
-    byId("matches-words").textContent = isNobody
+    const isUnknown = answer.verdict === "unknown" && rows.length > 0;
+    byId("matches-words").textContent = isUnknown
       ? "The nearest, all below the threshold:"
       : "";
     byId("identify-small").textContent = smallPrint(answer);
@@ -167,8 +167,8 @@ function enrolled({ identity, new: n_new, known }) {
 /** Headline and sentence of an answer. */
 function wordsOf(answer) {
   const [best] = answer.matches;
-  if (answer.verdict === "nobody") {
-    return ["Nobody", "This is nobody in the gallery."];
+  if (answer.verdict === "unknown") {
+    return ["Unknown", "Not enrolled in this gallery."];
   }
   if (answer.verdict === "known") {
     return [
@@ -189,8 +189,8 @@ function smallPrint(answer) {
     : "";
   return (
     `A name needs a score of ${figure(answer.threshold)}. With ` +
-    `${count(answer.gallery_size, "picture", "pictures")} enrolled, that takes strangers for ` +
-    `someone ${inCases(answer.fpir)}${by}.`
+    `${count(answer.gallery_size, "picture", "pictures")} enrolled, an unknown one is ` +
+    `falsely accepted ${inCases(answer.fpir)}${by}.`
   );
 }
 
