@@ -17,15 +17,15 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.calibration import calibrate
+from onelook.calibration.calibrate import calibrate
+from onelook.calibration.galleries import simulate_galleries
+from onelook.calibration.groups import rates_at
+from onelook.calibration.pairs import ClassPairs, draw_pairs
 from onelook.data.items import Dataset
 from onelook.data.lfw import lfw_people
 from onelook.data.omniglot import omniglot
 from onelook.data.sources import find_data
 from onelook.decision import Decision
-from onelook.evaluation.class_pairs import ClassPairs, draw_pairs
-from onelook.evaluation.galleries import simulate_galleries
-from onelook.evaluation.rates import rates_at
 from onelook.metrics import Interval, reliability
 from onelook.verifier import Verifier, load
 from record import Clock, record

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.calibration import calibrate
+from onelook.calibration.calibrate import calibrate
 from onelook.data.items import Dataset
 from onelook.data.omniglot import omniglot
 from onelook.data.sources import att, find_data

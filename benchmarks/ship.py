@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file
 
-from onelook.calibration import calibrate
+from onelook.calibration.calibrate import calibrate
 from onelook.data.faces import FacePreprocess
 from onelook.data.images import Preprocess
 from onelook.decision import Decision

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onelook.calibration import calibrate
+    from onelook.calibration.calibrate import calibrate
     from onelook.comparison import Comparison
     from onelook.data.images import Preprocess
     from onelook.data.items import Dataset
@@ -65,7 +65,7 @@ __all__ = [
 
 # Each module is imported when one of its names is first used: `import onelook` stays quick.
 _HOMES = {
-    "onelook.calibration": ("calibrate",),
+    "onelook.calibration.calibrate": ("calibrate",),
     "onelook.comparison": ("Comparison",),
     "onelook.data.items": ("Dataset",),
     "onelook.data.images": ("Preprocess",),

@@ -77,7 +77,7 @@ def calibrate(
 
     The decision is written into the model's folder, with a report: calibration.html.
     """
-    from onelook import calibration
+    from onelook.calibration import calibrate as calibration
     from onelook.report.page import write_report
     from onelook.training.reporting import calibration_inputs
     from onelook.verifier import load

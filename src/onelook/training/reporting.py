@@ -6,18 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.calibration import (
+from onelook.calibration.calibrate import (
     Calibration,
     check_rows,
     group_rows,
     identify_rows,
     summary_rows,
 )
+from onelook.calibration.fit import Fitted
 from onelook.data.episodes import sample_episodes
 from onelook.data.images import Preprocess
 from onelook.data.pixels import PixelStore
 from onelook.errors import DataError
-from onelook.evaluation.fitting import Fitted
 from onelook.explain import ALIKE, APART, explain_pixels
 from onelook.recipe import Recipe
 from onelook.report.page import ReportInputs, WrongPair

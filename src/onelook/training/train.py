@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.calibration.fit import Fitted, fit_drawn, fit_items
+from onelook.calibration.pairs import ClassPairs
 from onelook.errors import DataError
-from onelook.evaluation.class_pairs import ClassPairs
-from onelook.evaluation.fitting import Fitted, fit_drawn, fit_items
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report.page import write_report

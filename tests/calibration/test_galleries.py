@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onelook.evaluation.galleries import simulate_galleries
+from onelook.calibration.galleries import simulate_galleries
 
 
 class OneNumber:

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 import onelook
-from onelook.calibration import Source, calibrate, check, save_decision
+from onelook.calibration import fit, groups
+from onelook.calibration.calibrate import Source, calibrate, check, save_decision
+from onelook.calibration.galleries import simulate_galleries
+from onelook.calibration.groups import Rates
 from onelook.cli import main
 from onelook.data.items import Dataset
 from onelook.data.pairs import Pairs
 from onelook.errors import DataError
-from onelook.evaluation import fitting, rates
-from onelook.evaluation.galleries import simulate_galleries
-from onelook.evaluation.rates import Rates
 from onelook.evaluation.unseen import held_out_classes, unseen
 from onelook.recipe import override
 from onelook.training.train import train
@@ -61,8 +61,8 @@ def cloud(n_classes=60, n_each=12, seed=0, spread=0.02, groups=None):
 @pytest.fixture(autouse=True, scope="module")
 def _few_resamples():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "N_RESAMPLES", 50)
-        patch.setattr(rates, "N_RESAMPLES", 50)
+        patch.setattr(fit, "N_RESAMPLES", 50)
+        patch.setattr(groups, "N_RESAMPLES", 50)
         yield
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.evaluation.class_pairs import ClassPairs, draw_pairs
+from onelook.calibration.pairs import ClassPairs, draw_pairs
 from onelook.evaluation.scorer import Scorer
 from onelook.metrics import (
     CLASSES_NEEDED,

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from onelook.data.pairs import Pairs
-from onelook.errors import DataError
-from onelook.evaluation.class_pairs import (
+from onelook.calibration.pairs import (
     draw_pairs,
     folds_of,
     listed_pairs,
     useful_groups,
 )
+from onelook.data.pairs import Pairs
+from onelook.errors import DataError
 
 
 class Numbers:

@@ -7,6 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.calibration.galleries import GallerySimulation, simulate_galleries
+from onelook.calibration.pairs import (
+    MOST_DRAWS,
+    ClassPairs,
+    draw_pairs,
+    folds_of,
+    useful_groups,
+)
 from onelook.decision import (
     FALSE_ACCEPTS_NEEDED,
     LARGEST_FAR,
@@ -14,14 +22,6 @@ from onelook.decision import (
     fit_decision,
     fit_identify,
 )
-from onelook.evaluation.class_pairs import (
-    MOST_DRAWS,
-    ClassPairs,
-    draw_pairs,
-    folds_of,
-    useful_groups,
-)
-from onelook.evaluation.galleries import GallerySimulation, simulate_galleries
 from onelook.evaluation.scorer import Scorer
 from onelook.metrics import (
     CLASSES_NEEDED,

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.items import Dataset
-from onelook.data.pairs import Pairs
-from onelook.decision import Decision
-from onelook.errors import DataError
-from onelook.evaluation.class_pairs import (
+from onelook.calibration.fit import CrossCheck, draws_for, fit_drawn, fit_items
+from onelook.calibration.groups import GroupRates, Rates, rates_at, rates_by_group
+from onelook.calibration.pairs import (
     ClassPairs,
     draw_pairs,
     listed_pairs,
     useful_groups,
 )
-from onelook.evaluation.fitting import CrossCheck, draws_for, fit_drawn, fit_items
+from onelook.data.items import Dataset
+from onelook.data.pairs import Pairs
+from onelook.decision import Decision
+from onelook.errors import DataError
 from onelook.evaluation.pairing import whole_classes
-from onelook.evaluation.rates import GroupRates, Rates, rates_at, rates_by_group
 from onelook.evaluation.scorer import embed_both
 from onelook.evaluation.unseen import Source, groups_of, unseen
 from onelook.files import write_whole
