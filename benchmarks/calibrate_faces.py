@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 import onelook
 from onelook.calibration.calibrate import identify_rows, summary_rows
 from onelook.calibration.fit import fit_items
-from onelook.data.faces import FacePreprocess
+from onelook.data.inputs.faces import FacePreprocess
+from onelook.data.inputs.pixels import PixelStore
 from onelook.data.lfw import lfw_people, lfw_view1
-from onelook.data.pixels import PixelStore
 from onelook.data.sources import find_data
 from onelook.evaluation.pairing import sample_pairs
 from onelook.evaluation.scorer import score_rows

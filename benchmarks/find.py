@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 import onelook
-from onelook.data.images import decode, read_bytes
+from onelook.data.inputs.images import decode, read_bytes
 from onelook.data.items import Dataset
 from onelook.data.lfw import lfw_people
 from onelook.data.sources import omniglot

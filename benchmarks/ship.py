@@ -19,8 +19,8 @@ import numpy as np
 from safetensors.torch import load_file
 
 from onelook.calibration.calibrate import calibrate
-from onelook.data.faces import FacePreprocess
-from onelook.data.images import Preprocess
+from onelook.data.inputs.faces import FacePreprocess
+from onelook.data.inputs.images import Preprocess
 from onelook.decision import Decision
 from onelook.evaluation.protocols import evaluate
 from onelook.evaluation.verification import VerificationResult

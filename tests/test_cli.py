@@ -11,7 +11,7 @@ from PIL import Image
 
 from onelook.cli import main
 from onelook.cli.train import _setting
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
 from onelook.decision import Decision
 from onelook.recipe import ImageSettings
 from onelook.training.loop import Interrupted

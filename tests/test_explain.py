@@ -12,9 +12,9 @@ from scipy import ndimage
 
 import onelook
 from onelook.cli import main
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
 from onelook.data.lfw import lfw_view1
-from onelook.data.sequences import StrokePreprocess, TextPreprocess
 from onelook.data.sources import att, omniglot
 from onelook.errors import DataError
 from onelook.explain import draw_explanation, explain, explanation_png

@@ -12,9 +12,9 @@ from scipy import ndimage
 
 import onelook
 from onelook.cli import main
-from onelook.data.images import read_bytes
+from onelook.data.inputs.images import read_bytes
+from onelook.data.inputs.sequences import TextPreprocess
 from onelook.data.lfw import lfw_people
-from onelook.data.sequences import TextPreprocess
 from onelook.data.sources import omniglot
 from onelook.decision import Decision, IdentifyRow
 from onelook.errors import DataError

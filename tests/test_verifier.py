@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
 from onelook.models.siamese import Siamese

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from onelook.data.augment import Augment
 from onelook.recipe import Recipe
+from onelook.training.augment import Augment
 from onelook.training.loop import model_settings
 from onelook.training.losses import build_loss
 from onelook.training.material import Material

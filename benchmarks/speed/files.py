@@ -12,8 +12,8 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from onelook.data.images import Preprocess
-from onelook.data.pixels import PixelStore
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.pixels import PixelStore
 from onelook.training.loop import model_settings
 from onelook.verifier import BATCH_SIZE, Verifier, build_model
 from speed.networks import (

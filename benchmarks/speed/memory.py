@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from onelook.data.images import Preprocess
-from onelook.data.pixels import PixelStore
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.pixels import PixelStore
 from onelook.data.sampling import ClassBatches
 from onelook.recipe import override, read_recipe
 from onelook.training.loop import Training

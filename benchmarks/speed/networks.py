@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.data.images import read_bytes
+from onelook.data.inputs.images import read_bytes
 from onelook.data.trees import split_address
 from onelook.recipe import ImageSettings, Recipe, read_recipe
 from onelook.training.material import Material

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onelook.calibration.calibrate import calibrate
     from onelook.comparison import Comparison
-    from onelook.data.images import Preprocess
+    from onelook.data.inputs.images import Preprocess
     from onelook.data.items import Dataset
     from onelook.data.pairs import Pairs, read_pairs, write_pairs
     from onelook.data.sources import class_folder
@@ -68,7 +68,7 @@ _HOMES = {
     "onelook.calibration.calibrate": ("calibrate",),
     "onelook.comparison": ("Comparison",),
     "onelook.data.items": ("Dataset",),
-    "onelook.data.images": ("Preprocess",),
+    "onelook.data.inputs.images": ("Preprocess",),
     "onelook.data.pairs": ("Pairs", "read_pairs", "write_pairs"),
     "onelook.data.sources": ("class_folder",),
     "onelook.decision": ("Decision", "fit_decision"),

@@ -17,9 +17,9 @@ from scipy import ndimage
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
-from onelook.data.faces import Face, FacePreprocess, detect
-from onelook.data.images import Preprocess
-from onelook.data.ink import NoInkError, find_ink
+from onelook.data.inputs.faces import Face, FacePreprocess, detect
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.ink import NoInkError, find_ink
 from onelook.errors import DataError, OnelookError
 from onelook.verifier import Verifier
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onelook.data import omniglot, sources
 from onelook.data.download import download_source
-from onelook.data.images import picture_of
+from onelook.data.inputs.images import picture_of
 from onelook.data.items import Dataset
 from onelook.data.parts import digits_part
 from onelook.errors import DataError

@@ -24,7 +24,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from onelook.comparison import Comparison
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
 from onelook.errors import DataError
 from onelook.files import write_whole
 from onelook.report.pictures import Captioned, check_ending, render_columns, tint

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onelook.boxes import Box, How, Proposal, propose, windows_near
-from onelook.data.faces import FacePreprocess
-from onelook.data.images import Preprocess, decode, read_bytes
+from onelook.data.inputs.faces import FacePreprocess
+from onelook.data.inputs.images import Preprocess, decode, read_bytes
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.files import write_whole

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.images import refuse_bad
-from onelook.data.sequences import StrokePreprocess, TextPreprocess
+from onelook.data.inputs.images import refuse_bad
+from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
 from onelook.data.sources import IMAGE_SUFFIXES
 from onelook.data.trees import address_exists, open_tree, split_address
 from onelook.errors import DataError, OnelookError

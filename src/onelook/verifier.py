@@ -18,9 +18,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from onelook.comparison import Comparison
-from onelook.data.images import Preprocess, decode, read_bytes
-from onelook.data.pixels import PixelStore
-from onelook.data.sequences import (
+from onelook.data.inputs.images import Preprocess, decode, read_bytes
+from onelook.data.inputs.pixels import PixelStore
+from onelook.data.inputs.sequences import (
     Sequences,
     SequenceStore,
     StrokePreprocess,

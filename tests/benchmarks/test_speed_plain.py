@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
 from onelook.recipe import ImageSettings
 from speed import plain
 

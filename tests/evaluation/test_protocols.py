@@ -29,7 +29,7 @@ def faceless_lfw(tmp_path):
 
 def test_lfw_counts_the_photographs_without_a_found_face(faceless_lfw):
     pytest.importorskip("dlib")
-    from onelook.data.faces import FacePreprocess
+    from onelook.data.inputs.faces import FacePreprocess
 
     settings = ImageSettings(height=32, width=32, channels=3)
     model = Siamese(nn.Flatten(), EuclideanSimilarity())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from asking import asking, drawing, omniglot, pair, several
 
-from onelook.data.sequences import TextPreprocess
+from onelook.data.inputs.sequences import TextPreprocess
 from onelook.service.app import create_app
 from onelook.service.settings import ServiceSettings
 from onelook.verifier import from_function

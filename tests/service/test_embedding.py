@@ -104,7 +104,7 @@ def test_pixels_are_counted_before_they_are_decoded(monkeypatch):
     buffer = io.BytesIO()
     Image.new("1", (3000, 3000), 1).save(buffer, "PNG")
     monkeypatch.setattr(
-        "onelook.data.images._plain", lambda *_: pytest.fail("it was decoded")
+        "onelook.data.inputs.images._plain", lambda *_: pytest.fail("it was decoded")
     )
 
     async def scenario(embedder):

@@ -14,7 +14,7 @@ from page_visit import PHONE, Visit, launched, payloads, visiting
 from PIL import Image
 from playwright.sync_api import Browser, Route, expect
 
-from onelook.data.images import read_bytes
+from onelook.data.inputs.images import read_bytes
 from onelook.service.multipart import parse_multipart
 from onelook.service.settings import ServiceSettings
 from onelook.service.tokens import Tokens, add_token

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from onelook.data import sources
 from onelook.data.download import download_source
-from onelook.data.images import CHUNK, Preprocess
+from onelook.data.inputs.images import CHUNK, Preprocess
+from onelook.data.inputs.pixels import ImageSummary, describe_images
 from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
 from onelook.data.pairs import Pairs, read_pairs
-from onelook.data.pixels import ImageSummary, describe_images
 from onelook.data.sampling import BalancedPairs
 from onelook.errors import DataError
 from onelook.progress import tracked

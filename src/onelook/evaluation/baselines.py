@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from onelook.data.images import Preprocess, decode, read_bytes
+from onelook.data.inputs.images import Preprocess, decode, read_bytes
 from onelook.recipe import ImageSettings
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from onelook.data import lfw, omniglot, sources
-from onelook.data.faces import FacePreprocess
+from onelook.data.inputs.faces import FacePreprocess
 from onelook.data.items import Dataset
 from onelook.data.pairs import Pairs, read_pair_table, read_pairs
 from onelook.data.parts import digits_part, stroke_part

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onelook.data.images import read_bytes, refuse_bad
+from onelook.data.inputs.images import read_bytes, refuse_bad
 from onelook.data.sources import IMAGE_SUFFIXES
 from onelook.data.trees import open_tree
 from onelook.errors import DataError

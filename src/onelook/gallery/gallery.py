@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onelook.data.images import decode, read_bytes
-from onelook.data.sequences import StrokePreprocess, TextPreprocess
+from onelook.data.inputs.images import decode, read_bytes
+from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
 from onelook.errors import GalleryError
 from onelook.gallery.answers import Candidate, Identification, answer
 from onelook.gallery.store import (

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
 from onelook.service.backend import backend_of
 from onelook.service.failures import Refusal
 from onelook.service.guards import may_write

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from onelook.data.sequences import StrokePreprocess, TextPreprocess
+from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
 from onelook.service.batching import Asked, Batcher, deliver

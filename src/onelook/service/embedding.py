@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onelook.data.images import Preprocess, header_in
+from onelook.data.inputs.images import Preprocess, header_in
 from onelook.service.batching import Asked, Batcher, deliver
 from onelook.service.failures import overloaded
 from onelook.service.settings import ServiceSettings

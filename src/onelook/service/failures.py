@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from onelook.data.ink import NoInkError
+from onelook.data.inputs.ink import NoInkError
 from onelook.errors import (
     DataError,
     GalleryError,

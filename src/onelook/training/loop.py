@@ -13,11 +13,11 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from onelook.data.augment import Augment
-from onelook.data.images import Preprocess
-from onelook.data.sequences import TextPreprocess
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.sequences import TextPreprocess
 from onelook.errors import CheckpointError, TrainingError
 from onelook.recipe import NamedSettings, Recipe
+from onelook.training.augment import Augment
 from onelook.training.health import HealthCheck, all_finite
 from onelook.training.losses import build_loss
 from onelook.training.material import AnyPreprocess, Material

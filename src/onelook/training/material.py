@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.images import Preprocess
-from onelook.data.pixels import PixelStore
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.pixels import PixelStore
+from onelook.data.inputs.sequences import SequenceStore, StrokePreprocess, TextPreprocess
 from onelook.data.sampling import Sampler
-from onelook.data.sequences import SequenceStore, StrokePreprocess, TextPreprocess
 
 AnyPreprocess = Preprocess | TextPreprocess | StrokePreprocess
 Store = PixelStore | SequenceStore

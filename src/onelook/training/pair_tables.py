@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.data import sources
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.pixels import PixelStore
+from onelook.data.inputs.sequences import SequenceStore, TextPreprocess
 from onelook.data.pairs import Pairs, read_pair_table
-from onelook.data.pixels import PixelStore
 from onelook.data.sampling import AlignedPairs, PairListBatches
-from onelook.data.sequences import SequenceStore, TextPreprocess
 from onelook.errors import DataError
 from onelook.recipe import Recipe
 from onelook.training.material import AnyPreprocess, HeldOut, Material, Side, Store

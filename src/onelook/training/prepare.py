@@ -11,11 +11,12 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from onelook.data import lfw, omniglot, sources
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.pixels import PixelStore
+from onelook.data.inputs.sequences import SequenceStore, StrokePreprocess
 from onelook.data.items import Dataset
 from onelook.data.pairs import Pairs, read_pairs
 from onelook.data.parts import labelled_dataset, split_held_out, stroke_part
-from onelook.data.pixels import PixelStore
 from onelook.data.sampling import (
     FEWEST_OF_CLASS,
     BalancedPairs,
@@ -24,7 +25,6 @@ from onelook.data.sampling import (
     Sampler,
     Triplets,
 )
-from onelook.data.sequences import SequenceStore, StrokePreprocess
 from onelook.errors import DataError
 from onelook.recipe import DataSettings, Recipe, SamplingSettings
 from onelook.training.material import HeldOut, Material, Side

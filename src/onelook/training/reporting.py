@@ -15,8 +15,8 @@ from onelook.calibration.calibrate import (
 )
 from onelook.calibration.fit import Fitted
 from onelook.data.episodes import sample_episodes
-from onelook.data.images import Preprocess
-from onelook.data.pixels import PixelStore
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.pixels import PixelStore
 from onelook.errors import DataError
 from onelook.explain import ALIKE, APART, explain_pixels
 from onelook.recipe import Recipe

@@ -1,6 +1,6 @@
 """Begin a training with the weights of another one instead of with random ones."""
 
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
 from onelook.errors import CheckpointError
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.verifier import Verifier, load

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from onelook.data.augment import Augment, rotate_quarter
-from onelook.data.images import Preprocess
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.sequences import Sequences, to_device
 from onelook.data.sampling import Batch, split_virtual
-from onelook.data.sequences import Sequences, to_device
 from onelook.models.siamese import PseudoSiamese, Siamese
+from onelook.training.augment import Augment, rotate_quarter
 from onelook.training.material import Material
 
 Inputs = Tensor | Sequences

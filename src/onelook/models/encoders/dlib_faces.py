@@ -48,7 +48,7 @@ class DlibFaceEncoder(nn.Module):
 
     Two faces are of one person where the Euclidean distance of their embeddings is small:
     dlib was trained towards balls of radius 0.6. The faces must be aligned as
-    ``onelook.data.faces.align`` does.
+    ``onelook.data.inputs.faces.align`` does.
 
     Its author made the weights public domain (CC0, in the package face-recognition-models,
     whose own code is MIT). He trained them on about 3 million photographs of 7,485 people,

@@ -1,6 +1,6 @@
 """Encoders of sequences: a text's words or characters (MaLSTM), a drawing's pen strokes.
 
-Inputs are ``(values, lengths)``, as ``onelook.data.sequences.Sequences``; what lies behind
+Inputs are ``(values, lengths)``, padded at the end; what lies behind
 the true length of a sequence never changes its embedding.
 """
 

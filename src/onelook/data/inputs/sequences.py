@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onelook.data.faces import FacePreprocess
-from onelook.data.images import Preprocess, read_bytes, refuse_bad
-from onelook.data.rows import find_rows
+from onelook.data.inputs.faces import FacePreprocess
+from onelook.data.inputs.images import Preprocess, read_bytes, refuse_bad
+from onelook.data.inputs.rows import find_rows
 from onelook.errors import DataError
 from onelook.recipe import SequenceSettings
 

@@ -6,13 +6,13 @@ import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-from onelook.data.augment import (
+from onelook.recipe import AugmentSettings
+from onelook.training.augment import (
     Augment,
     _largest_around,
     _smooth_weights,
     rotate_quarter,
 )
-from onelook.recipe import AugmentSettings
 
 
 def generator(seed=0):

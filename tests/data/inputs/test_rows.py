@@ -2,7 +2,7 @@
 
 import pytest
 
-from onelook.data.rows import find_rows
+from onelook.data.inputs.rows import find_rows
 from onelook.errors import DataError
 
 

@@ -1,4 +1,4 @@
-"""Preparing images in threads or processes: ``python -m onelook.data.processes`` is one.
+"""Preparing images in threads or helper processes (run with ``python -m`` this module).
 
 Framing ink is many small steps of Python, and two threads would only wait for each other's
 interpreter lock. A plain child process is used, not ``multiprocessing``, which would run a
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from onelook.errors import DataError
 
 if TYPE_CHECKING:
-    from onelook.data.images import Chunk, Preprocess
+    from onelook.data.inputs.images import Chunk, Preprocess
 
 
 def load_in_processes(
@@ -71,7 +71,7 @@ class Helper:
     def __init__(self, preprocess: "Preprocess") -> None:
         paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "onelook.data.processes"],
+            [sys.executable, "-m", "onelook.data.inputs.processes"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # One thread each: the processes share the cores.
@@ -113,7 +113,7 @@ class Helper:
 def serve() -> None:
     """Read settings, then addresses, from standard input until it ends; write chunks."""
     # Imported here, since images imports this file.
-    from onelook.data.images import Preprocess
+    from onelook.data.inputs.images import Preprocess
 
     # Ctrl-C reaches the whole group; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from onelook.data.framing import frame_ink, measure
+from onelook.data.inputs.framing import frame_ink, measure
 from onelook.recipe import InkSettings
 
 

@@ -20,7 +20,13 @@ from broken import (
 )
 from PIL import Image, ImageFilter, ImageOps
 
-from onelook.data.images import Preprocess, decode, read_bytes, read_header, refuse_bad
+from onelook.data.inputs.images import (
+    Preprocess,
+    decode,
+    read_bytes,
+    read_header,
+    refuse_bad,
+)
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings
 

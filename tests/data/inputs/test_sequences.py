@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from onelook.data.images import Preprocess
-from onelook.data.sequences import (
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.sequences import (
     Sequences,
     SequenceStore,
     StrokePreprocess,
@@ -212,7 +212,7 @@ def test_every_stroke_file_of_omniglot_is_read(data_root):
 @pytest.mark.data
 def test_strokes_lie_on_the_ink_of_the_image(data_root):
     """The image and the pen of one drawing agree: most points fall on dark pixels."""
-    from onelook.data.images import decode, read_bytes
+    from onelook.data.inputs.images import decode, read_bytes
 
     name = "Greek/character01/0394_01"
     folder = data_root / "omniglot"

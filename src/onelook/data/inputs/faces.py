@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onelook.data.images import Preprocess, decode
+from onelook.data.inputs.images import Preprocess, decode
 from onelook.errors import DataError
 from onelook.extras import file_of_extra, import_extra
 from onelook.recipe import ImageSettings

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from onelook.data.faces import FacePreprocess, align, detect, main_face
-from onelook.data.images import decode, read_bytes
+from onelook.data.inputs.faces import FacePreprocess, align, detect, main_face
+from onelook.data.inputs.images import decode, read_bytes
+from onelook.data.inputs.sequences import preprocess_from_dict
 from onelook.data.lfw import lfw_people, lfw_view1
-from onelook.data.sequences import preprocess_from_dict
 from onelook.errors import DataError, OnelookError
 from onelook.recipe import ImageSettings
 
@@ -99,8 +99,8 @@ def test_preprocessing_gives_the_aligned_face_of_a_file(portraits, tmp_path):
 
 def test_a_part_of_the_aligned_face_goes_on_beyond_its_rim(monkeypatch):
     ramp = np.repeat(np.arange(100, dtype=np.uint8)[:, None, None], 100, 1).repeat(3, 2)
-    monkeypatch.setattr("onelook.data.faces.main_face", lambda photograph: None)
-    monkeypatch.setattr("onelook.data.faces.align", lambda photograph, face: ramp)
+    monkeypatch.setattr("onelook.data.inputs.faces.main_face", lambda photograph: None)
+    monkeypatch.setattr("onelook.data.inputs.faces.align", lambda photograph, face: ramp)
     small = SETTINGS.model_copy(update={"height": 9, "width": 9})
     preprocess = FacePreprocess(small, "middle", share=0.9, above=0.1)
     column = preprocess.load(Image.new("RGB", (40, 40)))[0, :, 4]

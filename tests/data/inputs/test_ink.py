@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from drawings import OWN_PEN, WAYS, coverage, on_paper, pen_path, photographed
-from onelook.data.images import Preprocess
-from onelook.data.ink import WORKING_SIDE, NoInkError, find_ink
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.ink import WORKING_SIDE, NoInkError, find_ink
+from onelook.data.inputs.sequences import read_strokes
 from onelook.data.omniglot import omniglot, strokes
-from onelook.data.sequences import read_strokes
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings
 

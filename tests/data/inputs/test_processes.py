@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from onelook.data import images
-from onelook.data.images import Preprocess
-from onelook.data.processes import Helper, load_in_processes
+from onelook.data.inputs import images
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.processes import Helper, load_in_processes
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings, InkSettings
 
@@ -76,7 +76,7 @@ def test_whoever_stops_early_leaves_no_process_behind(drawings, monkeypatch):
             super().__init__(preprocess)
             made.append(self)
 
-    monkeypatch.setattr("onelook.data.processes.Helper", Watched)
+    monkeypatch.setattr("onelook.data.inputs.processes.Helper", Watched)
     chunks = load_in_processes(Preprocess(SETTINGS), in_parts(drawings), 2)
     next(chunks)
     chunks.close()

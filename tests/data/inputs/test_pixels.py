@@ -16,9 +16,9 @@ import torch
 from broken import draw_broken, drawing, encoded
 from PIL import Image
 
-import onelook.data.pixels as pixels_module
-from onelook.data.images import Preprocess
-from onelook.data.pixels import PixelStore, describe_images
+import onelook.data.inputs.pixels as pixels_module
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.pixels import PixelStore, describe_images
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings
 
@@ -254,8 +254,8 @@ def test_the_default_cache_is_the_users(addresses, tmp_path, monkeypatch):
 SLOW = """
 import sys, time
 from pathlib import Path
-from onelook.data.images import Preprocess
-from onelook.data.pixels import PixelStore
+from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs.pixels import PixelStore
 from onelook.recipe import ImageSettings
 part = Preprocess._load_part
 def slow(self, addresses):

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onelook.data.download import cache_folder
-from onelook.data.images import (
+from onelook.data.inputs.images import (
     Preprocess,
     open_archive,
     read_header,
     refuse_bad,
 )
-from onelook.data.rows import find_rows
+from onelook.data.inputs.rows import find_rows
 from onelook.data.trees import split_address
 from onelook.errors import DataError
 

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from onelook.data.framing import frame_ink, resize_and_pad
-from onelook.data.ink import WORKING_SIDE, NoInkError, find_ink, is_light_on_glass
-from onelook.data.processes import in_order, load_in_processes
+from onelook.data.inputs.framing import frame_ink, resize_and_pad
+from onelook.data.inputs.ink import WORKING_SIDE, NoInkError, find_ink, is_light_on_glass
+from onelook.data.inputs.processes import in_order, load_in_processes
 from onelook.data.trees import split_address
 from onelook.errors import DataError, TooLargeError
 from onelook.recipe import ImageSettings, InkSettings
