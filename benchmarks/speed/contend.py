@@ -47,7 +47,7 @@ def main(name: str, network: str, folder: str, switches: str) -> None:
 
 
 def _serve_onelook(recipe: Recipe, material: Material, warm_up: int) -> None:
-    """The loop of ``fit`` without its journal and its validations."""
+    """The loop of ``fit`` without its metrics log and its validations."""
     with tempfile.TemporaryDirectory() as out, memory_kept():
         training = Training(recipe, material, Path(out), tracker=None)
         with prefetched(

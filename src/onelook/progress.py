@@ -1,32 +1,105 @@
-"""A progress bar with the time left, on standard error, where a person can see it."""
+"""Progress on standard error: a bar on a terminal, elsewhere a line every 30 seconds."""
 
-from collections.abc import Iterable, Iterator, Sized
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import track
-
 Item = TypeVar("Item")
+
+LINE_SECONDS = 30.0
+
+
+@contextmanager
+def progress_bar(
+    what: str, total: int | None, *, shown: bool = True, done: int = 0, unit: str = ""
+) -> Iterator[Callable[..., None]]:
+    """A function ``advance(n, text="")`` that reports ``n`` more items as done.
+
+    Args:
+        what: The work, in a word or two: ``"embedding"``.
+        total: Number of items in all; None if it is unknown.
+        shown: Whether to report anything.
+        done: Number of items that were done before.
+        unit: What is counted; ``"bytes"`` are shown as megabytes.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (shown and console.is_terminal),
+    )
+    task = bar.add_task(what, total=total, completed=done, text="")
+    begun, ended = time.monotonic(), threading.Event()
+
+    def advance(n: int = 1, text: str = "") -> None:
+        bar.update(task, advance=n, text=text)
+
+    def print_lines() -> None:
+        while not ended.wait(LINE_SECONDS):
+            now, words = int(bar.tasks[0].completed), str(bar.tasks[0].fields["text"])
+            line = _line(what, now, total, done, time.monotonic() - begun, words)
+            print(line, file=sys.stderr, flush=True)
+
+    if shown and not console.is_terminal:
+        threading.Thread(target=print_lines, daemon=True).start()
+    try:
+        with bar:
+            yield advance
+    finally:
+        ended.set()
+
+
+def _line(
+    what: str, now: int, total: int | None, done: int, seconds: float, text: str
+) -> str:
+    """The state of some work, such as ``embedding: 5,120 of 20,000, 0:30, 1:27 left``."""
+    counted = f"{now:,}" if total is None else f"{now:,} of {total:,}"
+    parts = [f"{what}: {counted}", text, _clock(seconds)]
+    if total is not None and now > done:
+        parts.append(f"{_clock(seconds * (total - now) / (now - done))} left")
+    return ", ".join(part for part in parts if part)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def tracked(
     items: Iterable[Item], what: str, shown: bool = True, total: int | None = None
 ) -> Iterator[Item]:
-    """The items, under a bar called ``what``.
+    """The items, with progress reported as they are used.
 
     Args:
         items: Things to work through.
-        what: The work, as a word: ``"embedding"``.
-        shown: Whether to draw at all; nothing is drawn where no person looks on.
-        total: How many there are, for items that do not know their number.
+        what: The work, in a word or two: ``"embedding"``.
+        shown: Whether to report anything.
+        total: Number of items, for iterables without a length.
     """
-    console = Console(stderr=True)
     n_items = len(items) if total is None and isinstance(items, Sized) else total
-    yield from track(
-        items,
-        what,
-        total=n_items,
-        console=console,
-        transient=True,
-        disable=not shown or not console.is_terminal,
-    )
+    with progress_bar(what, n_items, shown=shown) as advance:
+        for item in items:
+            yield item
+            advance()

@@ -53,7 +53,7 @@ def test_a_saved_model_gives_the_same_answers(run, shapes_folder):
     assert loaded.compare(first, first).dissimilarity == pytest.approx(0, abs=1e-5)
 
 
-def test_the_report_and_the_journal_are_written(run):
+def test_the_report_and_the_metrics_log_are_written(run):
     page = run.report.read_text()
     assert "<html" in page and "Dissimilarity:" in page
     # Four pictures a pair: both sides, and both with what misled the model marked.

@@ -12,17 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-
 from onelook.errors import DataError
+from onelook.progress import progress_bar
 
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30.0
@@ -203,7 +194,7 @@ def download(
         md5: 32 hexadecimal digits, or ``None``.
         sha256: 64 hexadecimal digits, or ``None``.
         size: Bytes that the whole file must have, or ``None`` when unknown.
-        progress: Draw a progress bar on standard error where that is a terminal.
+        progress: Report progress on standard error.
 
     Raises:
         NetworkError: If the address does not answer or stops half-way.
@@ -278,7 +269,9 @@ def _fetch(url: str, file: BinaryIO, to: Path, progress: bool) -> None:
             done = 0
         rest = response.headers.get("Content-Length")
         total = done + int(rest) if rest else None
-        with _bar(to.name, done, total, progress) as bar:
+        with progress_bar(
+            to.name, total, shown=progress, done=done, unit="bytes"
+        ) as advance:
             while True:
                 with _network(url, to):
                     chunk = response.read(CHUNK_BYTES)
@@ -286,7 +279,7 @@ def _fetch(url: str, file: BinaryIO, to: Path, progress: bool) -> None:
                     break
                 file.write(chunk)
                 done += len(chunk)
-                bar.update(bar.task_ids[0], completed=done)
+                advance(len(chunk))
     if total is not None and done < total:
         raise NetworkError(
             f"{url} stopped after {done:,} of {total:,} bytes; "
@@ -314,23 +307,6 @@ def _network(url: str, to: Path) -> Iterator[None]:
             f"cannot fetch {url} ({reason}); get it by other means and put it into "
             f"{to.parent} as {to.name}, or run again when the network is there"
         ) from error
-
-
-@contextmanager
-def _bar(name: str, done: int, total: int | None, wanted: bool) -> Iterator[Progress]:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, disable=not (wanted and console.is_terminal)
-    ) as bar:
-        bar.add_task(name, completed=done, total=total)
-        yield bar
 
 
 def _verify(

@@ -16,13 +16,14 @@ from torch import nn
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.sequences import TextPreprocess
 from onelook.errors import CheckpointError, TrainingError
+from onelook.progress import progress_bar
 from onelook.recipe import NamedSettings, Recipe
 from onelook.training.augment import Augment
 from onelook.training.health import HealthCheck, all_finite
 from onelook.training.losses import build_loss
 from onelook.training.material import AnyPreprocess, Material
 from onelook.training.memory import memory_kept
-from onelook.training.monitor import Journal, Speed, interruptible, progress_bar
+from onelook.training.monitor import MetricsLog, Speed, interruptible
 from onelook.training.optimizer import AveragedWeights, build_optimizer, set_schedule
 from onelook.training.start import start_from
 from onelook.training.state import load_state, save_state
@@ -32,7 +33,7 @@ from onelook.verifier import Verifier, build_model
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY = 20  # steps
+LOG_EVERY, LOG_POINTS = 20, 50  # steps; fewer steps where that gives fewer points
 SAVE_SECONDS = 30.0
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 LARGEST_SAVE_SHARE = 0.05  # of the time may go into saving a large state
@@ -73,7 +74,7 @@ def fit(
         resume: Go on from ``training/last.pt``; the end is that of an unbroken run.
         tracker: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``; its extra must be
         installed.
-        progress: Show a bar on standard error.
+        progress: Report progress on standard error.
 
     Raises:
         TrainingError: If the loss is not a number or the embeddings collapse.
@@ -87,10 +88,12 @@ def fit(
         training = Training(recipe, material, out, tracker)
         if resume:
             training.restore()
-        journal = Journal(out / LOG_FILE, training.position.history)
+        metrics = MetricsLog(out / LOG_FILE, training.position.history)
         position, n_steps, speed = training.position, training.n_steps, Speed()
         with (
-            progress_bar(recipe.name, n_steps, position.step, progress) as show,
+            progress_bar(
+                recipe.name, n_steps, shown=progress, done=position.step
+            ) as advance,
             interruptible() as interrupted,
             prefetched(
                 material, recipe.data.rotations, position.step, n_steps, training.device
@@ -100,11 +103,11 @@ def fit(
                 raw = next(batches)
                 loss = training.step(raw)
                 speed.add(len(raw.batch.items))
-                show(position.step, f"loss {loss:.4f} · {speed.per_second:,.0f} images/s")
-                if position.step % LOG_EVERY == 0:
-                    training.note(journal, loss=loss, images_per_second=speed.per_second)
+                advance(1, f"loss {loss:.4f} · {speed.per_second:,.0f} images/s")
+                if position.step % training.log_every == 0:
+                    training.note(metrics, loss=loss, images_per_second=speed.per_second)
                 if training.is_time_to_validate():
-                    training.note(journal, validation=training.validate())
+                    training.note(metrics, validation=training.validate())
                 last = interrupted.is_set() or position.finished or position.step == n_steps
                 training.save_if_due(now=last)
                 if interrupted.is_set():
@@ -161,6 +164,7 @@ class Training:
         self.position = Position()
         self.steps_per_epoch = material.sampler.steps_per_epoch
         self.n_steps = recipe.epochs * self.steps_per_epoch
+        self.log_every = max(1, min(LOG_EVERY, self.n_steps // LOG_POINTS))
         self._begun = self._saved = time.monotonic()
         self._save_cost = 0.0
 
@@ -226,10 +230,10 @@ class Training:
         log.info("epoch %d of %d: %s %.4f", epoch, recipe.epochs, name, figure)
         return figure
 
-    def note(self, journal: Journal, **values: float) -> None:
-        """A row in the journal and in the tracker."""
+    def note(self, metrics: MetricsLog, **values: float) -> None:
+        """Add a row to the metrics log and to the tracker."""
         self.position.seconds = time.monotonic() - self._begun
-        journal.add(
+        metrics.add(
             {
                 "step": self.position.step,
                 "epoch": self.position.step / self.steps_per_epoch,

@@ -1,30 +1,23 @@
-"""What a person sees of a training: progress, a journal on disk, a Ctrl-C that is safe."""
+"""What a training shows while it runs: metrics on disk, its speed, a safe Ctrl-C."""
 
 import json
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from onelook.files import write_whole
 
 
-class Journal:
-    """A JSON-lines file, one row a log step or validation, without rows that a kill
-    undid."""
+class MetricsLog:
+    """A JSON-lines file with one row for each log step and each validation.
+
+    Rows of steps that were lost to a kill are removed when a training is resumed.
+    """
 
     def __init__(self, path: Path, history: list[dict[str, float]]) -> None:
         self.path = path
@@ -39,7 +32,7 @@ class Journal:
 
 
 class Speed:
-    """Images a second over the last steps."""
+    """Images per second over the last steps."""
 
     def __init__(self) -> None:
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)], maxlen=50)
@@ -54,29 +47,8 @@ class Speed:
 
 
 @contextmanager
-def progress_bar(
-    name: str, n_steps: int, done: int, show: bool
-) -> Iterator[Callable[[int, str], None]]:
-    """A function ``(step, text)`` that moves a bar with the time left on standard error."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn(name),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not show or not console.is_terminal,
-    ) as bar:
-        task = bar.add_task(name, total=n_steps, completed=done, text="")
-        yield lambda step, text: bar.update(task, completed=step, text=text)
-
-
-@contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; a second Ctrl-C stops at once as usual."""
+    """An event set by the first Ctrl-C; a second Ctrl-C interrupts at once as usual."""
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed  # only the main thread may handle signals

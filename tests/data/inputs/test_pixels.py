@@ -359,19 +359,6 @@ def test_the_log_says_how_many_and_where(addresses, tmp_path, caplog):
     assert "prepared 7 images in" in caplog.text
 
 
-def test_the_bar_is_drawn_only_after_a_second(monkeypatch, capfd):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes anything for a terminal
-    with pixels_module._progress_bar("counting", 3, True) as advance:
-        advance(1)
-    assert capfd.readouterr().err == ""
-    clock = iter([0.0, 0.5, 1.5, 1.6])
-    monkeypatch.setattr(pixels_module.time, "monotonic", lambda: next(clock, 2.0))
-    with pixels_module._progress_bar("counting", 3, True) as advance:
-        for _ in range(3):
-            advance(1)
-    assert "counting" in capfd.readouterr().err
-
-
 def test_describe_images_counts_sizes_and_modes(tmp_path):
     sizes = [(30, 10), (40, 20), (50, 60)]  # width, height
     for i, size in enumerate(sizes):

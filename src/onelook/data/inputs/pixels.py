@@ -9,8 +9,7 @@ import socket
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from onelook.data.inputs.images import (
 from onelook.data.inputs.rows import find_rows
 from onelook.data.trees import split_address
 from onelook.errors import DataError
+from onelook.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class PixelStore:
             cache: Where stores are kept; ``None``: the user's cache folder.
             workers: Threads; ``None`` decides by how long an image takes.
             skip_bad: Leave unreadable images out instead of refusing.
-            progress: Draw a bar on a terminal if it takes more than a second.
+            progress: Report progress on standard error.
 
         Raises:
             DataError: If images cannot be read (all of them, or any without ``skip_bad``),
@@ -256,7 +256,7 @@ def describe_images(addresses: Sequence[str], progress: bool = True) -> ImageSum
     sizes: list[tuple[int, int]] = []
     modes: Counter[str] = Counter()
     bad: list[tuple[str, str]] = []
-    with _progress_bar("reading headers", len(distinct), progress) as advance:
+    with progress_bar("reading headers", len(distinct), shown=progress) as advance:
         for address in distinct:
             try:
                 height, width, mode = read_header(address)
@@ -316,7 +316,7 @@ def _write_pixels(
     n_rows = 0
     with (
         open(folder / "pixels.npy", "wb") as file,
-        _progress_bar("preparing images", len(addresses), progress) as advance,
+        progress_bar("preparing images", len(addresses), shown=progress) as advance,
     ):
         _write_npy_header(file, (len(addresses), *preprocess.input_shape))
         start = file.tell()
@@ -404,36 +404,3 @@ def _available_bytes(device: torch.device) -> int:
     except OSError:
         pass
     return 4 * RESIDENT_BYTES  # macOS and Windows do not say: the plain limit holds
-
-
-@contextmanager
-def _progress_bar(what: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A function to call with the number done; draws from the second second on."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-    task = bar.add_task(what, total=total)
-    begun = time.monotonic()
-    started = False
-
-    def advance(n: int) -> None:
-        nonlocal started
-        bar.advance(task, n)
-        if shown and console.is_terminal and not started and time.monotonic() - begun > 1:
-            started = True
-            bar.start()
-
-    try:
-        yield advance
-    finally:
-        if started:
-            bar.stop()
