@@ -1,15 +1,22 @@
-# make demo: the main job on real input.  make test: the tests.  make check: lint, types, contracts.
+# make demo: the main job on real input.  make test: the quick tests.  make test-all: every test.
+# make check: lint, types, contracts.  make docs: the documentation site, in site/.
 PYTHON ?= python3
+# Test processes, of one thread each: threads of several processes would wait for each other.
+JOBS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin
+PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test check bench results clean
+.PHONY: demo test test-all check docs bench results clean
 
 demo: $(VENV)/.installed
 	$(RUN)/onelook demo $(if $(DATA),--data $(DATA))
 
 test: $(VENV)/.installed-dev
-	$(RUN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/.installed-dev
+	$(PYTEST)
 
 check: $(VENV)/.installed-dev
 	$(RUN)/ruff check .
@@ -19,6 +26,9 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(RUN)/python benchmarks/recipes.py
+
+docs: $(VENV)/.installed-dev
+	$(RUN)/mkdocs build --strict
 
 results: $(VENV)/.installed-dev
 	$(RUN)/python benchmarks/results.py
@@ -30,8 +40,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(RUN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(RUN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs report.html
+	rm -rf $(VENV) runs site report.html

@@ -101,7 +101,11 @@ def test_a_second_place_for_a_folder_is_refused(folder):
 @pytest.mark.parametrize(
     ("source", "facts"),
     [
-        ("omniglot", {"images": 32460, "classes": 1623, "groups": 50, "drawers": 20}),
+        pytest.param(
+            "omniglot",
+            {"images": 32460, "classes": 1623, "groups": 50, "drawers": 20},
+            marks=pytest.mark.slow,
+        ),
         ("att", {"images": 400, "classes": 40, "splits": {"test": 30, "train": 370}}),
         (
             "sick",

@@ -74,6 +74,7 @@ def test_word_overlap_of_sentences():
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_modified_hausdorff_errs_on_exactly_155_of_the_400_official_trials(data_root):
     result = omniglot_20_runs(ModifiedHausdorff(), omniglot_runs(data_root))
     assert result.n_trials == 400

@@ -82,6 +82,7 @@ def test_a_check_counts_what_is_right_and_leaves_out_what_is_enrolled(gallery, p
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_characters_of_an_unseen_alphabet_are_told_from_strangers(data_root, tmp_path):
     archive = data_root / "omniglot" / "images_evaluation.zip"
     tree = open_tree(f"{archive}!/images_evaluation/Atlantean")

@@ -156,7 +156,7 @@ def test_sides_of_two_kinds_need_two_encoders(tmp_path, shapes_recipe):
 @pytest.mark.parametrize(
     ("name", "changes", "items", "classes"),
     [
-        ("omniglot-compact", {}, 19_280, 964),
+        pytest.param("omniglot-compact", {}, 19_280, 964, marks=pytest.mark.slow),
         ("att-contrastive", {}, 370, 37),
         ("att-contrastive", {"data.part": "not-fold3"}, 350, 35),
         ("strokes-pseudo", {}, None, None),
