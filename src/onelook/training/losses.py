@@ -69,78 +69,6 @@ class ContrastiveLoss(nn.Module):
         return _mean(torch.where(is_same.bool(), squared, negative))
 
 
-class DoubleMarginContrastiveLoss(nn.Module):
-    """Contrastive loss with a second margin, up to which a positive pair costs nothing.
-
-    ``loss = s * max(0, d - positive_margin)**2 + (1 - s) * max(0, margin - d)**2``,
-    averaged over the pairs; ``d`` and ``s`` as in ``ContrastiveLoss``.
-
-    Args:
-        margin: Distance from which a negative pair costs nothing.
-        positive_margin: Distance up to which a positive pair costs nothing, in [0, margin].
-
-    Raises:
-        ValueError: If ``margin`` is not positive or ``positive_margin`` outside
-            [0, margin].
-    """
-
-    takes = "pairs"
-
-    def __init__(self, margin: float = 1.0, positive_margin: float = 0.3) -> None:
-        super().__init__()
-        self.margin = _positive("margin", margin)
-        self.positive_margin = _positive_margin(positive_margin, margin)
-
-    def forward(self, left: Tensor, right: Tensor, is_same: Tensor) -> Tensor:
-        """Loss (scalar) of embeddings (N, D), (N, D) and truths (N,) bool."""
-        distance = euclidean_distance(left, right)  # (N,)
-        _check_length("is_same", is_same, distance)
-        positive = (distance - self.positive_margin).clamp(min=0).square()
-        negative = (self.margin - distance).clamp(min=0).square()
-        return _mean(torch.where(is_same.bool(), positive, negative))
-
-
-class AllPairsContrastiveLoss(nn.Module):
-    """Contrastive loss on all pairs of a labelled batch.
-
-    The mean over its positive pairs plus ``negative_weight`` times the mean over its
-    negative pairs, of the terms of ``DoubleMarginContrastiveLoss``: there are far more
-    negatives than positives, and the two means keep them in balance.
-
-    Args:
-        margin: Distance from which a negative pair costs nothing.
-        positive_margin: Distance up to which a positive pair costs nothing, in [0, margin].
-        negative_weight: Factor of the negatives' mean.
-
-    Raises:
-        ValueError: If ``margin`` is not positive or ``positive_margin`` outside
-            [0, margin].
-    """
-
-    takes = "labels"
-
-    def __init__(
-        self,
-        margin: float = 1.0,
-        positive_margin: float = 0.0,
-        negative_weight: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.margin = _positive("margin", margin)
-        self.positive_margin = _positive_margin(positive_margin, margin)
-        self.negative_weight = negative_weight
-
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Loss (scalar) of embeddings (N, D) with labels (N,) int64."""
-        distance = euclidean_distance_matrix(embeddings, embeddings)  # (N, N)
-        is_positive, is_negative = _pair_masks(embeddings, labels)
-        positive = (distance - self.positive_margin).clamp(min=0).square()
-        negative = (self.margin - distance).clamp(min=0).square()
-        return _mean(positive[is_positive]) + self.negative_weight * _mean(
-            negative[is_negative]
-        )
-
-
 class BinaryCrossEntropyLoss(nn.Module):
     """Binary cross-entropy of logits, scores whose sigmoid is the probability of *same*.
 
@@ -237,6 +165,8 @@ class TripletMarginLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Loss (scalar) of embeddings (N, D) with labels (N,) int64."""
+        if not len(embeddings):
+            return _mean(_at_least_float32(embeddings))
         matrix = (
             squared_euclidean_distance_matrix if self.squared else euclidean_distance_matrix
         )
@@ -258,7 +188,8 @@ class TripletMarginLoss(nn.Module):
 
     def _average(self, difference: Tensor) -> Tensor:
         cost = (difference + self.margin).clamp(min=0)
-        return _mean(cost[cost > 0]) if self.active_only else _mean(cost)
+        # Not cost > 0, which would drop a NaN and hide that the network has diverged.
+        return _mean(cost[~(cost <= 0)]) if self.active_only else _mean(cost)
 
 
 class TripletListMarginLoss(nn.Module):
@@ -398,8 +329,6 @@ class PrototypicalLoss(nn.Module):
 
 LOSSES: dict[str, type[nn.Module]] = {
     "contrastive": ContrastiveLoss,
-    "double-margin-contrastive": DoubleMarginContrastiveLoss,
-    "all-pairs-contrastive": AllPairsContrastiveLoss,
     "binary-cross-entropy": BinaryCrossEntropyLoss,
     "regression": RegressionLoss,
     "triplet": TripletMarginLoss,
@@ -449,14 +378,6 @@ def _positive(name: str, value: float) -> float:
     if not value > 0:
         raise ValueError(f"{name} must be positive, got {value}")
     return value
-
-
-def _positive_margin(positive_margin: float, margin: float) -> float:
-    if not 0 <= positive_margin <= margin:
-        raise ValueError(
-            f"positive_margin must be between 0 and margin={margin}, got {positive_margin}"
-        )
-    return positive_margin
 
 
 def _check_length(name: str, truth: Tensor, values: Tensor) -> None:
