@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
+import torch
 
 from onelook import metrics
 
@@ -87,6 +88,23 @@ def test_best_threshold_of_two_neighbouring_floats_still_separates_them():
     upper = np.nextafter(1.0, 2.0)
     threshold = metrics.best_threshold([upper, 1.0], [True, False])
     assert metrics.accuracy_at([upper, 1.0], [True, False], threshold) == 1
+
+
+def test_float32_scores_meet_a_threshold_between_them():
+    scores = np.array([0.5, np.nextafter(np.float32(0.5), np.float32(1))], np.float32)
+    threshold = metrics.best_threshold(scores, [False, True])
+    assert scores[0] < np.float64(threshold) < scores[1]
+    assert metrics.accuracy_at(scores, [False, True], threshold) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_tensors_are_converted(dtype):
+    scores = torch.tensor([0.75, 0.25, 0.5, 0.125], dtype=dtype, requires_grad=True)
+    is_same = torch.tensor([True, True, False, False])
+    assert metrics.roc_auc(scores, is_same) == 0.75
+    assert metrics.accuracy_at(scores, is_same, 0.5) == 0.5
+    wanted = np.float64 if dtype == torch.float64 else np.float32
+    assert metrics.to_numpy(scores).dtype == wanted
 
 
 def test_rates_at_a_threshold():
@@ -232,7 +250,7 @@ def test_correlations_match_scipy():
     [
         ([1.0, 2.0], [True, True], "got 2 same and 0 different"),
         ([1.0, np.nan], [True, False], "scores must be finite, got 1"),
-        ([1.0], [True, False], r"got \(1,\), \(2,\)"),
+        ([1.0], [True, False], r"got \(1,\) and \(2,\)"),
     ],
 )
 def test_unusable_pairs_are_refused(scores, is_same, message):

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
-# A FAR is measured only where chance alone would let this many different pairs through.
+# A FAR is measured only if chance alone would let this many different pairs through.
 FALSE_ACCEPTS_NEEDED = 10
 CLASSES_NEEDED = 10
 
@@ -37,7 +37,7 @@ def roc_curve(
     Args:
         scores: (N,) finite, larger = more alike.
         is_same: (N,) bool.
-        weights: (N,) how often each pair counts; once when ``None``.
+        weights: (N,) how often each pair counts; once if ``None``.
 
     Raises:
         ValueError: If a score is not finite, or same or different pairs are missing.
@@ -133,8 +133,8 @@ def best_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
 def best_balanced_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
     """The threshold of the highest accuracy if half of the pairs were the same.
 
-    For a sample with far more different pairs than same ones, whose plain accuracy would be
-    highest with next to nothing accepted.
+    For a sample with far more different pairs than same ones, whose plain accuracy is
+    highest when almost nothing is accepted.
     """
     curve = roc_curve(scores, is_same)
     gain = np.round(curve.tar - curve.far, 12)  # equal gains differ in their last bits
@@ -143,8 +143,8 @@ def best_balanced_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
 
 
 def accuracy_at(scores: ArrayLike, is_same: ArrayLike, threshold: float) -> float:
-    """Share of pairs that ``score >= threshold`` decides rightly."""
-    scores, is_same = np.asarray(scores), np.asarray(is_same, bool)
+    """Share of pairs that ``score >= threshold`` decides correctly."""
+    scores, is_same = _columns(scores, is_same)
     if not len(scores):
         raise ValueError("accuracy needs at least one pair, got 0")
     return float(np.mean((scores >= threshold) == is_same))
@@ -168,8 +168,7 @@ def tar_at_far(scores: ArrayLike, is_same: ArrayLike, far: float) -> float:
     The figure for a system in which a false accept is what hurts.
 
     Raises:
-        ValueError: If there are fewer than 10 / far different pairs: the rate could not be
-            told.
+        ValueError: If there are fewer than 10 / far different pairs, too few to measure it.
     """
     scores, is_same = _checked(scores, is_same)
     check_far(far, int((~is_same).sum()))
@@ -195,7 +194,7 @@ def threshold_at_frr(scores: ArrayLike, is_same: ArrayLike, frr: float) -> float
 
 
 def check_far(far: float, n_different: int, needed: int = FALSE_ACCEPTS_NEEDED) -> None:
-    """Refuse a false-accept rate that ``n_different`` different pairs cannot carry.
+    """Refuse a false-accept rate that ``n_different`` different pairs cannot support.
 
     Raises:
         ValueError: If ``n_different < needed / far``, naming the number needed and the
@@ -206,7 +205,9 @@ def check_far(far: float, n_different: int, needed: int = FALSE_ACCEPTS_NEEDED) 
     if n_different < needed / far - 1e-6:
         smallest = needed / max(n_different, 1)
         offer = (
-            f"the smallest rate they carry is {smallest:.2g}" if smallest < 1 else "none"
+            f"the smallest rate they support is {smallest:.2g}"
+            if smallest < 1
+            else "they support no rate"
         )
         raise ValueError(
             f"FAR {far:g} needs at least {math.ceil(needed / far - 1e-6)} different pairs, "
@@ -247,23 +248,43 @@ def standard_error(values: ArrayLike) -> float:
 def mean_interval(
     values: ArrayLike, level: float = 0.95, student: bool = False
 ) -> Interval:
-    """Interval of the mean of independent values, such as accuracies of episodes or folds.
+    """Interval of the mean of independent values, such as the accuracies of folds.
 
     Args:
         values: (N,) at least two.
         level: Confidence, a fraction.
-        student: Student's t instead of the normal distribution: for few values, such as 10
-            folds.
+        student: Whether to use Student's t instead of the normal distribution, for few
+            values such as 10 folds.
     """
     values = np.asarray(values, np.float64)
     error = standard_error(values)
-    if student:
-        from scipy.special import stdtrit
-
-        width = float(stdtrit(len(values) - 1, 0.5 + level / 2)) * error
-    else:
-        width = NormalDist().inv_cdf(0.5 + level / 2) * error
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    width = error * (_student_quantile(level, len(values) - 1) if student else z)
     return float(values.mean()) - width, float(values.mean()) + width
+
+
+def _student_quantile(level: float, freedom: int) -> float:
+    """The t that a Student variable stays below in size with probability ``level``.
+
+    Reference:
+        Abramowitz, Stegun. Handbook of Mathematical Functions, 26.7.3 and 26.7.4: finite
+        series for whole degrees of freedom, of the angle ``atan(t / sqrt(freedom))``.
+    """
+    odd = freedom % 2
+    steps = np.arange(1, freedom // 2)
+    factors = 2 * steps / (2 * steps + 1) if odd else (2 * steps - 1) / (2 * steps)
+    weights = np.append(1.0, np.cumprod(factors))[: freedom // 2]
+    exponents = 2 * np.arange(len(weights)) + odd
+
+    def inside(angle: float) -> float:
+        series = math.sin(angle) * float(weights @ math.cos(angle) ** exponents)
+        return 2 / math.pi * (angle + series) if odd else series
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if inside(middle) < level else (low, middle)
+    return math.sqrt(freedom) * math.tan(low)
 
 
 def bootstrap_interval(
@@ -277,12 +298,12 @@ def bootstrap_interval(
     n_resamples: int = 400,
     level: float = 0.95,
 ) -> list[Interval]:
-    """Percentile intervals of figures of a ROC curve, by resampling classes.
+    """Percentile intervals of figures of a ROC curve, from resampled classes.
 
     Pairs that share a class are not independent, so resampling pairs would give intervals
     that are far too narrow. Here each resample draws as many classes as there are, with
     replacement: a same pair counts as often as its class was drawn, a different pair as
-        often as the product of its two classes.
+    often as the product of its two classes.
 
     Args:
         figures: From a ROC curve to one or more numbers.
@@ -290,8 +311,9 @@ def bootstrap_interval(
         is_same: (N,) bool.
         left_classes: (N,) class of each pair's left side.
         right_classes: (N,) class of each pair's right side.
-        seed: Of the resampling.
-        n_resamples: Resamples; those without any same or any different pair are left out.
+        seed: Seed of the resampling.
+        n_resamples: Number of resamples; those without a same or a different pair are
+            left out.
         level: Confidence, a fraction.
 
     Returns:
@@ -324,7 +346,7 @@ def bootstrap_interval(
 
 
 class Reliability(NamedTuple):
-    """Stated probabilities beside what happened, in bins that hold any pair."""
+    """Stated probabilities beside what happened, in the bins that are not empty."""
 
     stated: Floats  # (K,) mean probability, rising
     happened: Floats  # (K,) share of same pairs
@@ -345,7 +367,7 @@ def reliability(
         probability: (N,) that a pair is the same.
         is_same: (N,) bool.
         prior: Share of same pairs that the probability assumes; pairs are weighted to it.
-        n_bins: Bins between 0 and 1.
+        n_bins: Number of bins between 0 and 1.
 
     Example:
         >>> reliability([0.9, 0.9, 0.1, 0.1], [True, False, False, False], 0.25).happened
@@ -376,10 +398,14 @@ def pearson(left: ArrayLike, right: ArrayLike) -> float:
 
 def spearman(left: ArrayLike, right: ArrayLike) -> float:
     """Spearman's rank correlation: Pearson's of the ranks, ties sharing their mean rank."""
-    from scipy.stats import rankdata
-
     left, right = _two_columns(left, right)
-    return pearson(rankdata(left), rankdata(right))
+    return pearson(_mean_ranks(left), _mean_ranks(right))
+
+
+def _mean_ranks(values: Floats) -> Floats:
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return ranks
 
 
 def pearson_interval(correlation: float, n_pairs: int, level: float = 0.95) -> Interval:
@@ -398,7 +424,7 @@ def mean_squared_error(left: ArrayLike, right: ArrayLike) -> float:
 
 
 def _two_columns(left: ArrayLike, right: ArrayLike) -> tuple[Floats, Floats]:
-    left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
+    left, right = (np.asarray(to_numpy(x), np.float64) for x in (left, right))
     if left.shape != right.shape or left.ndim != 1 or not len(left):
         raise ValueError(
             f"expected two equally long columns, got {left.shape}, {right.shape}"
@@ -406,13 +432,29 @@ def _two_columns(left: ArrayLike, right: ArrayLike) -> tuple[Floats, Floats]:
     return left, right
 
 
-def _checked(scores: ArrayLike, is_same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    scores, is_same = np.asarray(scores, np.float64), np.asarray(is_same, bool)
+def to_numpy(values: Any) -> NDArray[Any]:
+    """A NumPy array of an array, or of a PyTorch tensor on any device."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if values.is_floating_point() and values.element_size() < 4:
+            values = values.float()  # NumPy has no bfloat16
+    return np.asarray(values)
+
+
+def _columns(scores: ArrayLike, is_same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scores in float64, in which a threshold between two float32 scores exists."""
+    scores = np.asarray(to_numpy(scores), np.float64)
+    is_same = np.asarray(to_numpy(is_same), bool)
     if scores.shape != is_same.shape or scores.ndim != 1:
         raise ValueError(
-            f"scores and is_same must have one shape (N,), "
-            f"got {scores.shape}, {is_same.shape}"
+            "scores and is_same must have the same shape (N,), "
+            f"got {scores.shape} and {is_same.shape}"
         )
+    return scores, is_same
+
+
+def _checked(scores: ArrayLike, is_same: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+    scores, is_same = _columns(scores, is_same)
     n_bad = int((~np.isfinite(scores)).sum())
     if n_bad:
         raise ValueError(f"scores must be finite, got {n_bad} that are not")

@@ -1,11 +1,10 @@
 """Calling scorers: each address is embedded once, memory stays bounded."""
 
 import numpy as np
-import torch
 from table_scorer import TableScorer
 
 from onelook.evaluation import scorer as module
-from onelook.evaluation.scorer import score_pairs, score_rows, to_numpy
+from onelook.evaluation.scorer import score_pairs, score_rows
 
 TABLE = {"a": [0.0], "b": [1.0], "c": [3.0]}
 
@@ -35,8 +34,3 @@ def test_pieces_give_the_scores_of_the_whole(monkeypatch):
             for a, b in zip(left, right, strict=True)
         ],
     )
-
-
-def test_tensors_become_arrays():
-    tensor = torch.ones(2, dtype=torch.bfloat16, requires_grad=True)
-    assert to_numpy(tensor).dtype == np.float32

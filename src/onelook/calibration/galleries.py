@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.evaluation.scorer import Scorer, to_numpy
+from onelook.evaluation.scorer import Scorer
+from onelook.metrics import to_numpy
 
 SIZES = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
 MOST_CLASSES = 1000  # in one round

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from scipy.spatial.distance import cdist
 
 from onelook.data.inputs.images import Preprocess, decode, read_bytes
 from onelook.recipe import ImageSettings
@@ -43,6 +41,8 @@ class NearestPixels:
         return -np.sqrt(squares.astype(np.float64))
 
     def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> Floats:
+        from scipy.spatial.distance import cdist
+
         distances: Floats = cdist(left, right)
         return -distances
 
@@ -63,6 +63,8 @@ class ModifiedHausdorff:
 
     def embed(self, addresses: Sequence[str], side: str = "left") -> NDArray[np.object_]:
         """(N,) trees of the points of the dark pixels, in pixels from their mean."""
+        from scipy.spatial import cKDTree
+
         drawings = np.empty(len(addresses), object)
         for i, address in enumerate(addresses):
             image = decode(read_bytes(address), address).convert("L")

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.errors import DataError
-from onelook.evaluation.scorer import ScoreMatrix, to_numpy
+from onelook.evaluation.scorer import ScoreMatrix
+from onelook.metrics import to_numpy
 
 
 def matched_correct(

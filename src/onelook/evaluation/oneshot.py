@@ -17,8 +17,8 @@ from onelook.data.items import Dataset
 from onelook.data.omniglot import OneShotRun
 from onelook.data.sampling import turned
 from onelook.errors import DataError
-from onelook.evaluation.scorer import ScoreMatrix, Scorer, embed_both, to_numpy
-from onelook.metrics import Interval, mean_interval, wilson_interval
+from onelook.evaluation.scorer import ScoreMatrix, Scorer, embed_both
+from onelook.metrics import Interval, mean_interval, to_numpy, wilson_interval
 
 Indices = NDArray[np.int64]
 

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.metrics import to_numpy
+
 # Bytes of embeddings handed to a scorer at once.
 CHUNK_BYTES = 2**26
 
@@ -87,10 +89,3 @@ def score_rows(
         for start in range(0, len(left_rows), step)
     ]
     return np.concatenate(parts).astype(np.float64)
-
-
-def to_numpy(values: Any) -> NDArray[Any]:
-    """A NumPy array of an array or of a tensor on any device."""
-    if hasattr(values, "detach"):
-        values = values.detach().float().cpu().numpy()
-    return np.asarray(values)

@@ -17,7 +17,6 @@ from onelook.evaluation.scorer import (
     embed_both,
     score_pairs,
     score_rows,
-    to_numpy,
 )
 from onelook.metrics import (
     Interval,
@@ -32,6 +31,7 @@ from onelook.metrics import (
     roc_curve,
     standard_error,
     tar_of,
+    to_numpy,
 )
 
 Indices = NDArray[np.int64]
