@@ -4,7 +4,8 @@ import sys
 
 from contract import entries_of, vectors_of
 
-from onelook.gallery.store import GalleryStore, open_store
+from onelook.gallery.store import GalleryStore
+from onelook.gallery.stores import open_store
 
 BATCH = 3
 

@@ -20,13 +20,8 @@ from contract import (
 )
 
 from onelook.errors import GalleryError
-from onelook.gallery.store import (
-    Entry,
-    create_store,
-    open_store,
-    read_all,
-    store_exists,
-)
+from onelook.gallery.store import Entry, read_all
+from onelook.gallery.stores import create_store, open_store, store_exists
 
 
 @pytest.fixture(

@@ -8,7 +8,8 @@ from PIL import Image
 
 from onelook.errors import DataError, GalleryError, UnknownIdentityError
 from onelook.gallery.gallery import Gallery
-from onelook.gallery.store import open_store, shown
+from onelook.gallery.store import redact_url, validate_name
+from onelook.gallery.stores import open_store
 from onelook.models.siamese import Siamese
 from onelook.models.similarity import WeightedL1Head
 from onelook.verifier import FunctionEncoder, Originals, Verifier, from_function
@@ -111,10 +112,10 @@ def test_a_broken_image_enrolls_none_of_its_call(gallery, tmp_path):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda g: g.enroll(" ", [RED]), "an identity needs a name, got ' '"),
+        (lambda g: g.enroll(" ", [RED]), "an identity needs a name .*got ' '"),
         (lambda g: g.enroll("red", []), "at least one image of 'red', got 0"),
         (lambda g: g.identify(RED, k=0), "k must be positive, got 0"),
-        (lambda g: g.rename("red", ""), "an identity needs a name, got ''"),
+        (lambda g: g.rename("red", ""), "an identity needs a name .*got ''"),
     ],
 )
 def test_wrong_arguments_say_so(gallery, call, message):
@@ -151,5 +152,24 @@ def test_a_pair_head_ranks_a_shortlist_and_says_so(tmp_path):
 
 def test_messages_name_a_server_without_its_secrets():
     secret = "postgresql://ada:secret@db:5432/things?password=secret&gallery=g"
-    assert shown(secret) == "postgresql://db:5432/things"
-    assert shown("/tmp/g.db") == "/tmp/g.db"
+    assert redact_url(secret) == "postgresql://db:5432/things"
+    assert redact_url("/tmp/g.db") == "/tmp/g.db"
+
+
+def test_an_entry_is_found_by_its_number_and_an_identity_by_its_name(gallery):
+    gallery.enroll("red", [RED])
+    gallery.enroll("green", [GREEN])
+    assert gallery.has("red") and not gallery.has("blue")
+    (match,) = gallery.identify(GREEN, k=1).matches
+    assert gallery.entry(match.entry).identity == "green"
+    gallery.forget("green")
+    for number in (match.entry, 99):
+        with pytest.raises(UnknownIdentityError, match=f"no image {number} in"):
+            gallery.entry(number)
+
+
+@pytest.mark.parametrize("name", ["", "  ", ".", "..", "a\tb", "a\0", "\udcff", "a" * 201])
+def test_a_name_that_not_every_store_and_url_can_hold_is_refused(name):
+    with pytest.raises(ValueError, match="1 to 200 characters"):
+        validate_name(name)
+    assert validate_name("Ann/left eye.") == "Ann/left eye."

@@ -12,7 +12,7 @@ from many import assert_finds, people
 
 from onelook.gallery import sqlite
 from onelook.gallery.exact import distances
-from onelook.gallery.store import create_store, open_store
+from onelook.gallery.stores import create_store, open_store
 
 
 @pytest.fixture
@@ -93,7 +93,8 @@ def test_a_program_may_end_while_the_index_is_made(path):
     program = """if True:
         import sys, time, numpy
         from onelook.gallery import sqlite
-        from onelook.gallery.store import Entry, open_store
+        from onelook.gallery.store import Entry
+        from onelook.gallery.stores import open_store
 
         sqlite.INDEX_FROM = 8000
         store = open_store(sys.argv[1])

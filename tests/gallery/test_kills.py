@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from contract import HEADER, start_child, vectors_of
 
-from onelook.gallery.store import create_store, open_store, read_all
+from onelook.gallery.store import read_all
+from onelook.gallery.stores import create_store, open_store
 
 KILLS = int(os.environ.get("ONELOOK_KILLS", "10"))
 BATCH = 3

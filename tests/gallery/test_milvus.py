@@ -16,7 +16,8 @@ from onelook.errors import GalleryError
 from onelook.gallery import milvus
 from onelook.gallery.milvus import MilvusStore, _collection_name
 from onelook.gallery.milvus_rows import nearest_of, row_of, schema_of_ids
-from onelook.gallery.store import Entry, Header, Hit, open_store, store_exists
+from onelook.gallery.store import Entry, Header, Hit
+from onelook.gallery.stores import open_store, store_exists
 
 SLOW = pytest.mark.slow
 # Under load the test server takes its time to rewrite a segment.

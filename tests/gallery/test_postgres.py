@@ -16,7 +16,8 @@ from test_kills import KILLS, check_whole
 from onelook.errors import GalleryError
 from onelook.gallery import postgres
 from onelook.gallery.postgres import PostgresStore, _parse
-from onelook.gallery.store import Entry, Header, create_store, open_store, store_exists
+from onelook.gallery.store import Entry, Header
+from onelook.gallery.stores import create_store, open_store, store_exists
 
 SLOW = pytest.mark.slow
 DISTANCES = {

@@ -124,7 +124,14 @@ def requests():
         ("limit", 400, "limit: ", "GET", "/v1/identities?limit=0", {}),
         ("unknown", 404, "no such identity", "GET", "/v1/identities/Missing", {}),
         ("unknown face", 404, "no such", "GET", "/v1/identities/Missing/thumbnail", {}),
-        ("unknown entry", 404, "no such picture", "GET", "/v1/entries/99/thumbnail", {}),
+        (
+            "unknown entry",
+            404,
+            "no such identity or picture",
+            "GET",
+            "/v1/entries/99/thumbnail",
+            {},
+        ),
         ("huge entry", 400, "entry: ", "GET", f"/v1/entries/{2**63}/thumbnail", {}),
         ("forget", 404, "no such identity", "DELETE", "/v1/identities/Missing", {}),
         (

@@ -176,7 +176,7 @@ def _draw(gallery: "Gallery", path: str, answer: "Identification", out: Path) ->
 
     pictures, captions = [], []
     for match in answer.matches:
-        entry = gallery.images(match.identity, match.entry - 1, 1)[0]
+        entry = gallery.entry(match.entry)
         if entry.thumbnail is None:
             continue
         pictures.append(np.asarray(Image.open(io.BytesIO(entry.thumbnail))))
@@ -195,7 +195,8 @@ def forget(
     as_json: Json = False,
 ) -> None:
     """Remove an identity from a gallery: embeddings and pictures, from disk too."""
-    from onelook.gallery.store import forget_identity, opened
+    from onelook.gallery.store import forget_identity
+    from onelook.gallery.stores import opened
 
     with opened(gallery) as store:
         n = forget_identity(store, identity)
@@ -207,7 +208,7 @@ def forget(
 @galleries.command("list", epilog=example("onelook gallery list people.db"))
 def list_identities(gallery: UrlArgument, as_json: Json = False) -> None:
     """Who is in a gallery, and with how many images."""
-    from onelook.gallery.store import opened
+    from onelook.gallery.stores import opened
 
     with opened(gallery) as store:
         identities = store.identities()
@@ -222,7 +223,7 @@ def stats(gallery: UrlArgument, as_json: Json = False) -> None:
     """How large a gallery is, of which model, and how it searches."""
     from dataclasses import asdict
 
-    from onelook.gallery.store import opened
+    from onelook.gallery.stores import opened
 
     with opened(gallery) as store:
         facts = {**asdict(store.stats()), **asdict(store.header)}
@@ -239,7 +240,8 @@ def rename(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Who it will be")],
 ) -> None:
     """Give an identity another name, or join it to one that is there."""
-    from onelook.gallery.store import opened, rename_identity
+    from onelook.gallery.store import rename_identity
+    from onelook.gallery.stores import opened
 
     with opened(gallery) as store:
         n = rename_identity(store, identity, new)
@@ -300,7 +302,7 @@ def import_embeddings(
 @galleries.command(epilog=example("onelook gallery maintain people.db"))
 def maintain(gallery: UrlArgument) -> None:
     """Whatever keeps a gallery quick: rebuild its index, compact its file."""
-    from onelook.gallery.store import opened
+    from onelook.gallery.stores import opened
 
     with opened(gallery) as store:
         store.maintain()
@@ -310,7 +312,7 @@ def maintain(gallery: UrlArgument) -> None:
 def _opened(url: str, model: str | None) -> "Gallery":
     """The gallery that must be there: a wrong name makes none."""
     from onelook.gallery.gallery import Gallery
-    from onelook.gallery.store import opened
+    from onelook.gallery.stores import opened
 
     with opened(url) as store:
         model = model or _shipped(store.header.model)
@@ -320,7 +322,7 @@ def _opened(url: str, model: str | None) -> "Gallery":
 def _made(url: str, model: str | None, keep_originals: bool = False) -> "Gallery":
     """The gallery, which is made if it is not there."""
     from onelook.gallery.gallery import Gallery
-    from onelook.gallery.store import opened, store_exists
+    from onelook.gallery.stores import opened, store_exists
 
     if model is None and store_exists(url):
         with opened(url) as store:

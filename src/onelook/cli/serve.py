@@ -96,10 +96,10 @@ def serve(
 
 
 def _started(verifier: "Verifier", gallery: str | None, url: str) -> None:
-    from onelook.gallery.store import shown
+    from onelook.gallery.store import redact_url
 
     none = "no gallery (--gallery FILE keeps one)"
-    kept = none if gallery is None else f"gallery {shown(gallery)}"
+    kept = none if gallery is None else f"gallery {redact_url(gallery)}"
     say(f"{verifier.name}, {kept}: {url}\nstop it with Ctrl-C")
 
 

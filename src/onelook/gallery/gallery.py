@@ -13,7 +13,7 @@ from PIL import Image
 
 from onelook.data.inputs.images import decode, read_bytes
 from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
-from onelook.errors import GalleryError
+from onelook.errors import GalleryError, UnknownIdentityError
 from onelook.gallery.answers import Candidate, Identification, answer
 from onelook.gallery.store import (
     Entry,
@@ -22,16 +22,14 @@ from onelook.gallery.store import (
     Hit,
     Stored,
     check_vectors,
-    checked_name,
-    create_store,
     forget_identity,
-    open_store,
     read_all,
+    redact_url,
     rename_identity,
-    shown,
     some_images,
-    store_exists,
+    validate_name,
 )
+from onelook.gallery.stores import create_store, open_store, store_exists
 from onelook.verifier import Verifier
 
 THUMBNAIL_SIDE = 96  # pixels
@@ -110,7 +108,7 @@ class Gallery:
         """``enroll`` of (identity, image) pairs, all of them or none."""
         data = [self._read(image) for _, image in images]
         digests = [digest_of(content) for content in data]
-        names = [checked_name(identity) for identity, _ in images]
+        names = [validate_name(identity) for identity, _ in images]
         wanted = list(zip(names, digests, strict=True))
         known = self._known(set(names))
         rows = [
@@ -151,7 +149,7 @@ class Gallery:
         vectors = check_vectors(self.store.header, vectors)
         notes = metadata or [{} for _ in identities]
         entries = [
-            Entry(checked_name(identity), vector, digest_of(vector.tobytes()), note)
+            Entry(validate_name(identity), vector, digest_of(vector.tobytes()), note)
             for identity, vector, note in zip(identities, vectors, notes, strict=True)
         ]
         n_new = sum(self.store.enroll(entries))
@@ -202,6 +200,21 @@ class Gallery:
             UnknownIdentityError: If the gallery does not know it.
         """
         return rename_identity(self.store, identity, new)
+
+    def has(self, identity: str) -> bool:
+        """Whether an identity of this name is enrolled."""
+        return bool(self.store.read(identity, limit=1))
+
+    def entry(self, number: int) -> Stored:
+        """The enrolled image with this ``id``, which ``Match.entry`` names.
+
+        Raises:
+            UnknownIdentityError: If there is none, or it was forgotten.
+        """
+        found = self.store.read(after=number - 1, limit=1)
+        if not found or found[0].id != number:
+            raise UnknownIdentityError(f"no image {number} in the gallery")
+        return found[0]
 
     def identities(self) -> dict[str, int]:
         """Number of images of every identity, sorted by name."""
@@ -348,10 +361,10 @@ def _opened(verifier: Verifier, url: str | Path) -> GalleryStore:
         made_with = store.header.model, store.header.fingerprint
         store.close()
         raise GalleryError(
-            f"the gallery {shown(url)} was made with the model {made_with[0]!r} "
+            f"the gallery {redact_url(url)} was made with the model {made_with[0]!r} "
             f"({made_with[1]}), not with {verifier.name!r} ({verifier.fingerprint}): name "
             f"that one, --model {made_with[0]} or its folder, or embed the gallery anew: "
-            f"onelook gallery migrate {shown(url)} NEW --model MODEL"
+            f"onelook gallery migrate {redact_url(url)} NEW --model MODEL"
         )
     return store
 

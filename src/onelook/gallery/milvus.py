@@ -40,10 +40,11 @@ from onelook.gallery.store import (
     Hit,
     Stats,
     Stored,
-    already_there,
+    already_exists,
     check_vectors,
     no_gallery,
-    shown,
+    redact_url,
+    wrong_format,
 )
 
 IDS = "onelook_ids"
@@ -108,7 +109,7 @@ class MilvusStore:
         with _told(url):
             client, collection = _connect(url), _collection_name(url)
             if _read_header(client, collection, url) is not None:
-                raise already_there(url)
+                raise already_exists(url)
             if not client.has_collection(IDS):
                 client.create_collection(IDS, schema=schema_of_ids(client))
             client.create_collection(
@@ -410,11 +411,10 @@ def _told(url: str) -> Iterator[None]:
     try:
         yield
     except error_of_milvus as error:
-        if error.code == 2 or "connect" in str(error):
-            hint = "; does the server run, and is the database there?"
-        else:
-            hint = ""
-        raise GalleryError(f"the gallery at {shown(url)}: {error.message}{hint}") from error
+        is_lost = error.code == 2 or "connect" in str(error)
+        hint = "; does the server run, and does the database exist?" if is_lost else ""
+        place = f"the gallery at {redact_url(url)}"
+        raise GalleryError(f"{place}: {error.message}{hint}") from error
 
 
 def _read_header(client: Any, collection: str, url: str) -> Header | None:
@@ -426,14 +426,11 @@ def _read_header(client: Any, collection: str, url: str) -> Header | None:
         written = said.pop("onelook")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GalleryError(
-            f"the collection {collection!r} at {shown(url)} is not a gallery; name "
+            f"the collection {collection!r} at {redact_url(url)} is not a gallery; name "
             "another: ?collection=NAME"
         ) from error
     if written != FORMAT:
-        raise GalleryError(
-            f"the gallery at {shown(url)} has format {written}, this onelook reads "
-            f"{FORMAT}; use the onelook that wrote it"
-        )
+        raise wrong_format(url, written)
     return Header(**said)
 
 

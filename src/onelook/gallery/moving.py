@@ -12,16 +12,8 @@ from numpy.typing import NDArray
 from onelook.errors import DataError, GalleryError
 from onelook.gallery.folders import MANY
 from onelook.gallery.gallery import Gallery
-from onelook.gallery.store import (
-    Entry,
-    GalleryStore,
-    Stored,
-    create_store,
-    opened,
-    read_all,
-    shown,
-    store_exists,
-)
+from onelook.gallery.store import Entry, GalleryStore, Stored, read_all, redact_url
+from onelook.gallery.stores import create_store, opened, store_exists
 from onelook.progress import tracked
 from onelook.vectors import read_vectors
 from onelook.verifier import Verifier
@@ -58,10 +50,9 @@ def copy(source: str | Path, target: str | Path, progress: bool = True) -> Moved
         with opened(target) as new:
             if new.header != old.header:
                 raise GalleryError(
-                    f"{shown(target)} holds a gallery of another model "
-                    f"({new.header.model!r}, {new.header.fingerprint}) than "
-                    f"{shown(source)} ({old.header.model!r}, {old.header.fingerprint}): "
-                    "onelook gallery migrate embeds anew"
+                    f"{redact_url(target)} is a gallery of {_model_of(new)}, "
+                    f"{redact_url(source)} one of {_model_of(old)}; onelook gallery "
+                    "migrate embeds the images with another model"
                 )
             return _fill(new, _entries(old, "copying", progress))
 
@@ -96,6 +87,10 @@ def migrate(
     with opened(source) as old, Gallery(verifier, target) as gallery:
         moved = _fill(gallery.store, embedded(_entries(old, "embedding", progress)))
     return replace(moved, left_behind=tuple(left_behind))
+
+
+def _model_of(store: GalleryStore) -> str:
+    return f"the model {store.header.model!r} ({store.header.fingerprint})"
 
 
 def _entries(store: GalleryStore, what: str, progress: bool) -> Iterator[Stored]:

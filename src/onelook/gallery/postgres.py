@@ -28,10 +28,10 @@ from onelook.gallery.store import (
     Hit,
     Stats,
     Stored,
-    already_there,
+    already_exists,
     check_vectors,
     no_gallery,
-    shown,
+    wrong_format,
 )
 
 GALLERIES = "onelook_galleries"
@@ -80,10 +80,7 @@ class PostgresStore:
             if row is None:
                 raise no_gallery(url)
             if row[0] != FORMAT:
-                raise GalleryError(
-                    f"the gallery at {shown(url)} has format {row[0]}, this onelook reads "
-                    f"{FORMAT}; use the onelook that wrote it"
-                )
+                raise wrong_format(url, row[0])
             return cls(connections, name, Header(*row[1:]))
         except BaseException:
             connections.close()
@@ -107,7 +104,7 @@ class PostgresStore:
             # Two processes that make the first gallery at once would collide otherwise.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('onelook create'))")
             if _read_header(name, connection) is not None:
-                raise already_there(url)
+                raise already_exists(url)
             for statement in _schema(name, header):
                 connection.execute(statement)
             connection.execute(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from onelook.errors import GalleryError
 from onelook.extras import import_extra
-from onelook.gallery.store import shown
+from onelook.gallery.store import redact_url
 
 LOCK_SECONDS = 60
 
@@ -61,7 +61,7 @@ class Connections:
     def _connection(self) -> Iterator[Any]:
         with self._lock:
             if self._closed:
-                raise GalleryError(f"the gallery at {shown(self._url)} is closed")
+                raise GalleryError(f"the gallery at {redact_url(self._url)} is closed")
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._connect()
         try:
@@ -103,8 +103,9 @@ class Connections:
                 vectors.register_vector(connection)
         except psycopg.Error as error:
             raise GalleryError(
-                f"no connection to the gallery at {shown(self._url)}: {_first_line(error)}"
-                "; does the server run, and is the database there (createdb)?"
+                f"no connection to the gallery at {redact_url(self._url)}: "
+                f"{_first_line(error)}; does the server run, and does the database exist "
+                "(createdb)?"
             ) from error
         return connection
 
@@ -140,7 +141,7 @@ def _may_pass(error: Exception) -> bool:
 def _gallery_error(error: Exception, url: str) -> GalleryError:
     """What a person can do about an error of the server."""
     errors = import_extra("psycopg.errors", "postgres")
-    place = f"the gallery at {shown(url)}"
+    place = f"the gallery at {redact_url(url)}"
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return GalleryError(
             f"{place} can only be read (a replica, or a session set to read only); write "

@@ -7,12 +7,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 
 from onelook.errors import GalleryError
 from onelook.gallery.sqlite_rows import SCHEMA
-from onelook.gallery.store import FORMAT, Header
+from onelook.gallery.store import (
+    FORMAT,
+    Header,
+    already_exists,
+    no_gallery,
+    wrong_format,
+)
 
 APPLICATION = 0x6F6E6C6B  # "onlk", where `file` and SQLite look for whose file it is
 WAIT_SECONDS = 30.0  # for other processes that write, or that keep an old state open
@@ -44,9 +49,7 @@ def create_file(path: Path, header: Header) -> None:
         sync_folder(path.parent)
     except OSError as error:
         if path.exists():
-            raise GalleryError(
-                f"{path} exists already; open it, or choose another name"
-            ) from error
+            raise already_exists(str(path)) from error
         raise GalleryError(f"no gallery can be made at {path}: {error.strerror}") from error
 
 
@@ -67,7 +70,7 @@ def open_file(path: Path) -> sqlite3.Connection:
         GalleryError: If there is none, it is another kind of file, or another format.
     """
     if not path.is_file():
-        raise GalleryError(f"no gallery at {path}; make one by enrolling an image into it")
+        raise no_gallery(str(path))
     with errors_of(path):
         connection = sqlite3.connect(
             path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
@@ -91,11 +94,7 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
         )
     found = _number(connection, "PRAGMA user_version")
     if found != FORMAT:
-        raise GalleryError(
-            f"{path} has gallery format {found}, this onelook "
-            f"{metadata.version('onelook')} reads format {FORMAT}; upgrade onelook "
-            "(pip install -U onelook)"
-        )
+        raise wrong_format(str(path), found)
 
 
 def read_header(connection: sqlite3.Connection, path: Path) -> Header:

@@ -1,15 +1,15 @@
-"""GalleryStore: what a place that keeps enrolled embeddings must do; opened by URL.
+"""GalleryStore: what a place that keeps enrolled embeddings must do.
 
 A store keeps entries and finds near ones. What an answer means (votes of several images,
 scores of the model, thresholds, unknown probes) stands above it, once, in ``gallery.py``.
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onelook.errors import GalleryError, UnknownIdentityError
 
 FORMAT = 1
+MAX_NAME = 200  # characters of an identity
 # How near is measured inside a store; the model's own score is computed above it.
 Metric = Literal["cosine", "euclidean", "manhattan"]
 
@@ -141,48 +142,6 @@ class GalleryStore(Protocol):
     def close(self) -> None: ...
 
 
-def open_store(url: str | Path) -> GalleryStore:
-    """The store that lies at ``url``.
-
-    Args:
-        url: A file's path, ``postgresql://…`` or ``milvus://…``.
-
-    Raises:
-        GalleryError: If there is none, or it was written by another format.
-    """
-    store: GalleryStore = _kind_of(url).open(_location(url))
-    return store
-
-
-def create_store(url: str | Path, header: Header) -> GalleryStore:
-    """A new, empty store at ``url``.
-
-    Raises:
-        GalleryError: If one lies there already.
-    """
-    store: GalleryStore = _kind_of(url).create(_location(url), header)
-    return store
-
-
-def store_exists(url: str | Path) -> bool:
-    """Whether a gallery lies at ``url``.
-
-    Raises:
-        GalleryError: If its server cannot be reached.
-    """
-    return bool(_kind_of(url).exists(_location(url)))
-
-
-@contextmanager
-def opened(url: str | Path) -> Iterator[GalleryStore]:
-    """``open_store`` for a ``with``."""
-    store = open_store(url)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def forget_identity(store: GalleryStore, identity: str) -> int:
     """Remove all of an identity, from disk too; how many images that were.
 
@@ -199,13 +158,17 @@ def rename_identity(store: GalleryStore, identity: str, new: str) -> int:
         UnknownIdentityError: If the gallery does not know it.
         ValueError: If the new name is empty.
     """
-    return some_images(store.rename(identity, checked_name(new)), identity)
+    return some_images(store.rename(identity, validate_name(new)), identity)
 
 
-def checked_name(identity: str) -> str:
-    """The name, if it is one."""
-    if not identity.strip():
-        raise ValueError(f"an identity needs a name, got {identity!r}")
+def validate_name(identity: str) -> str:
+    """The name of an identity, if every store can keep it and every URL can hold it."""
+    controls = any(unicodedata.category(one) in ("Cc", "Cs") for one in identity)
+    if not identity.strip(". ") or len(identity) > MAX_NAME or controls:
+        raise ValueError(
+            f"an identity needs a name of 1 to {MAX_NAME} characters, not only dots or "
+            f"spaces and without control characters, got {identity[: MAX_NAME + 1]!r}"
+        )
     return identity
 
 
@@ -213,8 +176,7 @@ def some_images(n: int, identity: str) -> int:
     """``n``, unless it is 0: then no such identity is enrolled."""
     if n == 0:
         raise UnknownIdentityError(
-            f"no identity {identity!r} in the gallery; onelook gallery list GALLERY names "
-            "those that are"
+            f"no identity {identity!r} in the gallery; see onelook gallery list GALLERY"
         )
     return n
 
@@ -245,47 +207,26 @@ def check_vectors(header: Header, vectors: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def no_gallery(url: str) -> GalleryError:
-    """What a store on a server says where there is none."""
-    return GalleryError(f"no gallery at {shown(url)}: enroll into it to make one")
+    """The error where a gallery is opened that does not exist."""
+    return GalleryError(f"no gallery at {redact_url(url)}; onelook enroll creates it")
 
 
-def already_there(url: str) -> GalleryError:
-    """What a store on a server says where one is to be made and there is one."""
-    return GalleryError(f"there is a gallery at {shown(url)} already: open it")
+def already_exists(url: str) -> GalleryError:
+    """The error where a gallery is created that exists."""
+    return GalleryError(f"{redact_url(url)} already exists; open it, or use another name")
 
 
-def shown(url: str | Path) -> str:
+def wrong_format(url: str, found: object) -> GalleryError:
+    """The error for a gallery in a format that this version does not read."""
+    return GalleryError(
+        f"{redact_url(url)} has gallery format {found}, onelook {version('onelook')} reads "
+        f"format {FORMAT}; upgrade onelook (pip install -U onelook)"
+    )
+
+
+def redact_url(url: str | Path) -> str:
     """The URL without user, password and options, for messages."""
     scheme, separator, rest = str(url).partition("://")
     if not separator:
         return str(url)
     return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"
-
-
-def _scheme(url: str | Path) -> str:
-    return urlsplit(str(url)).scheme if "://" in str(url) else "file"
-
-
-def _location(url: str | Path) -> str:
-    """The URL as its kind of store takes it: a path for a file."""
-    return str(url).removeprefix("file://")
-
-
-def _kind_of(url: str | Path) -> Any:
-    """The class of the store; its server's client is imported only when it is needed."""
-    scheme = _scheme(url)
-    if scheme == "file":
-        from onelook.gallery.sqlite import SqliteStore
-
-        return SqliteStore
-    if scheme in ("postgresql", "postgres"):
-        from onelook.gallery.postgres import PostgresStore
-
-        return PostgresStore
-    if scheme in ("milvus", "milvuss"):
-        from onelook.gallery.milvus import MilvusStore
-
-        return MilvusStore
-    raise GalleryError(
-        f"no gallery at {shown(url)}: a gallery is a file, postgresql://… or milvus://…"
-    )

@@ -71,7 +71,7 @@ def message_of(error: Exception) -> str:
         case HTTPException():
             return str(error.detail)
         case UnknownIdentityError():
-            return "no such identity; the known ones: GET /v1/identities"
+            return "no such identity or picture; GET /v1/identities lists the names"
         case TooLargeError():
             return str(error)
         case DataError():

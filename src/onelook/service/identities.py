@@ -1,12 +1,14 @@
 """Identities: the routes of the gallery: identify, enroll, list, forget, rename."""
 
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from onelook.gallery.store import Stored
+from onelook.errors import UnknownIdentityError
+from onelook.gallery.store import MAX_NAME, Stored
 from onelook.service.access import writer
 from onelook.service.backend import Backend, backend_of
 from onelook.service.failures import Refusal
@@ -21,7 +23,6 @@ from onelook.service.schemas import (
     RenameAnswer,
 )
 from onelook.service.uploads import (
-    MAX_NAME,
     body_of,
     identity_name,
     json_object,
@@ -119,9 +120,9 @@ async def list_identities(
         names = [name for name in sorted(counts) if name > after]
         rows = []
         for name in names[:limit]:
-            # Another process may have forgotten it since.
-            if first := gallery.store.read(name, limit=1):
-                row = {"identity": name, "images": counts[name], "entry": first[0].id}
+            with suppress(UnknownIdentityError):  # another process may have forgotten it
+                first = gallery.images(name, limit=1)[0]
+                row = {"identity": name, "images": counts[name], "entry": first.id}
                 rows.append(row)
         following = names[limit - 1] if len(names) > limit else None
         return {"identities": rows, "next": following, "total": len(counts)}
@@ -140,7 +141,7 @@ async def show_identity(request: Request, identity: Identity) -> Response:
     backend = backend_of(request)
     name = identity_name(identity)
     entries = await backend.in_thread(partial(backend.gallery.images, name, 0, 1))
-    return _thumbnail(entries)
+    return _thumbnail(entries[0])
 
 
 @router.get(
@@ -192,7 +193,7 @@ async def rename(
     identity_name(new)
 
     def work() -> int:
-        if not join and new != name and gallery.store.read(new, limit=1):
+        if not join and new != name and gallery.has(new):
             gallery.images(name, limit=1)  # an unknown name is the first thing to say
             raise Refusal(409, "that name is taken; ?join=true puts the two together")
         gallery.rename(name, new)
@@ -211,8 +212,7 @@ async def show_entry(
     request: Request, entry: Annotated[int, Path(ge=1, le=LARGEST_ENTRY)]
 ) -> Response:
     backend = backend_of(request)
-    found = await backend.in_thread(partial(backend.gallery.images, None, entry - 1, 1))
-    return _thumbnail([stored for stored in found if stored.id == entry])
+    return _thumbnail(await backend.in_thread(partial(backend.gallery.entry, entry)))
 
 
 def _entries(backend: Backend, identity: str) -> list[dict[str, Any]]:
@@ -222,8 +222,8 @@ def _entries(backend: Backend, identity: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _thumbnail(entries: list[Stored]) -> Response:
-    picture = entries[0].thumbnail if entries else None
+def _thumbnail(entry: Stored) -> Response:
+    picture = entry.thumbnail
     if picture is None:
         raise Refusal(404, "no such picture")
     kind = PICTURE_TYPES.get(picture[:4], "application/octet-stream")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from typing import Any
 
 from starlette.requests import Request
 
+from onelook.gallery.store import MAX_NAME, validate_name
 from onelook.service.embedding import Upload
 from onelook.service.failures import Refusal, overloaded
 from onelook.service.multipart import Part, parse_multipart
 from onelook.service.settings import ServiceSettings
 
-MAX_NAME = 200  # characters of an identity
 MAX_JSON = 16 << 10  # bytes of metadata, or of a JSON body
 
 
@@ -152,16 +151,11 @@ def _text(parts: Sequence[Part], field: str) -> str:
 
 
 def identity_name(text: str) -> str:
-    """A name that every store can keep and every address can hold.
-
-    Raises:
-        Refusal: If it is blank, too long, or holds control characters.
-    """
-    if not text.strip() or len(text) > MAX_NAME:
-        raise Refusal(400, f"identity: a name has 1 to {MAX_NAME} characters")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise Refusal(400, "identity: a name has no control characters")
-    return text
+    """``validate_name``; raises a 400 where it refuses."""
+    try:
+        return validate_name(text)
+    except ValueError as error:
+        raise Refusal(400, str(error)) from error
 
 
 def json_object(text: str | bytes, field: str) -> dict[str, Any]:

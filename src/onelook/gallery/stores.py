@@ -1,0 +1,80 @@
+"""Opening a gallery's store by its URL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from onelook.errors import GalleryError
+from onelook.gallery.store import GalleryStore, Header, redact_url
+
+if TYPE_CHECKING:
+    from onelook.gallery.milvus import MilvusStore
+    from onelook.gallery.postgres import PostgresStore
+    from onelook.gallery.sqlite import SqliteStore
+
+
+def open_store(url: str | Path) -> GalleryStore:
+    """The store at ``url``.
+
+    Args:
+        url: A file's path, ``postgresql://…`` or ``milvus://…``.
+
+    Raises:
+        GalleryError: If there is none, or another format wrote it.
+    """
+    return _class_of(url).open(_location(url))
+
+
+def create_store(url: str | Path, header: Header) -> GalleryStore:
+    """A new, empty store at ``url``.
+
+    Raises:
+        GalleryError: If there is one already.
+    """
+    return _class_of(url).create(_location(url), header)
+
+
+def store_exists(url: str | Path) -> bool:
+    """Whether there is a gallery at ``url``.
+
+    Raises:
+        GalleryError: If its server cannot be reached.
+    """
+    return _class_of(url).exists(_location(url))
+
+
+@contextmanager
+def opened(url: str | Path) -> Iterator[GalleryStore]:
+    """``open_store`` for a ``with``."""
+    store = open_store(url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _location(url: str | Path) -> str:
+    """The URL as its store takes it: a path for a file."""
+    return str(url).removeprefix("file://")
+
+
+def _class_of(url: str | Path) -> "type[SqliteStore | PostgresStore | MilvusStore]":
+    """The class of the store; a server's client is imported only where it is needed."""
+    scheme = urlsplit(str(url)).scheme if "://" in str(url) else "file"
+    if scheme == "file":
+        from onelook.gallery.sqlite import SqliteStore
+
+        return SqliteStore
+    if scheme in ("postgresql", "postgres"):
+        from onelook.gallery.postgres import PostgresStore
+
+        return PostgresStore
+    if scheme in ("milvus", "milvuss"):
+        from onelook.gallery.milvus import MilvusStore
+
+        return MilvusStore
+    raise GalleryError(
+        f"no gallery at {redact_url(url)}: expected a file, postgresql://… or milvus://…"
+    )
