@@ -22,9 +22,9 @@ from onelook.calibration.galleries import simulate_galleries
 from onelook.calibration.groups import rates_at
 from onelook.calibration.pairs import ClassPairs, draw_pairs
 from onelook.data.items import Dataset
-from onelook.data.lfw import lfw_people
-from onelook.data.omniglot import omniglot
-from onelook.data.sources import find_data
+from onelook.data.sources.folders import find_data
+from onelook.data.sources.lfw import lfw_people
+from onelook.data.sources.omniglot import omniglot
 from onelook.decision import Decision
 from onelook.metrics import Interval, reliability
 from onelook.verifier import Verifier, load

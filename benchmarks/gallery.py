@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import onelook
-from onelook.data.omniglot import omniglot
-from onelook.data.sources import find_data
+from onelook.data.sources.folders import find_data
+from onelook.data.sources.omniglot import omniglot
 from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import Entry
 from record import Clock, record

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from onelook.calibration.calibrate import calibrate
 from onelook.data.items import Dataset
-from onelook.data.omniglot import omniglot
-from onelook.data.sources import att, find_data
+from onelook.data.sources.folders import att, find_data
+from onelook.data.sources.omniglot import omniglot
 from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery

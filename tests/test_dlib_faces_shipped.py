@@ -8,7 +8,7 @@ from PIL import Image
 
 import onelook
 from onelook.cli import main
-from onelook.data.lfw import lfw_view1
+from onelook.data.sources.lfw import lfw_view1
 
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys):

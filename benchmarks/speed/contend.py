@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from onelook.recipe import Recipe
+from onelook.training.data import Material
 from onelook.training.loop import Training, model_settings
-from onelook.training.material import Material
 from onelook.training.memory import memory_kept
 from onelook.training.step import prefetched
 from onelook.verifier import build_model

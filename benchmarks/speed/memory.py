@@ -23,8 +23,8 @@ from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.pixels import PixelStore
 from onelook.data.sampling import ClassBatches
 from onelook.recipe import override, read_recipe
+from onelook.training.data import HeldOut, Material, Side
 from onelook.training.loop import Training
-from onelook.training.material import HeldOut, Material, Side
 from onelook.training.memory import memory_kept
 from onelook.training.step import prefetched
 from speed.table import Row, print_table

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onelook.data.lfw import folds_of_part
+from onelook.data.sources.lfw import folds_of_part
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -15,7 +15,7 @@ from onelook.calibration.galleries import simulate_galleries
 from onelook.calibration.groups import Rates
 from onelook.cli import main
 from onelook.data.items import Dataset
-from onelook.data.pairs import Pairs
+from onelook.data.sources.pair_files import Pairs
 from onelook.errors import DataError
 from onelook.evaluation.unseen import held_out_classes, unseen
 from onelook.recipe import override

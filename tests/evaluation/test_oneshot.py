@@ -8,7 +8,7 @@ import torch
 from table_scorer import TableScorer
 
 from onelook.data.items import Dataset
-from onelook.data.omniglot import OneShotRun
+from onelook.data.sources.omniglot import OneShotRun
 from onelook.errors import DataError
 from onelook.evaluation.oneshot import (
     koch_trials,

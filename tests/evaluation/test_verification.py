@@ -10,7 +10,7 @@ import torch
 from table_scorer import TableScorer
 
 from onelook.data.items import Dataset
-from onelook.data.pairs import Pairs
+from onelook.data.sources.pair_files import Pairs
 from onelook.errors import DataError
 from onelook.evaluation.verification import (
     lfw_folds,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onelook.data.trees import open_tree
+from onelook.data.archives import open_tree
 from onelook.errors import DataError
 from onelook.gallery.folders import (
     check_folder,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from onelook.data.omniglot import omniglot
+from onelook.data.sources.omniglot import omniglot
 from onelook.decision import IdentifyRow, fit_decision
 from onelook.verifier import Verifier, load
 

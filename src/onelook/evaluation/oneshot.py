@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from onelook.data.episodes import sample_episodes
 from onelook.data.items import Dataset
-from onelook.data.omniglot import OneShotRun
 from onelook.data.sampling import turned
+from onelook.data.sources.omniglot import OneShotRun
 from onelook.errors import DataError
 from onelook.evaluation.scorer import ScoreMatrix, Scorer, embed_both
 from onelook.metrics import Interval, mean_interval, to_numpy, wilson_interval
@@ -111,7 +111,7 @@ def omniglot_20_runs(
 
     Args:
         scorer: A Verifier or a baseline; a query is the left side of a pair.
-        runs: From ``onelook.data.omniglot.omniglot_runs``.
+        runs: From ``onelook.data.sources.omniglot.omniglot_runs``.
     """
     queries = [address for run in runs for address in run.queries]
     support = [address for run in runs for address in run.support]
@@ -192,9 +192,9 @@ def koch_trials(scorer: Scorer, dataset: Dataset, seed: int = 0) -> OneShotResul
     """Koch's 400 trials: twice for each of ten alphabets, 20 characters, two test drawers.
 
     Args:
-        dataset: The test part of ``onelook.data.omniglot.omniglot_koch``: ten alphabets by
-            four drawers. The paper says neither which drawers nor which characters; both
-            are drawn by chance.
+        dataset: The test part of ``onelook.data.sources.omniglot.omniglot_koch``: ten
+            alphabets by four drawers. The paper says neither which drawers nor which
+            characters; both are drawn by chance.
     """
     result = within_alphabet_trials(
         scorer,

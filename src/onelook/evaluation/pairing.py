@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
-from onelook.data.pairs import Pairs
+from onelook.data.sources.pair_files import Pairs
 from onelook.errors import DataError
 
 Indices = NDArray[np.int64]

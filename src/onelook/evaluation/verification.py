@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.data.items import Dataset
-from onelook.data.pairs import Pairs
+from onelook.data.sources.pair_files import Pairs
 from onelook.errors import DataError
 from onelook.evaluation.pairing import folder_classes, sample_pairs, whole_classes
 from onelook.evaluation.scorer import (

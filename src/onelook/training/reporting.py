@@ -22,8 +22,8 @@ from onelook.explain import ALIKE, APART, explain_pixels
 from onelook.recipe import Recipe
 from onelook.report.page import ReportInputs, WrongPair
 from onelook.report.pictures import tint
+from onelook.training.data import HeldOut, Material
 from onelook.training.loop import Position
-from onelook.training.material import HeldOut, Material
 from onelook.training.validation import FIGURE_NAMES, HeldOutPairs
 from onelook.verifier import Verifier
 

@@ -14,8 +14,8 @@ from onelook.errors import DataError
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report.page import write_report
+from onelook.training.data import HeldOut, Material
 from onelook.training.loop import STATE_FILE, Position, fit
-from onelook.training.material import HeldOut, Material
 from onelook.training.prepare import prepare
 from onelook.training.reporting import report_inputs
 from onelook.training.validation import (

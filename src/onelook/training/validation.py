@@ -11,7 +11,7 @@ from onelook.evaluation.pairing import sample_pairs
 from onelook.evaluation.scorer import score_rows
 from onelook.metrics import pearson, roc_auc
 from onelook.recipe import ValidationSettings
-from onelook.training.material import HeldOut
+from onelook.training.data import HeldOut
 from onelook.verifier import Verifier
 
 MOST_PAIRS = 100_000

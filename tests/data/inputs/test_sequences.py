@@ -194,7 +194,7 @@ def test_to_device_moves_tensors_and_sequences():
 
 @pytest.mark.data
 def test_every_stroke_file_of_omniglot_is_read(data_root):
-    from onelook.data.trees import open_tree
+    from onelook.data.archives import open_tree
 
     tree = open_tree(data_root / "omniglot" / "strokes_background_small1.zip")
     addresses = [tree.address(name) for name in tree.names if name.endswith(".txt")]

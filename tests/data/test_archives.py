@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from onelook.data.trees import address_exists, open_tree, split_address
+from onelook.data.archives import address_exists, open_tree, split_address
 from onelook.errors import DataError
 
 NAMES = ["a/1.png", "a/2.png", "b c/ü.png", "top.txt"]

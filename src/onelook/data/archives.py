@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from onelook.data.download import cache_folder
 from onelook.data.items import ARCHIVE_SEPARATOR
+from onelook.data.sources.download import cache_folder
 from onelook.errors import DataError
 
 _TAR_SUFFIXES = (".tgz", ".tar.gz", ".tar")

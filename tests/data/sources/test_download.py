@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from onelook.data import download as module
-from onelook.data.download import (
+from onelook.data.sources import download as module
+from onelook.data.sources.download import (
     OFFICIAL_ARCHIVES,
     Archive,
     NetworkError,
@@ -25,7 +25,7 @@ from onelook.data.download import (
     download,
     download_source,
 )
-from onelook.data.sources import find_data
+from onelook.data.sources.folders import find_data
 from onelook.errors import DataError
 
 BODY = random.Random(0).randbytes(700_000)
@@ -187,7 +187,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 SCRIPT = """
-import sys; from pathlib import Path; from onelook.data.download import download
+import sys; from pathlib import Path; from onelook.data.sources.download import download
 download(sys.argv[1], Path(sys.argv[2]), md5=sys.argv[3])
 """
 

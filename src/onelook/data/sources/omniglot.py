@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.data.archives import Tree, locate, open_tree
 from onelook.data.items import Dataset
-from onelook.data.pairs import decode_lines
-from onelook.data.trees import Tree, locate, open_tree
+from onelook.data.sources.pair_files import decode_lines
 from onelook.errors import DataError
 
 SMALL1 = ("Balinese", "Early_Aramaic", "Greek", "Korean", "Latin")

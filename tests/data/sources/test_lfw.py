@@ -7,10 +7,16 @@ import zipfile
 import numpy as np
 import pytest
 
-from onelook.data.lfw import folds_of_part, lfw_people_outside
-from onelook.data.pairs import read_pairs
-from onelook.data.sources import lfw, lfw_pair_file, lfw_people, lfw_view1, lfw_view2
-from onelook.data.trees import address_exists
+from onelook.data.archives import address_exists
+from onelook.data.sources.folders import (
+    lfw,
+    lfw_pair_file,
+    lfw_people,
+    lfw_view1,
+    lfw_view2,
+)
+from onelook.data.sources.lfw import folds_of_part, lfw_people_outside
+from onelook.data.sources.pair_files import read_pairs
 from onelook.errors import DataError
 
 PEOPLE = {"Ada_B": 3, "Bob": 1, "Cy": 2, "Dee-Dee": 1}

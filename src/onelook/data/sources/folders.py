@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onelook.data.download import OFFICIAL_ARCHIVES, cache_folder
+from onelook.data.archives import Tree, locate, open_tree
 from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
-from onelook.data.lfw import (
+from onelook.data.sources.download import OFFICIAL_ARCHIVES, cache_folder
+from onelook.data.sources.lfw import (
     SUFFIXES,
     VARIANTS,
     lfw,
@@ -24,7 +25,7 @@ from onelook.data.lfw import (
     lfw_view1,
     lfw_view2,
 )
-from onelook.data.omniglot import (
+from onelook.data.sources.omniglot import (
     OneShotRun,
     StrokeData,
     omniglot,
@@ -33,8 +34,7 @@ from onelook.data.omniglot import (
     omniglot_vinyals,
     strokes,
 )
-from onelook.data.pairs import Pairs, read_pair_table
-from onelook.data.trees import Tree, locate, open_tree
+from onelook.data.sources.pair_files import Pairs, read_pair_table
 from onelook.errors import DataError
 from onelook.files import write_whole
 

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from onelook.data.pairs import (
+from onelook.data.sources.pair_files import (
     Pairs,
     read_lfw_pairs,
     read_pair_table,

@@ -8,15 +8,15 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from onelook.data import omniglot as module
-from onelook.data.sources import (
+from onelook.data.archives import address_exists
+from onelook.data.sources import omniglot as module
+from onelook.data.sources.folders import (
     omniglot,
     omniglot_koch,
     omniglot_runs,
     omniglot_vinyals,
     strokes,
 )
-from onelook.data.trees import address_exists
 from onelook.errors import DataError
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.data.archives import address_exists, split_address
 from onelook.data.items import ARCHIVE_SEPARATOR
-from onelook.data.trees import address_exists, split_address
 from onelook.errors import DataError
 from onelook.files import write_whole
 
