@@ -22,7 +22,7 @@ from onelook.calibration.galleries import simulate_galleries
 from onelook.calibration.groups import rates_at
 from onelook.calibration.pairs import ClassPairs, draw_pairs
 from onelook.data.items import Dataset
-from onelook.data.sources.folders import find_data
+from onelook.data.sources.class_folders import find_data
 from onelook.data.sources.lfw import lfw_people
 from onelook.data.sources.omniglot import omniglot
 from onelook.decision import Decision

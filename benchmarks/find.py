@@ -22,7 +22,7 @@ from sklearn.datasets import load_sample_image
 import onelook
 from onelook.data.inputs.images import decode, read_bytes
 from onelook.data.items import Dataset
-from onelook.data.sources.folders import omniglot
+from onelook.data.sources.class_folders import omniglot
 from onelook.data.sources.lfw import lfw_people
 from onelook.find import Findings, find
 from onelook.verifier import Verifier

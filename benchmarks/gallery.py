@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import onelook
-from onelook.data.sources.folders import find_data
+from onelook.data.sources.class_folders import find_data
 from onelook.data.sources.omniglot import omniglot
 from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import Entry

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from onelook.calibration.calibrate import calibrate
 from onelook.data.items import Dataset
-from onelook.data.sources.folders import att, find_data
+from onelook.data.sources.class_folders import att, find_data
 from onelook.data.sources.omniglot import omniglot
 from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification

@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from onelook.data.sources import lfw
-from onelook.data.sources.folders import find_data
+from onelook.data.sources.class_folders import find_data
 from onelook.evaluation.pairing import pairs_by_class
 from onelook.evaluation.scorer import Scorer, score_pairs
 from onelook.evaluation.verification import VerificationResult, lfw_folds

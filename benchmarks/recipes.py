@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from onelook.data.parts import STROKE_FOLDS
-from onelook.data.sources.folders import att, find_data
+from onelook.data.sources.class_folders import att, find_data
 from onelook.evaluation.oneshot import OneShotResult
 from onelook.evaluation.protocols import (
     BASELINES,

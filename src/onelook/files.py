@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: a reader never sees half of one."""
+"""Files written whole or not at all, and the folder for what can be made again."""
 
 import os
 from collections.abc import Iterator
@@ -31,3 +31,11 @@ def write_whole(path: Path, content: bytes | str) -> Path:
     with whole_file(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
     return path
+
+
+def cache_folder() -> Path:
+    """The folder for what can be made or fetched again.
+
+    ``$ONELOOK_CACHE``, or ``~/.cache/onelook``.
+    """
+    return Path(os.environ.get("ONELOOK_CACHE") or "~/.cache/onelook").expanduser()

@@ -14,8 +14,7 @@ from onelook.calibration.calibrate import Source, calibrate, check, save_decisio
 from onelook.calibration.galleries import simulate_galleries
 from onelook.calibration.groups import Rates
 from onelook.cli import main
-from onelook.data.items import Dataset
-from onelook.data.sources.pair_files import Pairs
+from onelook.data.items import Dataset, Pairs
 from onelook.errors import DataError
 from onelook.evaluation.unseen import held_out_classes, unseen
 from onelook.recipe import override

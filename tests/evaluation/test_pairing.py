@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from onelook.data.items import Dataset
-from onelook.data.sources.pair_files import Pairs
+from onelook.data.items import Dataset, Pairs
 from onelook.errors import DataError
 from onelook.evaluation.pairing import (
     folder_classes,

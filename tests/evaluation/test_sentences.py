@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from table_scorer import TableScorer
 
-from onelook.data.sources.pair_files import Pairs
+from onelook.data.items import Pairs
 from onelook.errors import DataError
 from onelook.evaluation.sentences import evaluate_graded
 

@@ -9,8 +9,7 @@ import sklearn.metrics
 import torch
 from table_scorer import TableScorer
 
-from onelook.data.items import Dataset
-from onelook.data.sources.pair_files import Pairs
+from onelook.data.items import Dataset, Pairs
 from onelook.errors import DataError
 from onelook.evaluation.verification import (
     lfw_folds,

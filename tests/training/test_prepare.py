@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from onelook.data.sources.folders import class_folder
+from onelook.data.sources.class_folders import class_folder
 from onelook.errors import DataError
 from onelook.evaluation.protocols import evaluate
 from onelook.recipe import override, parse_recipe, read_recipe

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from onelook.data.sources.folders import class_folder
+from onelook.data.sources.class_folders import class_folder
 from onelook.errors import CheckpointError, TrainingError
 from onelook.evaluation.protocols import evaluate
 from onelook.recipe import override

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from onelook.data.sources.pair_files import Pairs
+from onelook.data.items import Pairs
 from onelook.errors import DataError
 from onelook.evaluation.pairing import folder_classes
 from onelook.evaluation.scorer import Scorer, score_pairs, score_rows

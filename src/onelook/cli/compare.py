@@ -20,7 +20,7 @@ from onelook.cli.shared import (
 
 if TYPE_CHECKING:
     from onelook.comparison import Comparison
-    from onelook.data.sources.pair_files import Pairs
+    from onelook.data.items import Pairs
     from onelook.verifier import Verifier
 
 

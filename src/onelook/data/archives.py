@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from onelook.data.items import ARCHIVE_SEPARATOR
-from onelook.data.sources.download import cache_folder
 from onelook.errors import DataError
+from onelook.files import cache_folder
 
 _TAR_SUFFIXES = (".tgz", ".tar.gz", ".tar")
 

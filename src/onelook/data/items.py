@@ -1,4 +1,4 @@
-"""Dataset: what each item of a collection is. It knows addresses, never pixels."""
+"""Dataset and Pairs: what each item of a collection is. They know addresses, not pixels."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -208,6 +208,58 @@ class Dataset:
             part: self.subset(np.isin(column, order[start:end]), f"{self.name} {part}")
             for part, start, end in zip(fractions, starts, ends, strict=True)
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """N pairs of addresses, or of texts.
+
+    Args:
+        left: N addresses or texts.
+        right: N addresses or texts.
+        is_same: (N,) bool, True for a pair of the same class, or ``None``.
+        targets: (N,) float32, how alike the two sides are, or ``None``.
+        folds: (N,) int64, the official fold counted from 1, or ``None``.
+        line_numbers: (N,) int64, where each pair stands in its file, counted from 1, or
+            ``None``.
+        source: The file or set that the pairs come from, for messages and reports.
+
+    Raises:
+        DataError: If the columns differ in length.
+    """
+
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    is_same: NDArray[np.bool_] | None = None
+    targets: NDArray[np.float32] | None = None
+    folds: NDArray[np.int64] | None = None
+    line_numbers: NDArray[np.int64] | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for column in ("right", "is_same", "targets", "folds", "line_numbers"):
+            values = getattr(self, column)
+            if values is not None and len(values) != len(self.left):
+                raise DataError(
+                    f"{self.source or 'pairs'}: {column} has {len(values)} entries for "
+                    f"{len(self.left)} pairs"
+                )
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def subset(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Pairs":
+        """The pairs that ``keep`` selects, (N,) bool or indices."""
+        indices = np.arange(len(self))[keep]
+        return Pairs(
+            left=tuple(self.left[i] for i in indices),
+            right=tuple(self.right[i] for i in indices),
+            is_same=None if self.is_same is None else self.is_same[indices],
+            targets=None if self.targets is None else self.targets[indices],
+            folds=None if self.folds is None else self.folds[indices],
+            line_numbers=None if self.line_numbers is None else self.line_numbers[indices],
+            source=self.source,
+        )
 
 
 def _check_fractions(fractions: Mapping[str, float]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from onelook.data.items import Dataset
-from onelook.data.sources import folders as sources
+from onelook.data.sources import class_folders as sources
 from onelook.data.sources import lfw, omniglot
 from onelook.errors import DataError
 from onelook.recipe import DataSettings

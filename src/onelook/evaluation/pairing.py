@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
-from onelook.data.sources.pair_files import Pairs
+from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
 from onelook.errors import DataError
 
 Indices = NDArray[np.int64]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.sources.pair_files import Pairs
+from onelook.data.items import Pairs
 from onelook.errors import DataError
 from onelook.evaluation.scorer import Scorer, score_pairs
 from onelook.metrics import (

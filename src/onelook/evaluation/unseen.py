@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from onelook.data.describe import open_source
-from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
+from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
 from onelook.data.parts import labelled_dataset, split_held_out
-from onelook.data.sources.pair_files import Pairs
 from onelook.errors import DataError
 from onelook.recipe import DataSettings
 from onelook.verifier import Verifier

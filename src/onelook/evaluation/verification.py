@@ -7,8 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.items import Dataset
-from onelook.data.sources.pair_files import Pairs
+from onelook.data.items import Dataset, Pairs
 from onelook.errors import DataError
 from onelook.evaluation.pairing import folder_classes, sample_pairs, whole_classes
 from onelook.evaluation.scorer import (

@@ -17,16 +17,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from onelook.data.sources import download as module
+from onelook.data.sources.class_folders import find_data
 from onelook.data.sources.download import (
     OFFICIAL_ARCHIVES,
     Archive,
     NetworkError,
-    cache_folder,
     download,
     download_source,
 )
-from onelook.data.sources.folders import find_data
 from onelook.errors import DataError
+from onelook.files import cache_folder
 
 BODY = random.Random(0).randbytes(700_000)
 MD5 = hashlib.md5(BODY).hexdigest()

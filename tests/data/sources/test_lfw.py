@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onelook.data.archives import address_exists
-from onelook.data.sources.folders import (
+from onelook.data.sources.class_folders import (
     lfw,
     lfw_pair_file,
     lfw_people,

@@ -10,7 +10,7 @@ import pytest
 
 from onelook.data.archives import address_exists
 from onelook.data.sources import omniglot as module
-from onelook.data.sources.folders import (
+from onelook.data.sources.class_folders import (
     omniglot,
     omniglot_koch,
     omniglot_runs,

@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
+from onelook.data.items import Pairs
 from onelook.data.sources.pair_files import (
-    Pairs,
     read_lfw_pairs,
     read_pair_table,
     read_pairs,

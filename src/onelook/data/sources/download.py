@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from onelook.errors import DataError
+from onelook.files import cache_folder
 from onelook.progress import progress_bar
 
 CHUNK_BYTES = 1 << 18
@@ -128,14 +129,6 @@ OFFICIAL_ARCHIVES: dict[str, tuple[Archive, ...]] = {
 
 class NetworkError(DataError):
     """The address did not answer, refused, or stopped half-way."""
-
-
-def cache_folder() -> Path:
-    """The folder for what can be made or fetched again.
-
-    ``$ONELOOK_CACHE``, or ``~/.cache/onelook``.
-    """
-    return Path(os.environ.get("ONELOOK_CACHE") or "~/.cache/onelook").expanduser()
 
 
 def download_source(name: str, folder: Path | None = None) -> Path:

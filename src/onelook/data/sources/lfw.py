@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from onelook.data.archives import Tree, locate, open_tree
-from onelook.data.items import Dataset
-from onelook.data.sources.pair_files import Pairs, decode_lines, read_lfw_pairs, read_pairs
+from onelook.data.items import Dataset, Pairs
+from onelook.data.sources.pair_files import decode_lines, read_lfw_pairs, read_pairs
 from onelook.errors import DataError
 
 # Best aligned first: what ``variant=None`` takes when there are several.

@@ -5,15 +5,13 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onelook.data.archives import address_exists, split_address
-from onelook.data.items import ARCHIVE_SEPARATOR
+from onelook.data.items import ARCHIVE_SEPARATOR, Pairs
 from onelook.errors import DataError
 from onelook.files import write_whole
 
@@ -22,58 +20,6 @@ Side = Literal["path", "text"]
 
 _HEADER = re.compile(r"#\s*same\s*=\s*(\S+)\s*", re.IGNORECASE)
 _CONVENTION = "say whether 1 or 0 marks a pair of the same class: --same 1 or --same 0"
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """N pairs of addresses, or of texts.
-
-    Args:
-        left: N addresses or texts.
-        right: N addresses or texts.
-        is_same: (N,) bool, True for a pair of the same class, or ``None``.
-        targets: (N,) float32, how alike the two sides are, or ``None``.
-        folds: (N,) int64, the official fold counted from 1, or ``None``.
-        line_numbers: (N,) int64, where each pair stands in its file, counted from 1, or
-            ``None``.
-        source: The file or set that the pairs come from, for messages and reports.
-
-    Raises:
-        DataError: If the columns differ in length.
-    """
-
-    left: tuple[str, ...]
-    right: tuple[str, ...]
-    is_same: NDArray[np.bool_] | None = None
-    targets: NDArray[np.float32] | None = None
-    folds: NDArray[np.int64] | None = None
-    line_numbers: NDArray[np.int64] | None = None
-    source: str = ""
-
-    def __post_init__(self) -> None:
-        for column in ("right", "is_same", "targets", "folds", "line_numbers"):
-            values = getattr(self, column)
-            if values is not None and len(values) != len(self.left):
-                raise DataError(
-                    f"{self.source or 'pairs'}: {column} has {len(values)} entries for "
-                    f"{len(self.left)} pairs"
-                )
-
-    def __len__(self) -> int:
-        return len(self.left)
-
-    def subset(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Pairs":
-        """The pairs that ``keep`` selects, (N,) bool or indices."""
-        indices = np.arange(len(self))[keep]
-        return Pairs(
-            left=tuple(self.left[i] for i in indices),
-            right=tuple(self.right[i] for i in indices),
-            is_same=None if self.is_same is None else self.is_same[indices],
-            targets=None if self.targets is None else self.targets[indices],
-            folds=None if self.folds is None else self.folds[indices],
-            line_numbers=None if self.line_numbers is None else self.line_numbers[indices],
-            source=self.source,
-        )
 
 
 def resolver(root: str | Path = "") -> Resolve:

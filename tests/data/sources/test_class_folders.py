@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onelook.data.sources.folders import (
+from onelook.data.sources.class_folders import (
     att,
     class_folder,
     digits,

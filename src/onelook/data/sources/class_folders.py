@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onelook.data.archives import Tree, locate, open_tree
-from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
-from onelook.data.sources.download import OFFICIAL_ARCHIVES, cache_folder
+from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
+from onelook.data.sources.download import OFFICIAL_ARCHIVES
 from onelook.data.sources.lfw import (
     SUFFIXES,
     VARIANTS,
@@ -34,9 +34,9 @@ from onelook.data.sources.omniglot import (
     omniglot_vinyals,
     strokes,
 )
-from onelook.data.sources.pair_files import Pairs, read_pair_table
+from onelook.data.sources.pair_files import read_pair_table
 from onelook.errors import DataError
-from onelook.files import write_whole
+from onelook.files import cache_folder, write_whole
 
 __all__ = [
     "OneShotRun",
