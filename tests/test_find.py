@@ -14,7 +14,7 @@ import onelook
 from onelook.cli import main
 from onelook.data.inputs.images import read_bytes
 from onelook.data.inputs.sequences import TextPreprocess
-from onelook.data.lfw import lfw_people
+from onelook.data.sources.lfw import lfw_people
 from onelook.data.sources import omniglot
 from onelook.decision import Decision, IdentifyRow
 from onelook.errors import DataError

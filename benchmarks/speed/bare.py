@@ -15,7 +15,7 @@ from onelook.recipe import Recipe
 from onelook.training.augment import Augment
 from onelook.training.loop import model_settings
 from onelook.training.losses import build_loss
-from onelook.training.material import Material
+from onelook.training.data import TrainingData
 from onelook.training.optimizer import build_optimizer
 from onelook.training.step import batch_loss, network_inputs, prefetched
 from onelook.verifier import build_model
@@ -53,7 +53,7 @@ class BareStep:
         device: Where it runs.
     """
 
-    def __init__(self, recipe: Recipe, material: Material, device: str = "cpu") -> None:
+    def __init__(self, recipe: Recipe, material: TrainingData, device: str = "cpu") -> None:
         torch.manual_seed(0)
         self.recipe = recipe
         self.device = torch.device(device)

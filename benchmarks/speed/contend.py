@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from onelook.recipe import Recipe
-from onelook.training.data import Material
+from onelook.training.data import TrainingData
 from onelook.training.loop import Training, model_settings
 from onelook.training.memory import memory_kept
 from onelook.training.step import prefetched
@@ -46,8 +46,13 @@ def main(name: str, network: str, folder: str, switches: str) -> None:
         _serve_plain(name, recipe, material, files, warm_up)
 
 
-def _serve_onelook(recipe: Recipe, material: Material, warm_up: int) -> None:
+<<<<<<< HEAD
+def _serve_onelook(recipe: Recipe, material: TrainingData, warm_up: int) -> None:
     """The loop of ``fit`` without its metrics log and its validations."""
+=======
+def _serve_onelook(recipe: Recipe, material: TrainingData, warm_up: int) -> None:
+    """The loop of ``fit`` without its journal and its validations."""
+>>>>>>> d8a6d33 (Name what a training works on TrainingData)
     with tempfile.TemporaryDirectory() as out, memory_kept():
         training = Training(recipe, material, Path(out), tracker=None)
         with prefetched(
@@ -63,7 +68,7 @@ def _serve_onelook(recipe: Recipe, material: Material, warm_up: int) -> None:
 
 
 def _serve_plain(
-    name: str, recipe: Recipe, material: Material, files: Files, warm_up: int
+    name: str, recipe: Recipe, material: TrainingData, files: Files, warm_up: int
 ) -> None:
     encoder = build_model(model_settings(recipe, material)).encoder
     images, n_images = plain_images(recipe), len(material.sampler.batch(0).items)

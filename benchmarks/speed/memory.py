@@ -23,7 +23,7 @@ from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.pixels import PixelStore
 from onelook.data.sampling import ClassBatches
 from onelook.recipe import override, read_recipe
-from onelook.training.data import HeldOut, Material, Side
+from onelook.training.data import HeldOut, Side, TrainingData
 from onelook.training.loop import Training
 from onelook.training.memory import memory_kept
 from onelook.training.step import prefetched
@@ -136,7 +136,7 @@ def train_limited(folder: Path, group: Path) -> dict[str, float]:
     labels = np.arange(n_images) // 10
     rows = Side(store, np.arange(n_images))
     sampling = recipe.sampling
-    material = Material(
+    material = TrainingData(
         left=rows,
         right=None,
         n_items=n_images,

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.data.inputs.images import read_bytes
-from onelook.data.trees import split_address
+from onelook.data.archives import split_address
 from onelook.recipe import ImageSettings, Recipe, read_recipe
-from onelook.training.material import Material
+from onelook.training.data import TrainingData
 from onelook.training.prepare import prepare
 
 # The network, its data and its batch are those of a recipe.
@@ -36,7 +36,7 @@ def recipe_of(network: str) -> Recipe:
     return read_recipe(RECIPES[network])
 
 
-def material_of(network: str) -> Material:
+def material_of(network: str) -> TrainingData:
     """What onelook trains on; decoded once, by the first process that asks."""
     return prepare(recipe_of(network), progress=False)
 
@@ -47,7 +47,7 @@ def plain_images(recipe: Recipe) -> ImageSettings:
     return recipe.images.model_copy(update={"ink": None})
 
 
-def training_files(material: Material, folder: Path) -> Files:
+def training_files(material: TrainingData, folder: Path) -> Files:
     """The training images out of their archives, each class in a folder of its own.
 
     A plain loop reads files, so it shall not pay for an archive. Written once.

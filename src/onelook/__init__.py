@@ -8,8 +8,9 @@ if TYPE_CHECKING:
     from onelook.comparison import Comparison
     from onelook.data.inputs.images import Preprocess
     from onelook.data.items import Dataset
-    from onelook.data.pairs import Pairs, read_pairs, write_pairs
-    from onelook.data.sources import class_folder
+    from onelook.data.items import Pairs
+    from onelook.data.sources.pair_files import read_pairs, write_pairs
+    from onelook.data.sources.class_folders import class_folder
     from onelook.decision import Decision, fit_decision
     from onelook.errors import (
         CheckpointError,
@@ -67,10 +68,10 @@ __all__ = [
 _HOMES = {
     "onelook.calibration.calibrate": ("calibrate",),
     "onelook.comparison": ("Comparison",),
-    "onelook.data.items": ("Dataset",),
+    "onelook.data.items": ("Dataset", "Pairs"),
     "onelook.data.inputs.images": ("Preprocess",),
-    "onelook.data.pairs": ("Pairs", "read_pairs", "write_pairs"),
-    "onelook.data.sources": ("class_folder",),
+    "onelook.data.sources.pair_files": ("read_pairs", "write_pairs"),
+    "onelook.data.sources.class_folders": ("class_folder",),
     "onelook.decision": ("Decision", "fit_decision"),
     "onelook.errors": (
         "CheckpointError",

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.data import omniglot, sources
-from onelook.data.download import download_source
+from onelook.data.sources import class_folders as sources
+from onelook.data.sources import omniglot
+from onelook.data.sources.download import download_source
 from onelook.data.inputs.images import picture_of
 from onelook.data.items import Dataset
 from onelook.data.parts import digits_part

@@ -9,7 +9,7 @@ from onelook.calibration.pairs import (
     listed_pairs,
     useful_groups,
 )
-from onelook.data.pairs import Pairs
+from onelook.data.items import Pairs
 from onelook.errors import DataError
 
 

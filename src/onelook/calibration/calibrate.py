@@ -18,7 +18,7 @@ from onelook.calibration.pairs import (
     useful_groups,
 )
 from onelook.data.items import Dataset
-from onelook.data.pairs import Pairs
+from onelook.data.items import Pairs
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.evaluation.pairing import whole_classes

@@ -45,7 +45,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class TrainingData:
     """Everything of the data that a training needs."""
 
     left: Side

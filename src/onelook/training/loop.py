@@ -21,7 +21,7 @@ from onelook.recipe import NamedSettings, Recipe
 from onelook.training.augment import Augment
 from onelook.training.health import HealthCheck, all_finite
 from onelook.training.losses import build_loss
-from onelook.training.material import AnyPreprocess, Material
+from onelook.training.data import AnyPreprocess, TrainingData
 from onelook.training.memory import memory_kept
 from onelook.training.monitor import MetricsLog, Speed, interruptible
 from onelook.training.optimizer import AveragedWeights, build_optimizer, set_schedule
@@ -59,7 +59,7 @@ class Position:
 
 def fit(
     recipe: Recipe,
-    material: Material,
+    material: TrainingData,
     out: Path,
     resume: bool = False,
     tracker: str | None = None,
@@ -121,7 +121,7 @@ class Training:
     """The network, its optimizer and where they stand."""
 
     def __init__(
-        self, recipe: Recipe, material: Material, out: Path, tracker: str | None
+        self, recipe: Recipe, material: TrainingData, out: Path, tracker: str | None
     ) -> None:
         self.recipe, self.material, self.out = recipe, material, out
         if tracker:
@@ -301,7 +301,7 @@ class Training:
         return self.verifier
 
 
-def model_settings(recipe: Recipe, material: Material) -> dict[str, Any]:
+def model_settings(recipe: Recipe, material: TrainingData) -> dict[str, Any]:
     """The "model" part of ``model.json``: the recipe's names, and what the data adds to
     them."""
     right = None

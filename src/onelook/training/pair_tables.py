@@ -6,18 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data import sources
+from onelook.data.sources import class_folders as sources
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.pixels import PixelStore
 from onelook.data.inputs.sequences import SequenceStore, TextPreprocess
-from onelook.data.pairs import Pairs, read_pair_table
+from onelook.data.items import Pairs
+from onelook.data.sources.pair_files import read_pair_table
 from onelook.data.sampling import AlignedPairs, PairListBatches
 from onelook.errors import DataError
 from onelook.recipe import Recipe
-from onelook.training.material import AnyPreprocess, HeldOut, Material, Side, Store
+from onelook.training.data import AnyPreprocess, HeldOut, TrainingData, Side, Store
 
 
-def sick_material(recipe: Recipe, data: str | Path | None) -> Material:
+def sick_material(recipe: Recipe, data: str | Path | None) -> TrainingData:
     """SICK's graded sentence pairs; the official trial pairs choose the epoch."""
     root = sources.find_data("sick", data)
     return _twins(recipe, sources.sick(root, "train"), sources.sick(root, "trial"), "SICK")
@@ -25,7 +26,7 @@ def sick_material(recipe: Recipe, data: str | Path | None) -> Material:
 
 def table_material(
     recipe: Recipe, data: str | Path | None, skip_bad: bool, progress: bool
-) -> Material:
+) -> TrainingData:
     """Pairs of a CSV file; those of some left sides are held out.
 
     Raises:
@@ -69,7 +70,7 @@ def _twins(
     name: str,
     skip_bad: bool = False,
     progress: bool = True,
-) -> Material:
+) -> TrainingData:
     """Both sides of one kind: an item that stands on both is kept and encoded once."""
     if recipe.data.left_side != recipe.data.right_side:
         raise DataError(
@@ -87,7 +88,7 @@ def _twins(
     def items(column: tuple[str, ...]) -> NDArray[np.int64]:
         return np.array([index[address] for address in column])
 
-    return Material(
+    return TrainingData(
         left=side,
         right=None,
         n_items=len(every),
@@ -116,7 +117,7 @@ def _twins(
 
 def _two_sides(
     recipe: Recipe, train: Pairs, held: Pairs, name: str, skip_bad: bool, progress: bool
-) -> Material:
+) -> TrainingData:
     """Sides of two kinds, or two encoders: item i is the pair i."""
     left = _preprocess(recipe, "left", train.left)
     right = _preprocess(recipe, "right", train.right)
@@ -128,7 +129,7 @@ def _two_sides(
     )
     train, held = (_without(pairs, left_bad | right_bad) for pairs in (train, held))
     numbers = np.arange(len(held))
-    return Material(
+    return TrainingData(
         left=Side(left_store, left_store.rows(train.left)),
         right=Side(right_store, right_store.rows(train.right)),
         n_items=len(train),

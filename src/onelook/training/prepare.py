@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from onelook.data import lfw, omniglot, sources
+from onelook.data.sources import class_folders as sources
+from onelook.data.sources import lfw, omniglot
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.pixels import PixelStore
 from onelook.data.inputs.sequences import SequenceStore, StrokePreprocess
 from onelook.data.items import Dataset
-from onelook.data.pairs import Pairs, read_pairs
+from onelook.data.items import Pairs
+from onelook.data.sources.pair_files import read_pairs
 from onelook.data.parts import labelled_dataset, split_held_out, stroke_part
 from onelook.data.sampling import (
     FEWEST_OF_CLASS,
@@ -27,7 +29,7 @@ from onelook.data.sampling import (
 )
 from onelook.errors import DataError
 from onelook.recipe import DataSettings, Recipe, SamplingSettings
-from onelook.training.material import HeldOut, Material, Side
+from onelook.training.data import HeldOut, TrainingData, Side
 from onelook.training.pair_tables import sick_material, table_material
 
 log = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ def prepare(
     data: str | Path | None = None,
     skip_bad: bool = False,
     progress: bool = True,
-) -> Material:
+) -> TrainingData:
     """Find, split, decode and line up the data of a recipe.
 
     Args:
@@ -72,7 +74,7 @@ def _labelled_images(
     data: str | Path | None,
     skip_bad: bool,
     progress: bool,
-) -> Material:
+) -> TrainingData:
     dataset = labelled_dataset(recipe.data, data)
     addresses = dataset.paths
     if recipe.data.source == "lfw":
@@ -84,7 +86,7 @@ def _labelled_images(
         dataset = dataset.subset(np.array([path not in bad for path in dataset.paths]))
     train, held = split_held_out(dataset, recipe.data, recipe.seed)
     side = Side(store, store.rows(train.paths))
-    return Material(
+    return TrainingData(
         left=side,
         right=None,
         n_items=len(train),
@@ -165,7 +167,7 @@ def _listed_pairs(
     data: str | Path | None,
     skip_bad: bool,
     progress: bool,
-) -> Material:
+) -> TrainingData:
     """Pairs that the data gives, some people (or other identities) of them held out
     whole."""
     pairs, addresses, labels, class_names = _pairs_with_identities(recipe.data, data)
@@ -192,7 +194,7 @@ def _listed_pairs(
         is_same=kept.is_same,
         seed=recipe.seed,
     )
-    return Material(
+    return TrainingData(
         left=Side(store, store.rows(train.paths)),
         right=None,
         n_items=len(train),
@@ -237,7 +239,7 @@ def _pairs_with_identities(
 
 def _images_and_strokes(
     recipe: Recipe, data: str | Path | None, skip_bad: bool, progress: bool
-) -> Material:
+) -> TrainingData:
     """Drawings on the left, the pen strokes they came from on the right."""
     if recipe.images is None or recipe.right is None:
         raise DataError(f"recipe {recipe.name} needs an 'images' block and a 'right' block")
@@ -262,7 +264,7 @@ def _images_and_strokes(
 
     left, right = sides(train)
     held_left, held_right = sides(held)
-    return Material(
+    return TrainingData(
         left=left,
         right=right,
         n_items=len(train),

@@ -22,7 +22,7 @@ from onelook.explain import ALIKE, APART, explain_pixels
 from onelook.recipe import Recipe
 from onelook.report.page import ReportInputs, WrongPair
 from onelook.report.pictures import tint
-from onelook.training.data import HeldOut, Material
+from onelook.training.data import HeldOut, TrainingData
 from onelook.training.loop import Position
 from onelook.training.validation import FIGURE_NAMES, HeldOutPairs
 from onelook.verifier import Verifier
@@ -37,7 +37,7 @@ Picture = NDArray[np.uint8]
 
 def report_inputs(
     recipe: Recipe,
-    material: Material,
+    material: TrainingData,
     verifier: Verifier,
     position: Position,
     embeddings: NDArray[np.float32],

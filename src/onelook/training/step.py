@@ -13,7 +13,7 @@ from onelook.data.inputs.sequences import Sequences, to_device
 from onelook.data.sampling import Batch, split_virtual
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.training.augment import Augment, rotate_quarter
-from onelook.training.material import Material
+from onelook.training.data import TrainingData
 
 Inputs = Tensor | Sequences
 
@@ -33,7 +33,11 @@ class RawBatch:
 
 @contextmanager
 def prefetched(
-    material: Material, rotations: int, first_step: int, n_steps: int, device: torch.device
+    material: TrainingData,
+    rotations: int,
+    first_step: int,
+    n_steps: int,
+    device: torch.device,
 ) -> Iterator[Iterator[RawBatch]]:
     """The batches from ``first_step`` on, the next one read while the present one is
     used."""
@@ -67,7 +71,7 @@ def prefetched(
 
 def network_inputs(
     raw: RawBatch,
-    material: Material,
+    material: TrainingData,
     augment: Augment,
     generator: torch.Generator,
     device: torch.device,

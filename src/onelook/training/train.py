@@ -14,7 +14,7 @@ from onelook.errors import DataError
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report.page import write_report
-from onelook.training.data import HeldOut, Material
+from onelook.training.data import HeldOut, TrainingData
 from onelook.training.loop import STATE_FILE, Position, fit
 from onelook.training.prepare import prepare
 from onelook.training.reporting import report_inputs
@@ -96,7 +96,11 @@ def train(
 
 
 def _finish(
-    recipe: Recipe, material: Material, verifier: Verifier, position: Position, out: Path
+    recipe: Recipe,
+    material: TrainingData,
+    verifier: Verifier,
+    position: Position,
+    out: Path,
 ) -> Run:
     """Calibrate on the held-out classes, save the model folder, write the report."""
     held_out = material.held_out

@@ -10,7 +10,7 @@ from sklearn.datasets import load_sample_image
 from onelook.data.inputs.faces import FacePreprocess, align, detect, main_face
 from onelook.data.inputs.images import decode, read_bytes
 from onelook.data.inputs.sequences import preprocess_from_dict
-from onelook.data.lfw import lfw_people, lfw_view1
+from onelook.data.sources.lfw import lfw_people, lfw_view1
 from onelook.errors import DataError, OnelookError
 from onelook.recipe import ImageSettings
 

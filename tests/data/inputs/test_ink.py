@@ -10,7 +10,7 @@ from drawings import OWN_PEN, WAYS, coverage, on_paper, pen_path, photographed
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.ink import WORKING_SIDE, NoInkError, find_ink
 from onelook.data.inputs.sequences import read_strokes
-from onelook.data.omniglot import omniglot, strokes
+from onelook.data.sources.omniglot import omniglot, strokes
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings
 

@@ -26,7 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from onelook.data.inputs.framing import frame_ink, resize_and_pad
 from onelook.data.inputs.ink import WORKING_SIDE, NoInkError, find_ink, is_light_on_glass
 from onelook.data.inputs.processes import in_order, load_in_processes
-from onelook.data.trees import split_address
+from onelook.data.archives import split_address
 from onelook.errors import DataError, TooLargeError
 from onelook.recipe import ImageSettings, InkSettings
 
