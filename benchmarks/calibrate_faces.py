@@ -21,8 +21,8 @@ from onelook.calibration.calibrate import identify_rows, summary_rows
 from onelook.calibration.fit import fit_items
 from onelook.data.inputs.faces import FacePreprocess
 from onelook.data.inputs.pixels import PixelStore
-from onelook.data.sources.lfw import lfw_people, lfw_view1
 from onelook.data.sources.class_folders import find_data
+from onelook.data.sources.lfw import lfw_people, lfw_view1
 from onelook.evaluation.pairing import sample_pairs
 from onelook.evaluation.scorer import score_rows
 from onelook.metrics import equal_error_rate, roc_auc

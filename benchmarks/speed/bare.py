@@ -13,9 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from onelook.recipe import Recipe
 from onelook.training.augment import Augment
+from onelook.training.data import TrainingData
 from onelook.training.loop import model_settings
 from onelook.training.losses import build_loss
-from onelook.training.data import TrainingData
 from onelook.training.optimizer import build_optimizer
 from onelook.training.step import batch_loss, network_inputs, prefetched
 from onelook.verifier import build_model

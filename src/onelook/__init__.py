@@ -7,10 +7,9 @@ if TYPE_CHECKING:
     from onelook.calibration.calibrate import calibrate
     from onelook.comparison import Comparison
     from onelook.data.inputs.images import Preprocess
-    from onelook.data.items import Dataset
-    from onelook.data.items import Pairs
-    from onelook.data.sources.pair_files import read_pairs, write_pairs
+    from onelook.data.items import Dataset, Pairs
     from onelook.data.sources.class_folders import class_folder
+    from onelook.data.sources.pair_files import read_pairs, write_pairs
     from onelook.decision import Decision, fit_decision
     from onelook.errors import (
         CheckpointError,

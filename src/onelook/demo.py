@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.data.sources import class_folders as sources
-from onelook.data.sources import omniglot
-from onelook.data.sources.download import download_source
 from onelook.data.inputs.images import picture_of
 from onelook.data.items import Dataset
 from onelook.data.parts import digits_part
+from onelook.data.sources import class_folders as sources
+from onelook.data.sources import omniglot
+from onelook.data.sources.download import download_source
 from onelook.errors import DataError
 from onelook.evaluation.oneshot import n_way_k_shot, omniglot_20_runs
 from onelook.evaluation.verification import verify_all_pairs

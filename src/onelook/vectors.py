@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.data.archives import address_exists, open_tree, split_address
 from onelook.data.inputs.images import refuse_bad
 from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
 from onelook.data.sources.class_folders import IMAGE_SUFFIXES
-from onelook.data.archives import address_exists, open_tree, split_address
 from onelook.errors import DataError, OnelookError
 from onelook.files import whole_file
 from onelook.progress import tracked

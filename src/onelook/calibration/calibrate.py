@@ -17,8 +17,7 @@ from onelook.calibration.pairs import (
     listed_pairs,
     useful_groups,
 )
-from onelook.data.items import Dataset
-from onelook.data.items import Pairs
+from onelook.data.items import Dataset, Pairs
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.evaluation.pairing import whole_classes

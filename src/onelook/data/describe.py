@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.sources import class_folders as sources
-from onelook.data.sources.download import download_source
 from onelook.data.inputs.images import CHUNK, Preprocess
 from onelook.data.inputs.pixels import ImageSummary, describe_images
-from onelook.data.items import ARCHIVE_SEPARATOR, Dataset
-from onelook.data.items import Pairs
-from onelook.data.sources.pair_files import read_pairs
+from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
 from onelook.data.sampling import BalancedPairs
+from onelook.data.sources import class_folders as sources
+from onelook.data.sources.download import download_source
+from onelook.data.sources.pair_files import read_pairs
 from onelook.errors import DataError
 from onelook.progress import tracked
 from onelook.recipe import ImageSettings

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from onelook.data.inputs.faces import FacePreprocess
+from onelook.data.items import Dataset, Pairs
+from onelook.data.parts import digits_part, stroke_part
 from onelook.data.sources import class_folders as sources
 from onelook.data.sources import lfw, omniglot
-from onelook.data.inputs.faces import FacePreprocess
-from onelook.data.items import Dataset
-from onelook.data.items import Pairs
 from onelook.data.sources.pair_files import read_pair_table, read_pairs
-from onelook.data.parts import digits_part, stroke_part
 from onelook.errors import DataError
 from onelook.evaluation.baselines import ModifiedHausdorff, NearestPixels, WordOverlap
 from onelook.evaluation.oneshot import (

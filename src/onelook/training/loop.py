@@ -19,9 +19,9 @@ from onelook.errors import CheckpointError, TrainingError
 from onelook.progress import progress_bar
 from onelook.recipe import NamedSettings, Recipe
 from onelook.training.augment import Augment
+from onelook.training.data import AnyPreprocess, TrainingData
 from onelook.training.health import HealthCheck, all_finite
 from onelook.training.losses import build_loss
-from onelook.training.data import AnyPreprocess, TrainingData
 from onelook.training.memory import memory_kept
 from onelook.training.monitor import MetricsLog, Speed, interruptible
 from onelook.training.optimizer import AveragedWeights, build_optimizer, set_schedule

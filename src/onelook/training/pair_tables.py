@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.sources import class_folders as sources
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.pixels import PixelStore
 from onelook.data.inputs.sequences import SequenceStore, TextPreprocess
 from onelook.data.items import Pairs
-from onelook.data.sources.pair_files import read_pair_table
 from onelook.data.sampling import AlignedPairs, PairListBatches
+from onelook.data.sources import class_folders as sources
+from onelook.data.sources.pair_files import read_pair_table
 from onelook.errors import DataError
 from onelook.recipe import Recipe
-from onelook.training.data import AnyPreprocess, HeldOut, TrainingData, Side, Store
+from onelook.training.data import AnyPreprocess, HeldOut, Side, Store, TrainingData
 
 
 def sick_material(recipe: Recipe, data: str | Path | None) -> TrainingData:

@@ -10,14 +10,10 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from onelook.data.sources import class_folders as sources
-from onelook.data.sources import lfw, omniglot
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.pixels import PixelStore
 from onelook.data.inputs.sequences import SequenceStore, StrokePreprocess
-from onelook.data.items import Dataset
-from onelook.data.items import Pairs
-from onelook.data.sources.pair_files import read_pairs
+from onelook.data.items import Dataset, Pairs
 from onelook.data.parts import labelled_dataset, split_held_out, stroke_part
 from onelook.data.sampling import (
     FEWEST_OF_CLASS,
@@ -27,9 +23,12 @@ from onelook.data.sampling import (
     Sampler,
     Triplets,
 )
+from onelook.data.sources import class_folders as sources
+from onelook.data.sources import lfw, omniglot
+from onelook.data.sources.pair_files import read_pairs
 from onelook.errors import DataError
 from onelook.recipe import DataSettings, Recipe, SamplingSettings
-from onelook.training.data import HeldOut, TrainingData, Side
+from onelook.training.data import HeldOut, Side, TrainingData
 from onelook.training.pair_tables import sick_material, table_material
 
 log = logging.getLogger(__name__)

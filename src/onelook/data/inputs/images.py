@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from onelook.data.archives import split_address
 from onelook.data.inputs.framing import frame_ink, resize_and_pad
 from onelook.data.inputs.ink import WORKING_SIDE, NoInkError, find_ink, is_light_on_glass
 from onelook.data.inputs.processes import in_order, load_in_processes
-from onelook.data.archives import split_address
 from onelook.errors import DataError, TooLargeError
 from onelook.recipe import ImageSettings, InkSettings
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onelook.files import cache_folder
+from onelook.data.archives import split_address
 from onelook.data.inputs.images import (
     Preprocess,
     open_archive,
@@ -27,8 +27,8 @@ from onelook.data.inputs.images import (
     refuse_bad,
 )
 from onelook.data.inputs.rows import find_rows
-from onelook.data.archives import split_address
 from onelook.errors import DataError
+from onelook.files import cache_folder
 from onelook.progress import progress_bar
 
 logger = logging.getLogger(__name__)
