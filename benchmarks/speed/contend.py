@@ -46,13 +46,8 @@ def main(name: str, network: str, folder: str, switches: str) -> None:
         _serve_plain(name, recipe, material, files, warm_up)
 
 
-<<<<<<< HEAD
 def _serve_onelook(recipe: Recipe, material: TrainingData, warm_up: int) -> None:
     """The loop of ``fit`` without its metrics log and its validations."""
-=======
-def _serve_onelook(recipe: Recipe, material: TrainingData, warm_up: int) -> None:
-    """The loop of ``fit`` without its journal and its validations."""
->>>>>>> d8a6d33 (Name what a training works on TrainingData)
     with tempfile.TemporaryDirectory() as out, memory_kept():
         training = Training(recipe, material, Path(out), tracker=None)
         with prefetched(
