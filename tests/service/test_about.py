@@ -1,10 +1,11 @@
 """About: the model, the limits, the figures and the document."""
 
+import jsonschema_rs
 import pytest
 from asking import asking, drawing, omniglot, pair, several
 from prometheus_client.parser import text_string_to_metric_families
 
-from onelook.service.about import describe_model
+from onelook.service.about import Histogram, Roc, describe_model
 from onelook.service.settings import ServiceSettings
 from onelook.verifier import Verifier
 
@@ -27,9 +28,10 @@ def test_the_model_is_described(client):
     assert answer["decision"]["threshold"] == verifier.decision.threshold
     assert answer["card"] == verifier.card
     assert answer["card_text"] == "# a card"
+    assert answer["card_html"] == "<h3>a card</h3>\n"
 
 
-def test_curves_of_the_calibration_are_told_apart_from_the_decision():
+def test_curves_of_the_calibration_stand_beside_the_decision():
     verifier = omniglot()
     curves = {
         "thresholds": [0.1, 0.5],
@@ -41,11 +43,12 @@ def test_curves_of_the_calibration_are_told_apart_from_the_decision():
 
     decision = dataclasses.replace(verifier.decision, curves=curves)
     other = Verifier(verifier.model, verifier.preprocess, decision=decision)
-    content = describe_model(other)
-    assert "curves" not in content["decision"]
-    assert content["calibration"]["roc"] == {"far": [0.2, 0.01], "tar": [0.95, 0.7]}
-    assert content["calibration"]["histogram"] == curves["histogram"]
-    assert content["calibration"]["thresholds"] == [0.1, 0.5]
+    content = describe_model(other, "", "")
+    assert content.decision is not None and "curves" not in content.decision
+    assert content.calibration is not None
+    assert content.calibration.roc == Roc([0.2, 0.01], [0.95, 0.7])
+    assert content.calibration.histogram == Histogram(**curves["histogram"])
+    assert content.calibration.thresholds == [0.1, 0.5]
 
 
 def test_settings_tell_the_limits(client):
@@ -114,22 +117,25 @@ def test_the_document_describes_every_route_with_examples(client):
                 if int(status) >= 400:
                     assert schema["schema"]["$ref"].endswith("/Failure")
     schemas = document["components"]["schemas"]
-    for name in ("PairAnswer", "IdentifyAnswer", "Embeddings", "EnrollAnswer", "Failure"):
-        assert schemas[name]["examples"]
+    assert "verdict" in schemas["Comparison"]["required"]
+    assert "verdict" in schemas["Identification"]["required"]
     form = paths["/v1/enroll"]["post"]["requestBody"]["content"]["multipart/form-data"]
     assert form["schema"]["required"] == ["identity", "images"]
     assert "HTTPValidationError" not in schemas
 
 
-def test_examples_fit_their_own_schemas():
-    from onelook.service import schemas
-
-    for name, model in vars(schemas).items():
-        if isinstance(model, type) and issubclass(model, schemas.BaseModel):
-            for example in model.model_config.get("json_schema_extra", {}).get(
-                "examples", ()
-            ):
-                assert model.model_validate(example), name
+def test_every_json_answer_has_an_example_that_fits_its_schema(client):
+    document = client.get("/openapi.json").json()
+    n = 0
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status in {"200", "201"} & set(operation["responses"]):
+                answer = operation["responses"][status]["content"].get("application/json")
+                if answer is not None:
+                    schema = {**answer["schema"], "components": document["components"]}
+                    jsonschema_rs.validate(schema, answer["example"])
+                    n += 1
+    assert n == 13
 
 
 def test_no_page_loads_scripts_from_elsewhere(client):

@@ -30,35 +30,41 @@ class Body:
         return {"type": "http.request", "body": chunk, "more_body": more}
 
 
-def read(body: Body, room: Room, settings: ServiceSettings) -> bytes:
+def room_of(n_bytes: int, **limits: float) -> Room:
+    """Memory for bodies of ``n_bytes`` in all, each within ``max_bytes``."""
+    limits = {"max_bytes": n_bytes} | limits
+    return Room(ServiceSettings(max_held_bytes=n_bytes, **limits))
+
+
+def read(body: Body, room: Room) -> bytes:
     async def whole():
-        async with body_of(body.request, room, settings) as data:
+        async with body_of(body.request, room) as data:
             return data
 
     return asyncio.run(whole())
 
 
 def test_a_body_comes_whole_and_gives_its_room_back():
-    room = Room(10)
+    room = room_of(10)
     for _ in range(3):
-        assert read(Body(b"abc", b"", b"defg"), room, ServiceSettings()) == b"abcdefg"
+        assert read(Body(b"abc", b"", b"defg"), room) == b"abcdefg"
     room.take(10)
 
 
 def test_a_declared_length_above_the_limit_is_refused_unread():
     body = Body(b"x" * 11, declared=11)
     with pytest.raises(Refusal, match="more than 10 bytes") as refusal:
-        read(body, Room(100), ServiceSettings(max_bytes=10))
+        read(body, room_of(100, max_bytes=10))
     assert refusal.value.status == 413
     assert body.n_read == 0
 
 
 @pytest.mark.parametrize("declared", [None, 5])
 def test_a_body_is_counted_as_it_comes(declared):
-    room = Room(100)
+    room = room_of(100, max_bytes=10)
     body = Body(*[b"x" * 4] * 1000, declared=declared)
     with pytest.raises(Refusal, match="more than 10 bytes") as refusal:
-        read(body, room, ServiceSettings(max_bytes=10))
+        read(body, room)
     assert refusal.value.status == 413
     assert body.n_read == 3
     room.take(100)
@@ -67,13 +73,13 @@ def test_a_body_is_counted_as_it_comes(declared):
 def test_a_body_that_comes_too_slowly_is_refused():
     body = Body(*[b"x"] * 100, pause=0.02)
     with pytest.raises(Refusal, match=r"more than 0\.1 seconds") as refusal:
-        read(body, Room(1000), ServiceSettings(body_seconds=0.1))
+        read(body, room_of(1000, body_seconds=0.1))
     assert refusal.value.status == 408
     assert body.n_read < 20
 
 
 def test_a_client_that_leaves_gives_its_room_back():
-    room, body = Room(10), Body(b"abc", b"")
+    room, body = room_of(10), Body(b"abc", b"")
     messages = [
         {"type": "http.request", "body": b"abc", "more_body": True},
         {"type": "http.disconnect"},
@@ -84,15 +90,15 @@ def test_a_client_that_leaves_gives_its_room_back():
 
     body.request = Request({"type": "http", "method": "POST", "headers": []}, receive)
     with pytest.raises(ClientDisconnect):
-        read(body, room, ServiceSettings())
+        read(body, room)
     room.take(10)
 
 
 def test_bodies_that_fill_the_memory_are_told_to_come_back():
-    room = Room(10)
+    room = room_of(10)
     room.take(8)
     with pytest.raises(Refusal, match="busy") as refusal:
-        read(Body(b"ab", b"cd"), room, ServiceSettings())
+        read(Body(b"ab", b"cd"), room)
     assert refusal.value.status == 503
     assert refusal.value.headers["Retry-After"] == "1"
     room.take(2)

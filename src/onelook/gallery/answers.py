@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,6 +61,9 @@ class Identification:
             this size.
         extrapolated: The gallery is larger than what the threshold was measured on.
         gallery_size: Enrolled images.
+
+    Attributes:
+        verdict: "known" or "unknown"; empty where the model carries no threshold.
     """
 
     identity: str | None
@@ -69,16 +72,18 @@ class Identification:
     fpir: float | None
     extrapolated: bool
     gallery_size: int
+    verdict: Literal["known", "unknown", ""] = dataclasses.field(init=False, default="")
 
-    @property
-    def verdict(self) -> str:
-        """ "known" or "unknown"; empty where the model carries no threshold."""
-        if self.threshold is None:
-            return ""
-        return "unknown" if self.identity is None else "known"
+    # In the OpenAPI document the verdict is a field that every answer has.
+    __pydantic_config__ = {"json_schema_serialization_defaults_required": True}
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            verdict = "unknown" if self.identity is None else "known"
+            object.__setattr__(self, "verdict", verdict)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"verdict": self.verdict, **dataclasses.asdict(self)}
+        return dataclasses.asdict(self)
 
     def __str__(self) -> str:
         if not self.matches:

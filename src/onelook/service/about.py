@@ -1,16 +1,17 @@
-"""About: the routes that tell of the service and of its model."""
+"""About: the routes that describe the service and its model."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from onelook.data.inputs.images import Preprocess
 from onelook.service.backend import backend_of
+from onelook.service.cards import card_html
 from onelook.service.failures import Refusal
 from onelook.service.guards import may_write
 from onelook.service.openapi import answers
-from onelook.service.schemas import Health, ModelAnswer, SettingsAnswer
 from onelook.verifier import Verifier
 
 router = APIRouter(tags=["model"])
@@ -19,13 +20,94 @@ open_router = APIRouter(tags=["service"])
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@router.get("/v1/model", responses=answers(ModelAnswer), summary="The model that answers")
-async def model(request: Request) -> JSONResponse:
+@dataclass(frozen=True)
+class Roc:
+    """Fraction of same pairs that are accepted, at each false-accept rate."""
+
+    far: list[float]
+    tar: list[float]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Fractions of same and of different pairs whose score lies between two edges."""
+
+    edges: list[float]
+    same: list[float]
+    different: list[float]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured when the model was calibrated, by threshold."""
+
+    roc: Roc
+    histogram: Histogram
+    thresholds: list[float]
+    far: list[float]
+    frr: list[float]
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """The model that answers; its card as Markdown and as HTML."""
+
+    name: str
+    purpose: str
+    fingerprint: str
+    similarity: str
+    takes: str
+    decision: dict[str, Any] | None
+    card: dict[str, Any]
+    card_text: str
+    card_html: str
+    calibration: Calibration | None
+
+
+@dataclass(frozen=True)
+class SettingsAnswer:
+    """What this caller may do, and the limits."""
+
+    writable: bool
+    gallery: bool
+    max_bytes: int
+    max_pixels: int
+    max_images: int
+    token_needed: bool
+
+
+@dataclass(frozen=True)
+class Health:
+    """Alive, or ready."""
+
+    status: str
+
+
+_MODEL = ModelAnswer(
+    name="omniglot",
+    purpose="drawings of characters",
+    fingerprint="0123456789abcdef",
+    similarity="cosine",
+    takes="images",
+    decision={"threshold": 0.6413, "far": 0.01},
+    card={"name": "omniglot"},
+    card_text="Drawings of characters.",
+    card_html="<p>Drawings of characters.</p>",
+    calibration=Calibration(
+        Roc([0.2, 0.01], [0.95, 0.7]),
+        Histogram([0.0, 0.5, 1.0], [0.1, 0.9], [0.8, 0.2]),
+        thresholds=[0.1, 0.6413],
+        far=[0.2, 0.01],
+        frr=[0.05, 0.3],
+    ),
+)
+
+
+@router.get("/v1/model", responses=answers(_MODEL), summary="The model that answers")
+async def model(request: Request) -> ModelAnswer:
     backend = backend_of(request)
-    content = describe_model(backend.verifier)
-    content["fingerprint"] = backend.fingerprint
-    content["card_text"] = backend.settings.card_text
-    return JSONResponse(content)
+    card_text = backend.settings.card_text
+    return describe_model(backend.verifier, backend.fingerprint, card_text)
 
 
 @router.get(
@@ -40,59 +122,64 @@ async def metrics(request: Request) -> Response:
 
 @open_router.get(
     "/v1/settings",
-    responses=answers(SettingsAnswer),
+    responses=answers(SettingsAnswer(True, True, 32 << 20, 40_000_000, 32, False)),
     summary="Limits, and what this caller may do",
 )
-async def settings(request: Request) -> JSONResponse:
+async def settings(request: Request) -> SettingsAnswer:
     backend = backend_of(request)
     limits = backend.settings
-    return JSONResponse(
-        {
-            "writable": backend.has_gallery and may_write(request, limits),
-            "gallery": backend.has_gallery,
-            "max_bytes": limits.max_bytes,
-            "max_pixels": limits.max_pixels,
-            "max_images": limits.max_images,
-            "token_needed": limits.tokens is not None,
-        }
+    return SettingsAnswer(
+        writable=backend.has_gallery and may_write(request, limits),
+        gallery=backend.has_gallery,
+        max_bytes=limits.max_bytes,
+        max_pixels=limits.max_pixels,
+        max_images=limits.max_images,
+        token_needed=limits.tokens is not None,
     )
 
 
-@open_router.get("/healthz", responses=answers(Health), summary="Is the process alive?")
-async def healthz() -> JSONResponse:
-    return JSONResponse({"status": "ok"})
+@open_router.get(
+    "/healthz", responses=answers(Health("ok")), summary="Is the process alive?"
+)
+async def healthz() -> Health:
+    return Health("ok")
 
 
-@open_router.get("/readyz", responses=answers(Health), summary="Has the model run once?")
-async def readyz(request: Request) -> JSONResponse:
+@open_router.get(
+    "/readyz", responses=answers(Health("ready")), summary="Has the model run once?"
+)
+async def readyz(request: Request) -> Health:
     if not backend_of(request).ready:
         raise Refusal(503, "the model is warming up", {"Retry-After": "1"})
-    return JSONResponse({"status": "ready"})
+    return Health("ready")
 
 
-def describe_model(verifier: Verifier) -> dict[str, Any]:
-    """What is known of a model, as JSON values."""
+def describe_model(verifier: Verifier, fingerprint: str, card_text: str) -> ModelAnswer:
+    """What is known of a model."""
     decision = None if verifier.decision is None else verifier.decision.to_dict()
     curves = None if decision is None else decision.pop("curves", None)
     preprocess = verifier.preprocess
     shape = preprocess.input_shape if isinstance(preprocess, Preprocess) else None
-    return {
-        "name": verifier.name,
-        "purpose": str(verifier.card.get("purpose", "")),
-        "similarity": verifier.model.similarity.name,
-        "takes": "images" if shape is None else f"images, seen as {shape[2]} x {shape[1]}",
-        "decision": decision,
-        "card": verifier.card,
-        "calibration": None if curves is None else _calibration(curves),
-    }
+    return ModelAnswer(
+        name=verifier.name,
+        purpose=str(verifier.card.get("purpose", "")),
+        fingerprint=fingerprint,
+        similarity=verifier.model.similarity.name,
+        takes="images" if shape is None else f"images, seen as {shape[2]} x {shape[1]}",
+        decision=decision,
+        card=verifier.card,
+        card_text=card_text,
+        card_html=card_html(card_text, verifier.name),
+        calibration=None if curves is None else _calibration(curves),
+    )
 
 
-def _calibration(curves: dict[str, Any]) -> dict[str, Any]:
+def _calibration(curves: dict[str, Any]) -> Calibration:
     far, frr = curves["far"], curves["frr"]
-    return {
-        "roc": {"far": far, "tar": [1 - rate for rate in frr]},
-        "histogram": curves["histogram"],
-        "thresholds": curves["thresholds"],
-        "far": far,
-        "frr": frr,
-    }
+    return Calibration(
+        roc=Roc(far, [1 - rate for rate in frr]),
+        histogram=Histogram(**curves["histogram"]),
+        thresholds=curves["thresholds"],
+        far=far,
+        frr=frr,
+    )

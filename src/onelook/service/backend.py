@@ -56,7 +56,7 @@ class Backend:
         self.verifier = verifier
         self.settings = settings
         self.metrics = Metrics()
-        self.room = Room(settings.max_held_bytes)
+        self.room = Room(settings)
         self.fingerprint = verifier.fingerprint
         self.ready = False
         self._gallery = gallery

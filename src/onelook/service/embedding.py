@@ -32,10 +32,17 @@ Finish = Callable[[list[tuple[Vectors, "asyncio.Future[Any]"]]], None]
 
 @dataclass(frozen=True)
 class Upload:
-    """An encoded image and what messages call it: the field's name, never the client's."""
+    """An encoded image.
+
+    Args:
+        name: Its name in messages: the field of the form, never the client's file name.
+        data: The bytes of the file.
+        filename: The client's name of the file, for answers only.
+    """
 
     name: str
     data: bytes
+    filename: str = ""
 
 
 @dataclass(eq=False)

@@ -7,6 +7,7 @@ anything of an image: what Pillow or a store say goes into the log, not over the
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -36,6 +37,13 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
 )
 RETRY_SECONDS = "1"
 _OUR_NAME = re.compile(r"(left|right|image(?: \d+)?): ")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What was wrong, and what to do next."""
+
+    error: str
 
 
 class Refusal(OnelookError):

@@ -1,27 +1,21 @@
 """Identities: the routes of the gallery: identify, enroll, list, forget, rename."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from onelook.errors import UnknownIdentityError
+from onelook.gallery.answers import Identification, Match
 from onelook.gallery.store import MAX_NAME, Stored
 from onelook.service.access import writer
 from onelook.service.backend import Backend, backend_of
 from onelook.service.failures import Refusal
-from onelook.service.openapi import answers, form_of, image_field, image_fields, json_of
+from onelook.service.openapi import answers, form_of, image_field, image_fields
 from onelook.service.pairs import UPLOAD_FAILURES
-from onelook.service.schemas import (
-    EnrollAnswer,
-    ForgetAnswer,
-    IdentifyAnswer,
-    IdentityAnswer,
-    IdentityPage,
-    RenameAnswer,
-)
 from onelook.service.uploads import (
     body_of,
     identity_name,
@@ -41,93 +35,156 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 }
 Identity = Annotated[str, Path(min_length=1, max_length=MAX_NAME)]
 LARGEST_ENTRY = 2**63 - 1
+_IDENTIFIED = Identification(
+    identity="Ada",
+    matches=(Match("Ada", 0.8124, 0.1876, 0.9712, True, n_images=3, entry=17),),
+    threshold=0.71,
+    fpir=0.01,
+    extrapolated=False,
+    gallery_size=120,
+)
+
+
+@dataclass(frozen=True)
+class EnrollAnswer:
+    """How many images are new, and how many the identity had already."""
+
+    identity: str
+    new: int
+    known: int
+
+
+@dataclass(frozen=True)
+class IdentityRow:
+    """One identity of a gallery; ``entry`` is its first image."""
+
+    identity: str
+    images: int
+    entry: int
+
+
+@dataclass(frozen=True)
+class IdentityPage:
+    """Identities by name; ``next`` is the ``after`` of the page that follows."""
+
+    identities: list[IdentityRow]
+    next: str | None
+    total: int
+
+
+@dataclass(frozen=True)
+class EntryRow:
+    """One enrolled image."""
+
+    entry: int
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class IdentityAnswer:
+    """One identity with its images."""
+
+    identity: str
+    images: list[EntryRow]
+
+
+@dataclass(frozen=True)
+class ForgetAnswer:
+    """How many images were removed, from disk too."""
+
+    identity: str
+    forgotten: int
+
+
+@dataclass(frozen=True)
+class RenameAnswer:
+    """The new name of an identity, and how many images it has."""
+
+    identity: str
+    images: int
 
 
 @router.post(
     "/identify",
-    responses=answers(IdentifyAnswer, 404, *UPLOAD_FAILURES),
+    responses=answers(_IDENTIFIED, 404, *UPLOAD_FAILURES),
     openapi_extra=form_of({"image": image_field("An image file")}),
     summary="Who or what is this?",
 )
 async def identify(
     request: Request,
-    k: Annotated[int, Query(ge=1, le=100, description="Matches wanted")] = 5,
-) -> JSONResponse:
+    k: Annotated[int, Query(ge=1, le=100, description="Number of matches")] = 5,
+) -> Identification:
     """`curl -F image=@who.png http://127.0.0.1:8000/v1/identify?k=3`"""
     backend = backend_of(request)
     backend.gallery  # noqa: B018  (a 404 without one, before the body is read)
-    async with body_of(request, backend.room, backend.settings) as body:
-        form = read_form(request, body, backend.settings, ("image",))
-        answer = await backend.identify(form.image("image"), k)
-    return JSONResponse(answer.to_dict())
+    async with read_form(request, backend.room, ("image",)) as form:
+        return await backend.identify(form.image("image"), k)
 
 
 @router.post(
     "/enroll",
     status_code=201,
     dependencies=[Depends(writer)],
-    responses=answers(EnrollAnswer, 404, *UPLOAD_FAILURES, status=201),
+    responses=answers(EnrollAnswer("Ada", 2, 1), 404, *UPLOAD_FAILURES, status=201),
     openapi_extra=form_of(
         {
             "identity": _NAME,
             "images": image_fields("Image files"),
-            "metadata": {"type": "string", "description": "A JSON object, kept with each"},
+            "metadata": {
+                "type": "string",
+                "description": "A JSON object, kept with each image",
+            },
         },
         optional=("metadata",),
     ),
     summary="Add images of an identity",
 )
-async def enroll(request: Request) -> JSONResponse:
+async def enroll(request: Request) -> EnrollAnswer:
     """`curl -F identity=Ada -F images=@ada.png http://127.0.0.1:8000/v1/enroll`"""
     backend = backend_of(request)
-    gallery = backend.gallery
-    async with body_of(request, backend.room, backend.settings) as body:
-        fields = ("identity", "metadata")
-        form = read_form(request, body, backend.settings, ("images",), fields, many=True)
+    gallery, texts = backend.gallery, ("identity", "metadata")
+    async with read_form(request, backend.room, ("images",), texts, many=True) as form:
         if "identity" not in form.texts:
             raise Refusal(400, "the field identity is missing; put a name there")
         identity = identity_name(form.texts["identity"])
         metadata = json_object(form.texts.get("metadata") or "{}", "metadata")
         images = form.images["images"]
 
-        def work() -> tuple[int, int]:
+        def work() -> EnrollAnswer:
             for image in images:
                 backend.embedder.check_header(image)
-            enrolled = gallery.enroll(identity, [i.data for i in images], metadata)
-            return enrolled.n_new, enrolled.n_known
+            done = gallery.enroll(identity, [image.data for image in images], metadata)
+            return EnrollAnswer(identity, done.n_new, done.n_known)
 
         with backend.embedder.places(len(images)):
-            n_new, n_known = await backend.in_thread(work)
-    content = {"identity": identity, "new": n_new, "known": n_known}
-    return JSONResponse(content, 201)
+            return await backend.in_thread(work)
 
 
 @router.get(
     "/identities",
-    responses=answers(IdentityPage, 404),
-    summary="Who is enrolled, by name",
+    responses=answers(IdentityPage([IdentityRow("Ada", 3, 17)], "Ada", 120), 404),
+    summary="Enrolled identities, by name",
 )
 async def list_identities(
     request: Request,
     after: Annotated[str, Query(description="The last name of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> JSONResponse:
+) -> IdentityPage:
     backend = backend_of(request)
     gallery = backend.gallery
 
-    def work() -> dict[str, Any]:
+    def work() -> IdentityPage:
         counts = gallery.identities()
         names = [name for name in sorted(counts) if name > after]
         rows = []
         for name in names[:limit]:
             with suppress(UnknownIdentityError):  # another process may have forgotten it
                 first = gallery.images(name, limit=1)[0]
-                row = {"identity": name, "images": counts[name], "entry": first.id}
-                rows.append(row)
+                rows.append(IdentityRow(name, counts[name], first.id))
         following = names[limit - 1] if len(names) > limit else None
-        return {"identities": rows, "next": following, "total": len(counts)}
+        return IdentityPage(rows, following, len(counts))
 
-    return JSONResponse(await backend.in_thread(work))
+    return await backend.in_thread(work)
 
 
 # Before the identity itself: a name may hold slashes.
@@ -146,46 +203,45 @@ async def show_identity(request: Request, identity: Identity) -> Response:
 
 @router.get(
     "/identities/{identity:path}",
-    responses=answers(IdentityAnswer, 404),
+    responses=answers(IdentityAnswer("Ada", [EntryRow(17, {"camera": "door"})]), 404),
     summary="The images of an identity",
 )
-async def read_identity(request: Request, identity: Identity) -> JSONResponse:
+async def read_identity(request: Request, identity: Identity) -> IdentityAnswer:
     backend = backend_of(request)
     name = identity_name(identity)
-    rows = await backend.in_thread(partial(_entries, backend, name))
-    return JSONResponse({"identity": name, "images": rows})
+    return IdentityAnswer(name, await backend.in_thread(partial(_entries, backend, name)))
 
 
 @router.delete(
     "/identities/{identity:path}",
     dependencies=[Depends(writer)],
-    responses=answers(ForgetAnswer, 404),
+    responses=answers(ForgetAnswer("Ada", 3), 404),
     summary="Remove an identity, from disk too",
 )
-async def forget(request: Request, identity: Identity) -> JSONResponse:
+async def forget(request: Request, identity: Identity) -> ForgetAnswer:
     backend = backend_of(request)
     name = identity_name(identity)
     n = await backend.in_thread(partial(backend.gallery.forget, name))
-    return JSONResponse({"identity": name, "forgotten": n})
+    return ForgetAnswer(name, n)
 
 
 @router.patch(
     "/identities/{identity:path}",
     dependencies=[Depends(writer)],
-    responses=answers(RenameAnswer, 404, 408, 409, 413),
-    openapi_extra=json_of({"identity": _NAME}),
+    responses=answers(RenameAnswer("Ada Lovelace", 3), 404, 408, 409, 413),
+    openapi_extra=form_of({"identity": _NAME}, kind="application/json"),
     summary="Give an identity another name",
 )
 async def rename(
     request: Request,
     identity: Identity,
     join: Annotated[
-        bool, Query(description="Put it together with an identity that has the new name")
+        bool, Query(description="Merge it with an identity that has the new name")
     ] = False,
-) -> JSONResponse:
+) -> RenameAnswer:
     backend = backend_of(request)
     gallery, name = backend.gallery, identity_name(identity)
-    async with body_of(request, backend.room, backend.settings) as body:
+    async with body_of(request, backend.room) as body:
         content = json_object(body, "the body")
     new = content.get("identity")
     if not isinstance(new, str) or len(content) > 1:
@@ -194,12 +250,12 @@ async def rename(
 
     def work() -> int:
         if not join and new != name and gallery.has(new):
-            gallery.images(name, limit=1)  # an unknown name is the first thing to say
-            raise Refusal(409, "that name is taken; ?join=true puts the two together")
+            gallery.images(name, limit=1)  # an unknown name is reported first
+            raise Refusal(409, "that name is taken; ?join=true merges the two")
         gallery.rename(name, new)
         return gallery.identities()[new]
 
-    return JSONResponse({"identity": new, "images": await backend.in_thread(work)})
+    return RenameAnswer(new, await backend.in_thread(work))
 
 
 @router.get(
@@ -215,10 +271,10 @@ async def show_entry(
     return _thumbnail(await backend.in_thread(partial(backend.gallery.entry, entry)))
 
 
-def _entries(backend: Backend, identity: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    while entries := backend.gallery.images(identity, rows[-1]["entry"] if rows else 0):
-        rows += [{"entry": one.id, "metadata": one.metadata} for one in entries]
+def _entries(backend: Backend, identity: str) -> list[EntryRow]:
+    rows: list[EntryRow] = []
+    while entries := backend.gallery.images(identity, rows[-1].entry if rows else 0):
+        rows += [EntryRow(one.id, one.metadata) for one in entries]
     return rows
 
 

@@ -1,33 +1,47 @@
-"""OpenAPI: how forms and failures are described, the same way for every route."""
+"""OpenAPI: examples, forms and failures of every route, described in the same way."""
 
+import dataclasses
 from typing import Any
 
 from fastapi import FastAPI
 
-from onelook.service.schemas import Failure
+from onelook.service.failures import Failure
 
-_WHY = {
-    400: "A field or a parameter is missing, unknown or not valid",
-    401: "A valid token is needed",
-    403: "This caller may not write, or a web page of another origin asks",
+_REASONS = {
+    400: "A field or parameter is missing, unknown or not valid",
+    401: "A valid token is required",
+    403: "The caller may not write, or a web page of another origin sent the request",
     404: "No such identity, picture or gallery",
     408: "The body took too long",
     409: "An identity of that name exists",
     413: "More bytes, pixels or images than the limits of /v1/settings",
-    421: "Not the name of this service",
+    421: "Not a host name of this service",
     422: "An image cannot be read",
-    503: "The service is busy; Retry-After says when to come back",
+    503: "The service is busy; Retry-After says when to try again",
 }
 ALWAYS = (400, 401, 403, 421, 503)
+# FastAPI's own validation error, which this service answers with 400.
+_VALIDATION = ("HTTPValidationError", "ValidationError")
 
 
-def answers(model: Any, *also: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route: its answer, and the failures it may have."""
-    failures: dict[int | str, dict[str, Any]] = {
-        code: {"model": Failure, "description": _WHY[code]}
-        for code in sorted({*ALWAYS, *also})
+def answers(
+    example: Any, *failures: int, status: int = 200
+) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route: an example of its answer, and its failures.
+
+    Args:
+        example: A dataclass of the type that the route returns; None for no JSON.
+        failures: Statuses that the route may answer with, besides ``ALWAYS``.
+        status: The status of success.
+    """
+    found: dict[int | str, dict[str, Any]] = {
+        code: {"model": Failure, "description": _REASONS[code]}
+        for code in sorted({*ALWAYS, *failures})
     }
-    return {status: {"model": model}, **failures}
+    if example is not None:
+        content = {"example": dataclasses.asdict(example)}
+        found[status] = {"content": {"application/json": content}}
+    return found
 
 
 def image_field(about: str) -> dict[str, Any]:
@@ -40,29 +54,22 @@ def image_fields(about: str) -> dict[str, Any]:
 
 
 def form_of(
-    fields: dict[str, dict[str, Any]], optional: tuple[str, ...] = ()
+    fields: dict[str, dict[str, Any]],
+    optional: tuple[str, ...] = (),
+    kind: str = "multipart/form-data",
 ) -> dict[str, Any]:
-    """The description of a form, for ``openapi_extra``."""
+    """The description of a request body, for ``openapi_extra``."""
     schema = {
         "type": "object",
         "properties": fields,
         "required": [name for name in fields if name not in optional],
         "additionalProperties": False,
     }
-    content = {"multipart/form-data": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def json_of(fields: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The description of a JSON object, for ``openapi_extra``."""
-    schema = {"type": "object", "properties": fields, "required": list(fields)}
-    content = {"application/json": {"schema": {**schema, "additionalProperties": False}}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
 
 
 def describe(app: FastAPI) -> None:
-    """Take out of the document what FastAPI puts in for itself: its own validation error,
-    which this service answers with 400."""
+    """Remove FastAPI's own validation error from the document."""
     original = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -70,22 +77,11 @@ def describe(app: FastAPI) -> None:
             document = original()
             for operations in document["paths"].values():
                 for operation in operations.values():
-                    _drop_validation(operation["responses"])
-            schemas = document["components"]["schemas"]
-            for name in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(name, None)
-            app.openapi_schema = document
-        return app.openapi_schema
+                    answer = operation["responses"].get("422", {})
+                    if answer.get("description") == "Validation Error":
+                        del operation["responses"]["422"]
+            for name in _VALIDATION:
+                document["components"]["schemas"].pop(name, None)
+        return original()
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _drop_validation(responses: dict[str, Any]) -> None:
-    schema = (
-        responses.get("422", {})
-        .get("content", {})
-        .get("application/json", {})
-        .get("schema", {})
-    )
-    if schema.get("$ref", "").endswith("/HTTPValidationError"):
-        del responses["422"]

@@ -1,39 +1,30 @@
-"""Overlays: pictures and heat-maps as ``data:`` addresses that a page lays over each
-other."""
-
-import base64
-import io
+"""Overlays: pictures and transparent heat maps of a pair, as ``data:`` addresses."""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
+from onelook.comparison import data_address
 from onelook.explain import ALIKE, APART, Explanation
 
-# Of the strongest place: what lies below must stay visible.
+# Opacity of the strongest place, of 255: what lies below must stay visible.
 LARGEST_ALPHA = 200
 
 
 def overlays_of(explanation: Explanation) -> dict[str, str]:
-    """Both pictures, and over each what made the two alike and what told them apart."""
+    """Both pictures, with what spoke for and against the same thing over each."""
     addresses: dict[str, str] = {}
     for side in ("left", "right"):
         picture: NDArray[np.uint8] = getattr(explanation, f"{side}_picture")
-        addresses[side] = _address(Image.fromarray(picture))
+        addresses[side] = data_address(Image.fromarray(picture))
         for kind, colour in (("alike", ALIKE), ("apart", APART)):
             heat: NDArray[np.float32] = getattr(explanation, f"{side}_{kind}")
-            addresses[f"{side}_{kind}"] = _address(_tinted(heat, colour))
+            addresses[f"{side}_{kind}"] = data_address(_tinted(heat, colour))
     return addresses
 
 
 def _tinted(heat: NDArray[np.float32], colour: str) -> Image.Image:
-    """RGBA of one colour, as opaque as a heat-map (H, W) in [0, 1] is hot."""
+    """RGBA (H, W) in one colour, as opaque as the heat map (H, W) in [0, 1] is hot."""
     image = Image.new("RGBA", heat.shape[::-1], ImageColor.getrgb(colour))
     image.putalpha(Image.fromarray(np.rint(LARGEST_ALPHA * heat).astype(np.uint8)))
     return image
-
-
-def _address(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -2,7 +2,6 @@
 
 import { service } from "./api.js";
 import { byId, element } from "./elements.js";
-import { fromMarkdown } from "./markdown.js";
 import { HISTOGRAM_EDGE, drawHistogram, drawRoc, interpolate } from "./plots.js";
 import { capital, figure, inCases, rate } from "./words.js";
 
@@ -31,7 +30,7 @@ export function startModel() {
     }
     if (model.decision?.identify?.length) body.append(searchTable(model.decision.identify));
     body.append(factsOf(model));
-    if (model.card_text) body.append(cardOf(model));
+    if (model.card_html) body.append(cardOf(model));
     redraw();
   });
   // Both when it becomes visible and when a phone is turned.
@@ -200,15 +199,14 @@ function searchTable(rows) {
   );
 }
 
-function cardOf({ name, card_text }) {
-  const blocks = fromMarkdown(card_text);
-  // The page's own title says it.
-  if (blocks[0]?.textContent === name) blocks.shift();
+/** The model card, which the service renders without any HTML of its author's. */
+function cardOf({ card_html }) {
+  const card = new DOMParser().parseFromString(card_html, "text/html");
   return element(
     "section",
     { class: "card", "aria-label": "Model card" },
     element("h2", {}, "Model card"),
-    ...blocks,
+    ...card.body.childNodes,
   );
 }
 
