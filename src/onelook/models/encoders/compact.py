@@ -119,6 +119,24 @@ class CompactEncoder(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         x = F.relu(self.norm(x))
         x = self.stages(x)  # (N, width * growth[-1], H / 4s, W / 4s) with three stages
-        x = F.adaptive_avg_pool2d(x, self.pool)  # (N, C, pool, pool)
+        x = grid_means(x, self.pool)  # (N, C, pool, pool)
         embeddings: Tensor = self.linear(x.flatten(1))  # (N, embedding_size)
         return embeddings
+
+
+def grid_means(x: Tensor, cells: int) -> Tensor:
+    """Means (N, C, cells, cells) of a map (N, C, H, W): adaptive average pooling.
+
+    PyTorch's own has no ONNX form where the cells do not divide the map.
+    """
+    height, width = int(x.shape[2]), int(x.shape[3])
+    if height % cells == 0 and width % cells == 0:
+        return F.adaptive_avg_pool2d(x, cells)
+    for dim, size in ((2, height), (3, width)):
+        starts = [i * size // cells for i in range(cells)]
+        ends = [-(-(i + 1) * size // cells) for i in range(cells)]
+        means = [
+            x.narrow(dim, a, b - a).mean(dim) for a, b in zip(starts, ends, strict=True)
+        ]
+        x = torch.stack(means, dim)
+    return x

@@ -54,14 +54,13 @@ class PaddedLstm(nn.Module):
         ends = lengths.clamp(min=1) - 1  # (N,)
         steps = torch.arange(x.shape[1], device=x.device)[None, :]
         turned = torch.where(steps <= ends[:, None], ends[:, None] - steps, steps)  # (N, T)
-        rows = torch.arange(len(x), device=x.device)
         for layer, ahead in enumerate(self.ahead):
             states = ahead(x)[0]  # (N, T, hidden)
-            last = states[rows, ends]
+            last = _at(states, ends[:, None])[:, 0]
             if len(self.back):
-                backward = self.back[layer](x[rows[:, None], turned])[0]
-                last = torch.cat([last, backward[rows, ends]], dim=1)
-                states = torch.cat([states, backward[rows[:, None], turned]], dim=2)
+                backward = self.back[layer](_at(x, turned))[0]
+                last = torch.cat([last, _at(backward, ends[:, None])[:, 0]], dim=1)
+                states = torch.cat([states, _at(backward, turned)], dim=2)
             x = states
         return x, last
 
@@ -195,6 +194,11 @@ def places(points: Tensor, lengths: Tensor) -> Tensor:
     # The sum of many small steps needs more than half precision.
     where = points[:, :, :2].float().cumsum(1)
     return (where - masked_mean(where, lengths)[:, None]).to(points.dtype)
+
+
+def _at(states: Tensor, steps: Tensor) -> Tensor:
+    """The states (N, S, D) at steps (N, S), of states (N, T, D)."""
+    return states.gather(1, steps[:, :, None].expand(-1, -1, states.shape[2]))
 
 
 def _lstm(size_in: int, hidden_size: int, forget_bias: float) -> nn.LSTM:

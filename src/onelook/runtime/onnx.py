@@ -1,0 +1,114 @@
+"""OnnxEncoder: answers through ONNX Runtime, without PyTorch."""
+
+import ctypes
+import os
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.machine import threads
+from onelook.runtime import GRAPH_FILES, WEIGHTS_FILE, Inputs
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+class OnnxEncoder:
+    """An encoder of one or two ONNX graphs whose weights lie in one safetensors file.
+
+    A session begins at the first use, and in a forked child at the first use there. It has
+    as many threads as ``onelook.machine.threads`` says.
+
+    Args:
+        weights: The content of ``model.safetensors``.
+        graphs: The ONNX graph of side "left", and of "right" where it has its own.
+        embedding_size: D.
+        settings: The "model" part of ``model.json``.
+        device: "cpu", or "cuda" where ONNX Runtime was built for it.
+    """
+
+    def __init__(
+        self,
+        weights: bytes,
+        graphs: Mapping[str, bytes],
+        embedding_size: int,
+        *,
+        settings: dict[str, Any] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.weights, self.graphs = weights, dict(graphs)
+        self.embedding_size, self.settings = embedding_size, settings
+        self.device = device
+        self._sessions: dict[str, InferenceSession] = {}
+        _ENCODERS.add(self)
+
+    def __call__(self, inputs: Inputs, side: str = "left") -> NDArray[np.float32]:
+        """Embeddings (N, D) of N inputs of one side.
+
+        Raises:
+            ValueError: If ``side`` is neither "left" nor "right".
+        """
+        if side not in GRAPH_FILES:
+            raise ValueError(f"side must be 'left' or 'right', got {side!r}")
+        if len(next(iter(inputs.values()))) == 0:
+            return np.zeros((0, self.embedding_size), np.float32)
+        own = side if side in self.graphs else "left"
+        session = self._sessions.get(own) or self._begin(own)
+        embeddings: NDArray[np.float32] = session.run(None, inputs)[0]
+        return embeddings
+
+    def files(self, examples: dict[str, Inputs]) -> dict[str, bytes]:
+        """The files that it was made of; ``examples`` are not needed."""
+        graphs = {GRAPH_FILES[side]: graph for side, graph in self.graphs.items()}
+        return {WEIGHTS_FILE: self.weights, **graphs}
+
+    def _begin(self, side: str) -> "InferenceSession":
+        onnxruntime = import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads()
+        options.log_severity_level = 3  # errors
+        # Idle threads wait instead of burning the processor.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_external_initializers_from_files_in_memory(
+            [WEIGHTS_FILE], [self.weights], [len(self.weights)]
+        )
+        cuda = ["CUDAExecutionProvider"] if self.device.startswith("cuda") else []
+        session = self._sessions[side] = onnxruntime.InferenceSession(
+            self.graphs[side], options, providers=[*cuda, "CPUExecutionProvider"]
+        )
+        return session
+
+
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, with its telemetry off."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
+
+
+def has_cuda() -> bool:
+    """Whether the installed ONNX Runtime can use an NVIDIA GPU."""
+    return "CUDAExecutionProvider" in import_onnxruntime().get_available_providers()
+
+
+_ENCODERS: "weakref.WeakSet[OnnxEncoder]" = weakref.WeakSet()
+
+
+def _forget_sessions() -> None:
+    """In a forked child: sessions whose threads stayed in the parent must not be used.
+
+    Nor must they be freed, which would wait for these threads for ever: they get a
+    reference that is never given back.
+    """
+    for encoder in _ENCODERS:
+        for session in encoder._sessions.values():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+        encoder._sessions = {}
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_sessions)

@@ -1,0 +1,169 @@
+"""Every encoder of a recipe through ONNX Runtime, against PyTorch."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from onelook.models.encoders import ENCODERS, build_encoder
+from onelook.models.siamese import PseudoSiamese, Siamese
+from onelook.models.similarity import build_similarity
+from onelook.recipe import NamedSettings
+from onelook.runtime.onnx import OnnxEncoder
+from onelook.runtime.torch import TOLERANCE, TorchEncoder, largest_difference
+
+COMPACT = {"input_shape": [1, 32, 32], "width": 8, "embedding_size": 16}
+ARGUMENTS = {
+    "compact": COMPACT,
+    "compact standardize": {**COMPACT, "standardize": True, "pool": 3},
+    "dlib-faces": {"pretrained": False},
+    "efficientnet-lite0": {"pretrained": False, "image_size": 64, "embedding_size": 8},
+    "lstm": {"vocabulary_size": 30, "token_size": 8},
+    "lstm mean": {
+        **{"vocabulary_size": 30, "token_size": 8},
+        **{"bidirectional": True, "pooling": "mean"},
+    },
+    "mirrored": {"encoder": {"name": "compact", "arguments": COMPACT}},
+    "stroke-lstm": {"width": 8, "hidden_size": 8, "layers": 2},
+}
+LARGE = ("att", "lfw19", "koch")  # 161, 544 and 156 MB
+
+
+def encoder_of(case):
+    name = case.split()[0]
+    settings = NamedSettings(name=name, arguments=ARGUMENTS.get(case, {}))
+    return build_encoder(settings)
+
+
+def trained(case):
+    """A twin network whose weights are not what it began with."""
+    torch.manual_seed(0)
+    encoder = encoder_of(case)
+    for name, tensor in encoder.state_dict().items():
+        if tensor.is_floating_point():
+            noise = torch.rand_like(tensor) * 0.1
+            tensor.add_(noise if "var" in name else noise - 0.05)
+    size = encoder.embedding_size
+    return Siamese(encoder, build_similarity(NamedSettings(name="cosine"), size))
+
+
+def inputs_for(case, n, steps=9):
+    rng = np.random.default_rng(n)
+    lengths = rng.integers(0, steps + 1, n)
+    lengths[0] = steps
+    if case.startswith("lstm"):
+        return {"values": rng.integers(0, 30, (n, steps)), "lengths": lengths}
+    if case == "stroke-lstm":
+        values = rng.normal(size=(n, steps, 3)).astype(np.float32)
+        return {"values": values, "lengths": lengths}
+    shape = encoder_of(case).input_shape
+    return {"images": rng.random((n, *shape), np.float32)}
+
+
+def exported(model, case):
+    files = TorchEncoder(model).files({"left": inputs_for(case, 2)})
+    assert set(files) == {"model.safetensors", "model.onnx"}
+    size = model.encoder.embedding_size
+    return OnnxEncoder(files["model.safetensors"], {"left": files["model.onnx"]}, size)
+
+
+@pytest.mark.parametrize(
+    "case", [*ARGUMENTS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]
+)
+def test_every_encoder_gives_the_embeddings_that_pytorch_gives(case):
+    model = trained(case)
+    onnx = exported(model, case)
+    assert len(onnx.graphs["left"]) < 200_000  # no weights in it
+    for n, steps in ((1, 5), (5, 21)):
+        inputs = inputs_for(case, n, steps)
+        assert largest_difference(TorchEncoder(model)(inputs), onnx(inputs)) < TOLERANCE
+        assert onnx(inputs).dtype == np.float32
+    empty = {name: values[:0] for name, values in inputs_for(case, 1).items()}
+    assert onnx(empty).shape == (0, model.encoder.embedding_size)
+
+
+def test_every_encoder_is_tried():
+    assert {case.split()[0] for case in [*ARGUMENTS, *LARGE]} == set(ENCODERS) - {"timm"}
+
+
+def test_a_pseudo_siamese_network_has_a_graph_for_each_side():
+    left, right = trained("compact").encoder, encoder_of("lstm mean")
+    right = build_encoder(
+        NamedSettings(name="lstm", arguments={"vocabulary_size": 30, "hidden_size": 16})
+    )
+    similarity = build_similarity(NamedSettings(name="cosine"), 16)
+    torch_encoder = TorchEncoder(PseudoSiamese(left, right, similarity))
+    sides = {"left": inputs_for("compact", 3), "right": inputs_for("lstm", 3)}
+    files = torch_encoder.files(sides)
+    assert set(files) == {"model.safetensors", "model.onnx", "model-right.onnx"}
+    graphs = {"left": files["model.onnx"], "right": files["model-right.onnx"]}
+    onnx = OnnxEncoder(files["model.safetensors"], graphs, 16)
+    for side, inputs in sides.items():
+        difference = largest_difference(torch_encoder(inputs, side), onnx(inputs, side))
+        assert difference < TOLERANCE
+    with pytest.raises(ValueError, match="'left' or 'right', got 'top'"):
+        onnx(sides["left"], "top")
+
+
+def test_other_programs_open_the_graph_where_the_weights_lie_beside_it(tmp_path):
+    import onnxruntime
+
+    model = trained("compact")
+    for name, content in (
+        TorchEncoder(model).files({"left": inputs_for("compact", 2)}).items()
+    ):
+        (tmp_path / name).write_bytes(content)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    inputs = inputs_for("compact", 3)
+    np.testing.assert_allclose(
+        session.run(None, inputs)[0], TorchEncoder(model)(inputs), atol=1e-5
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("used_before", [True, False])
+def test_a_forked_child_answers_and_ends(tmp_path, used_before):
+    for name, content in exported(trained("compact"), "compact").files({}).items():
+        (tmp_path / name).write_bytes(content)
+    script = f"""
+import os, sys
+import numpy as np
+from pathlib import Path
+from onelook.runtime.onnx import OnnxEncoder
+folder = Path({str(tmp_path)!r})
+encoder = OnnxEncoder((folder / "model.safetensors").read_bytes(),
+                      {{"left": (folder / "model.onnx").read_bytes()}}, 16)
+images = {{"images": np.ones((4, 1, 32, 32), np.float32)}}
+if {used_before}:
+    encoder(images)
+if os.fork() == 0:
+    encoder(images)
+    sys.exit(7)  # an orderly end, which frees what the parent had begun
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+encoder(images)
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, env=environment)
+
+
+def test_nothing_is_written_into_a_fresh_home(tmp_path):
+    for name, content in exported(trained("compact"), "compact").files({}).items():
+        (tmp_path / name).write_bytes(content)
+    home = tmp_path / "home"
+    home.mkdir()
+    script = f"""
+from pathlib import Path
+import numpy as np
+from onelook.runtime.onnx import OnnxEncoder
+folder = Path({str(tmp_path)!r})
+encoder = OnnxEncoder((folder / "model.safetensors").read_bytes(),
+                      {{"left": (folder / "model.onnx").read_bytes()}}, 16)
+encoder({{"images": np.ones((4, 1, 32, 32), np.float32)}})
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")}
+    environment |= {"HOME": str(home)}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+    assert list(home.rglob("*")) == []
