@@ -74,19 +74,28 @@ class BinaryCrossEntropyLoss(nn.Module):
 
     ``loss = -(s * log(p) + (1 - s) * log(1 - p))`` with ``p = sigmoid(score)``, averaged
     over the pairs.
+
+    Args:
+        balanced: Average over positive and negative pairs apart and take the mean of the
+            two, for batches in which all pairs count and most of them are negative.
     """
 
     takes = "scores"
+
+    def __init__(self, balanced: bool = False) -> None:
+        super().__init__()
+        self.balanced = balanced
 
     def forward(self, scores: Tensor, is_same: Tensor) -> Tensor:
         """Loss (scalar) of logits (N,) and truths (N,) bool."""
         _check_length("is_same", is_same, scores)
         scores = _at_least_float32(scores)
-        return _mean(
-            F.binary_cross_entropy_with_logits(
-                scores, is_same.to(scores.dtype), reduction="none"
-            )
+        costs = F.binary_cross_entropy_with_logits(
+            scores, is_same.to(scores.dtype), reduction="none"
         )
+        if not self.balanced:
+            return _mean(costs)
+        return (_mean(costs[is_same]) + _mean(costs[~is_same])) / 2
 
 
 class RegressionLoss(nn.Module):

@@ -119,11 +119,23 @@ def batch_loss(
         return loss(
             *[embeddings[_like(slots, embeddings)] for slots in triplet]
         ), embeddings
+    if batch.left is None:
+        scores, is_same = _all_pairs(model, embeddings, _like(batch.labels, embeddings))
+        return loss(scores, is_same), embeddings
     left, right = left[_like(batch.left, left)], right[_like(batch.right, right)]
     truth = _like(batch.is_same if batch.is_same is not None else batch.targets, left)
     if loss.takes == "pairs":
         return loss(left, right, truth), embeddings
     return loss(model.similarity(left, right), truth), embeddings
+
+
+def _all_pairs(
+    model: Siamese | PseudoSiamese, embeddings: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores and truths of all pairs of a labelled batch, each pair once."""
+    first, second = torch.triu_indices(len(labels), len(labels), 1, device=labels.device)
+    scores = model.similarity.matrix(embeddings, embeddings)[first, second]
+    return scores, labels[first] == labels[second]
 
 
 def _check(loss: nn.Module, batch: Batch) -> None:
@@ -132,14 +144,14 @@ def _check(loss: nn.Module, batch: Batch) -> None:
     given = {
         "labels": batch.labels is not None,
         "pairs": batch.left is not None and batch.is_same is not None,
-        "scores": batch.left is not None,
+        "scores": batch.left is not None or batch.labels is not None,
         "triplets": batch.anchor is not None,
     }
     if not given[takes]:
         raise ValueError(
             f"{type(loss).__name__} takes {takes}, which this sampling does not give: "
-            "sampling 'classes' gives labels, 'pairs' and 'pair-list' give pairs and "
-            "scores, 'triplets' gives triplets"
+            "sampling 'classes' gives labels and scores, 'pairs' and 'pair-list' give "
+            "pairs and scores, 'triplets' gives triplets"
         )
 
 
