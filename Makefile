@@ -1,5 +1,5 @@
 # make demo: the main job on real input.  make test: the quick tests.  make test-all: every test.
-# make check: lint, types, contracts.  make docs: the documentation site, in site/.
+# make golden: tests/golden anew.  make check: lint, types, contracts.  make docs: the documentation site, in site/.
 PYTHON ?= python3
 # Test processes, of one thread each: threads of several processes would wait for each other.
 JOBS ?= 2
@@ -7,7 +7,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-all check docs bench results clean
+.PHONY: demo test test-all check docs bench results golden clean
 
 demo: $(VENV)/.installed
 	$(RUN)/onelook demo $(if $(DATA),--data $(DATA))
@@ -32,6 +32,9 @@ docs: $(VENV)/.installed-dev
 
 results: $(VENV)/.installed-dev
 	$(RUN)/python benchmarks/results.py
+
+golden: $(VENV)/.installed-dev
+	$(RUN)/python tests/golden/make.py
 
 # The stamp is newer than what decides the environment, so the second time takes no time.
 $(VENV)/.installed: pyproject.toml constraints.txt
