@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,9 @@ import pytest
 import onelook
 from golden.make import FOLDERS, HERE, N_IMAGES, SMALL, pairs_of
 
-# Processors and runtimes round differently: a share of the length, a share of a score.
 # The losses of the interrupted training after 20 and 40 steps.
 GOLDEN_LOSSES = [4.235535621643066, 4.0542731285095215]
+# Processors and runtimes round differently: a share of the length, a share of a score.
 LARGEST_DIFFERENCE, LARGEST_SCORE_DIFFERENCE = 1e-4, 1e-3
 
 
