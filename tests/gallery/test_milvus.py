@@ -14,8 +14,9 @@ from test_kills import KILLS, check_whole
 
 from onelook.errors import GalleryError
 from onelook.gallery import milvus
+from onelook.gallery.exact import nearest_hits
 from onelook.gallery.milvus import MilvusStore, _collection_name
-from onelook.gallery.milvus_rows import nearest_of, row_of, schema_of_ids
+from onelook.gallery.milvus_rows import row_of, schema_of_ids
 from onelook.gallery.store import Entry, Header, Hit
 from onelook.gallery.stores import open_store, store_exists
 
@@ -40,7 +41,8 @@ def _recall(store: MilvusStore, entries: list[Entry], k: int) -> float:
     shares = []
     for query, hits in zip(queries, store.search(queries, k), strict=True):
         true = {
-            h.vector.tobytes() for h in nearest_of(query, everybody, k, store.header.metric)
+            h.vector.tobytes()
+            for h in nearest_hits(everybody, store.header.metric, query, k)
         }
         shares.append(len(true & {hit.vector.tobytes() for hit in hits}) / k)
     return float(np.mean(shares))
@@ -50,24 +52,6 @@ def _recall(store: MilvusStore, entries: list[Entry], k: int) -> float:
 def url() -> Iterator[str]:
     with milvus_url() as fresh:
         yield fresh
-
-
-@pytest.mark.parametrize("metric", ["cosine", "euclidean", "manhattan"])
-def test_nearest_of_a_shortlist_matches_a_plain_loop(metric: str) -> None:
-    entries = [Hit(i, e.identity, e.vector) for i, e in enumerate(_entries(50))]
-    (query,) = (entry.vector for entry in _entries(1, seed=1))
-    expected = sorted(entries, key=lambda hit: _by_hand(hit.vector, query, metric))
-    assert nearest_of(query, entries, 7, metric) == expected[:7]
-    assert nearest_of(query, [], 3, metric) == []
-
-
-def _by_hand(a: np.ndarray, b: np.ndarray, metric: str) -> float:
-    pairs = [(float(x), float(y)) for x, y in zip(a, b, strict=True)]
-    if metric == "manhattan":
-        return sum(abs(x - y) for x, y in pairs)
-    if metric == "euclidean":
-        return sum((x - y) ** 2 for x, y in pairs)
-    return -sum(x * y for x, y in pairs) / sum(x * x for x, _ in pairs) ** 0.5
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "onelook_ids"])

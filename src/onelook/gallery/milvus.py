@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from onelook.errors import GalleryError
 from onelook.extras import import_extra
+from onelook.gallery.exact import nearest_hits
 from onelook.gallery.milvus_rows import (
     NEAR,
     WHOLE,
     hit_of,
-    nearest_of,
     row_of,
     schema_of,
     schema_of_ids,
@@ -164,8 +164,8 @@ class MilvusStore:
             found = [[hit_of(one) for one in answer] for answer in self._ask(some, n_asked)]
             if by_euclid:
                 found = [
-                    nearest_of(q, f, k, "manhattan")
-                    for q, f in zip(some, found, strict=True)
+                    nearest_hits(near, "manhattan", query, k)
+                    for near, query in zip(found, some, strict=True)
                 ]
             hits.extend(found)
         return hits
@@ -353,7 +353,7 @@ class MilvusStore:
             Hit(row["id"], row["identity"], np.asarray(row["vector"], np.float32))
             for row in self._pages(["id", "identity", "vector"])
         ]
-        return [nearest_of(query, entries, k, self.header.metric) for query in queries]
+        return [nearest_hits(entries, self.header.metric, query, k) for query in queries]
 
     def _compact(self) -> None:
         """Ask the server to write its segments anew without what was deleted."""

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from onelook.errors import GalleryError
 from onelook.extras import import_extra
-from onelook.gallery.store import FORMAT, Entry, Header, Hit, Metric, Stored
+from onelook.gallery.store import FORMAT, Entry, Header, Hit, Stored
 
 # Bytes of a text, and of a name, that Milvus keeps.
 MOST_BYTES, NAME_BYTES = 65_535, 1024
@@ -106,23 +105,6 @@ def hit_of(found: Any) -> Hit:
     """What was found near, as Milvus tells it."""
     entity = found["entity"]
     return Hit(found["id"], entity["identity"], np.asarray(entity["vector"], np.float32))
-
-
-def nearest_of(
-    query: NDArray[np.float32], entries: Sequence[Hit], k: int, metric: Metric
-) -> list[Hit]:
-    """The ``k`` entries nearest to a query (D,), the nearest first."""
-    if not entries:
-        return []
-    vectors = np.stack([entry.vector for entry in entries])  # (N, D)
-    if metric == "manhattan":
-        distances = np.abs(vectors - query).sum(axis=1)
-    elif metric == "euclidean":
-        distances = np.linalg.norm(vectors - query, axis=1)
-    else:
-        lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-        distances = 1 - vectors @ query / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return [entries[i] for i in np.argsort(distances, kind="stable")[:k]]
 
 
 def sha256(text: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onelook.errors import GalleryError
 from onelook.gallery import sqlite_rows
-from onelook.gallery.exact import Part, Rows, distances, first, nearest
+from onelook.gallery.exact import Rows, Vectors, nearest, nearest_hits
 from onelook.gallery.index import (
     METRICS,
     NearIndex,
@@ -120,14 +120,13 @@ class SqliteStore:
             raise ValueError(f"k must be at least 1, got {k}")
         for _ in range(ATTEMPTS):
             with self._reading():
-                parts, near = self._rows.parts(), self._near
+                rows, near = self._rows.now(), self._near
             if near is not None and k <= MOST_FROM_INDEX:
-                return self._search_index(near, parts, queries, k)
+                return self._search_index(near, rows, queries, k)
             if near is not None:
-                parts = self._all_parts()
-            found = [
-                ids.tolist() for ids, _ in nearest(parts, self.header.metric, queries, k)
-            ]
+                rows = self._all_rows()
+            answers = nearest(rows, self.header.metric, queries, k)
+            found = [ids.tolist() for ids, _ in answers]
             known = self._hits([one for ids in found for one in ids])
             hits = [[known[one] for one in ids if one in known] for ids in found]
             if [len(ids) for ids in found] == [len(some) for some in hits]:
@@ -135,10 +134,11 @@ class SqliteStore:
         return hits
 
     def _search_index(
-        self, near: NearIndex, parts: Sequence[Part], queries: Floats, k: int
+        self, near: NearIndex, rows: Vectors, queries: Floats, k: int
     ) -> list[list[Hit]]:
         """Candidates of the index and the nearest of the newer entries, measured again."""
-        newer = nearest(parts, self.header.metric, queries, k)
+        metric = self.header.metric
+        newer = nearest(rows, metric, queries, k)
         want = 2 * k + MORE_FROM_INDEX
         while True:
             found = near.search(queries, min(want, len(near)))
@@ -149,22 +149,12 @@ class SqliteStore:
             # The index still names what was forgotten since; the file does not.
             known = self._hits({one for ids in wanted for one in ids})
             hits = [
-                self._first([known[one] for one in ids if one in known], query, k)
+                nearest_hits([known[one] for one in ids if one in known], metric, query, k)
                 for ids, query in zip(wanted, queries, strict=True)
             ]
             if want >= len(near) or all(len(some) == k for some in hits):
                 return hits
             want *= 4
-
-    def _first(self, hits: Sequence[Hit], query: Floats, k: int) -> list[Hit]:
-        """The nearest ``k`` of some entries, the nearest first."""
-        if not hits:
-            return []
-        vectors = np.stack([hit.vector for hit in hits])
-        places = np.array([hit.id for hit in hits])
-        best, _ = first(places, distances(self.header.metric, vectors, query), k)
-        by_id = {hit.id: hit for hit in hits}
-        return [by_id[one] for one in best.tolist()]
 
     def _hits(self, wanted: Iterable[int]) -> dict[int, Hit]:
         with self._read_lock, errors_of(self.path):
@@ -402,13 +392,13 @@ class SqliteStore:
         self._rows = Rows(size)
         self._last_entry = last_entry if self._near is not None else 0
 
-    def _all_parts(self) -> list[Part]:
+    def _all_rows(self) -> Vectors:
         """All vectors, for a search that asks for more than an index should answer."""
         rows = Rows(self.header.embedding_size)
         with self._one_state():
             for ids, some in sqlite_rows.vectors_after(self._reader, 0, READ_AT_ONCE):
                 rows.append(ids, some)
-        return rows.parts()
+        return rows.now()
 
     @contextmanager
     def _one_state(self) -> Iterator[None]:
