@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from onelook.errors import CheckpointError
 from onelook.models.encoders import ENCODERS, build_encoder
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import build_similarity
 from onelook.recipe import NamedSettings
-from onelook.runtime.onnx import OnnxEncoder
-from onelook.runtime.torch import TOLERANCE, TorchEncoder, largest_difference
+from onelook.runtime.export import TOLERANCE, exported, largest_difference
 
 COMPACT = {"input_shape": [1, 32, 32], "width": 8, "embedding_size": 16}
 ARGUMENTS = {
@@ -63,23 +63,31 @@ def inputs_for(case, n, steps=9):
     return {"images": rng.random((n, *shape), np.float32)}
 
 
-def exported(model, case):
-    files = TorchEncoder(model).files({"left": inputs_for(case, 2)})
-    assert set(files) == {"model.safetensors", "model.onnx"}
-    size = model.encoder.embedding_size
-    return OnnxEncoder(files["model.safetensors"], {"left": files["model.onnx"]}, size)
+def embeddings(model, inputs, side="left"):
+    tensors = tuple(map(torch.from_numpy, inputs.values()))
+    with torch.inference_mode():
+        return model.encode(tensors if len(tensors) > 1 else tensors[0], side).numpy()
+
+
+def export(model, **examples):
+    return exported(model, lambda *taken: embeddings(model, *taken), examples)
+
+
+def write(encoder, folder):
+    (folder / "model.safetensors").write_bytes(encoder.weights)
+    (folder / "model.onnx").write_bytes(encoder.graphs["left"])
 
 
 @pytest.mark.parametrize(
     "case", [*ARGUMENTS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)]
 )
 def test_every_encoder_gives_the_embeddings_that_pytorch_gives(case):
-    model = trained(case)
-    onnx = exported(model, case)
+    model = trained(case).eval()
+    onnx = export(model, left=inputs_for(case, 2))
     assert len(onnx.graphs["left"]) < 200_000  # no weights in it
     for n, steps in ((1, 5), (5, 21)):
         inputs = inputs_for(case, n, steps)
-        assert largest_difference(TorchEncoder(model)(inputs), onnx(inputs)) < TOLERANCE
+        assert largest_difference(embeddings(model, inputs), onnx(inputs)) < TOLERANCE
         assert onnx(inputs).dtype == np.float32
     empty = {name: values[:0] for name, values in inputs_for(case, 1).items()}
     assert onnx(empty).shape == (0, model.encoder.embedding_size)
@@ -90,19 +98,17 @@ def test_every_encoder_is_tried():
 
 
 def test_a_pseudo_siamese_network_has_a_graph_for_each_side():
-    left, right = trained("compact").encoder, encoder_of("lstm mean")
+    left = trained("compact").encoder
     right = build_encoder(
         NamedSettings(name="lstm", arguments={"vocabulary_size": 30, "hidden_size": 16})
     )
     similarity = build_similarity(NamedSettings(name="cosine"), 16)
-    torch_encoder = TorchEncoder(PseudoSiamese(left, right, similarity))
+    model = PseudoSiamese(left, right, similarity).eval()
     sides = {"left": inputs_for("compact", 3), "right": inputs_for("lstm", 3)}
-    files = torch_encoder.files(sides)
-    assert set(files) == {"model.safetensors", "model.onnx", "model-right.onnx"}
-    graphs = {"left": files["model.onnx"], "right": files["model-right.onnx"]}
-    onnx = OnnxEncoder(files["model.safetensors"], graphs, 16)
+    onnx = export(model, **sides)
+    assert set(onnx.graphs) == {"left", "right"}
     for side, inputs in sides.items():
-        difference = largest_difference(torch_encoder(inputs, side), onnx(inputs, side))
+        difference = largest_difference(embeddings(model, inputs, side), onnx(inputs, side))
         assert difference < TOLERANCE
     with pytest.raises(ValueError, match="'left' or 'right', got 'top'"):
         onnx(sides["left"], "top")
@@ -111,23 +117,20 @@ def test_a_pseudo_siamese_network_has_a_graph_for_each_side():
 def test_other_programs_open_the_graph_where_the_weights_lie_beside_it(tmp_path):
     import onnxruntime
 
-    model = trained("compact")
-    for name, content in (
-        TorchEncoder(model).files({"left": inputs_for("compact", 2)}).items()
-    ):
-        (tmp_path / name).write_bytes(content)
+    model = trained("compact").eval()
+    write(export(model, left=inputs_for("compact", 2)), tmp_path)
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     inputs = inputs_for("compact", 3)
     np.testing.assert_allclose(
-        session.run(None, inputs)[0], TorchEncoder(model)(inputs), atol=1e-5
+        session.run(None, inputs)[0], embeddings(model, inputs), atol=1e-5
     )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.parametrize("used_before", [True, False])
 def test_a_forked_child_answers_and_ends(tmp_path, used_before):
-    for name, content in exported(trained("compact"), "compact").files({}).items():
-        (tmp_path / name).write_bytes(content)
+    model = trained("compact").eval()
+    write(export(model, left=inputs_for("compact", 2)), tmp_path)
     script = f"""
 import os, sys
 import numpy as np
@@ -150,8 +153,8 @@ encoder(images)
 
 
 def test_nothing_is_written_into_a_fresh_home(tmp_path):
-    for name, content in exported(trained("compact"), "compact").files({}).items():
-        (tmp_path / name).write_bytes(content)
+    model = trained("compact").eval()
+    write(export(model, left=inputs_for("compact", 2)), tmp_path)
     home = tmp_path / "home"
     home.mkdir()
     script = f"""
@@ -167,3 +170,10 @@ encoder({{"images": np.ones((4, 1, 32, 32), np.float32)}})
     environment |= {"HOME": str(home)}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
     assert list(home.rglob("*")) == []
+
+
+def test_a_graph_that_gives_other_embeddings_is_refused():
+    model = trained("compact").eval()
+    inputs = inputs_for("compact", 2)
+    with pytest.raises(CheckpointError, match=r"^model.onnx: .* by up to 0.0099 of their"):
+        exported(model, lambda *taken: embeddings(model, *taken) * 1.01, {"left": inputs})

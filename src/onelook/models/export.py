@@ -1,50 +1,54 @@
-"""Export: an encoder as an ONNX graph whose weights stay in the safetensors file."""
+"""Export: encoders as ONNX graphs whose weights stay in one safetensors file."""
 
 import io
 import json
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from onelook.extras import import_extra
 from onelook.models.siamese import PseudoSiamese, Siamese
 
 
-def export_graph(
+def export_graphs(
     model: Siamese | PseudoSiamese,
-    side: str,
-    example: dict[str, Tensor],
-    weights: bytes,
+    examples: Mapping[str, Mapping[str, NDArray[Any]]],
     file: str,
-) -> bytes:
-    """The graph of one side's encoder, of some KB: it names its weights by their offsets.
+) -> tuple[bytes, dict[str, bytes]]:
+    """The weights as a safetensors file, and of each side's encoder a graph of some KB.
 
-    PyTorch's TorchScript exporter is used: unlike the newer one it keeps the lengths of
-    sequences open in an LSTM, and it takes a tenth of the time.
+    The graphs name their weights by the offsets in that file. PyTorch's TorchScript
+    exporter is used: unlike the newer one it keeps the lengths of sequences open in an
+    LSTM, and it takes a tenth of the time.
 
     Args:
         model: In evaluation mode.
-        side: "left" or "right".
-        example: Two inputs or more: ``images``, or ``values`` and ``lengths``.
-        weights: The content of the safetensors file with the model's state.
-        file: Its name.
+        examples: Two inputs or more for side "left", and for "right" where that side has
+            its own encoder: ``images``, or ``values`` and ``lengths``.
+        file: What the safetensors file will be called.
     """
-    onnx = import_extra("onnx", "train")
-    graph = onnx.load_from_string(_traced(_OneSide(model, side).eval(), example))
-    places = _places(weights)
-    for tensor in graph.graph.initializer:
-        start, end = places.get(tensor.name.removeprefix("model."), (0, 0))
-        if weights[start:end] != tensor.raw_data or not tensor.raw_data:
-            continue  # a constant of the graph's own
-        tensor.ClearField("raw_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        place = {"location": file, "offset": start, "length": end - start}
-        for key, value in place.items():
-            tensor.external_data.add(key=key, value=str(value))
-    content: bytes = graph.SerializeToString()
-    return content
+    state = model.state_dict()
+    weights = save({name: tensor.cpu().contiguous() for name, tensor in state.items()})
+    places, onnx, graphs = _places(weights), import_extra("onnx", "train"), {}
+    for side in examples:
+        traced = _traced(_OneSide(model, side).eval(), examples[side])
+        graph = onnx.load_from_string(traced)
+        for tensor in graph.graph.initializer:
+            start, end = places.get(tensor.name.removeprefix("model."), (0, 0))
+            if weights[start:end] != tensor.raw_data or not tensor.raw_data:
+                continue  # a constant of the graph's own
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            place = {"location": file, "offset": start, "length": end - start}
+            for key, value in place.items():
+                tensor.external_data.add(key=key, value=str(value))
+        graphs[side] = graph.SerializeToString()
+    return weights, graphs
 
 
 class _OneSide(nn.Module):
@@ -58,9 +62,9 @@ class _OneSide(nn.Module):
         return self.model.encode(inputs if len(inputs) > 1 else inputs[0], self.side)
 
 
-def _traced(encoder: _OneSide, example: dict[str, Tensor]) -> bytes:
+def _traced(encoder: _OneSide, example: Mapping[str, NDArray[Any]]) -> bytes:
     file: Any = io.BytesIO()
-    names = list(example)
+    names, device = list(example), next(encoder.parameters()).device
     axes = {name: {0: "N"} for name in [*names, "embeddings"]}
     if "values" in axes:
         axes["values"][1] = "T"
@@ -68,7 +72,7 @@ def _traced(encoder: _OneSide, example: dict[str, Tensor]) -> bytes:
         warnings.simplefilter("ignore")  # checks of shapes are traced too
         torch.onnx.export(
             encoder,
-            tuple(example.values()),
+            tuple(torch.from_numpy(values).to(device) for values in example.values()),
             file,
             dynamo=False,
             do_constant_folding=False,  # else the weights would be other numbers

@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.machine import threads
-from onelook.runtime import GRAPH_FILES, WEIGHTS_FILE, Inputs
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+WEIGHTS_FILE = "model.safetensors"
+GRAPH_FILES = {"left": "model.onnx", "right": "model-right.onnx"}
+
+Inputs = Mapping[str, NDArray[Any]]
 
 
 class OnnxEncoder:
@@ -26,7 +30,6 @@ class OnnxEncoder:
         weights: The content of ``model.safetensors``.
         graphs: The ONNX graph of side "left", and of "right" where it has its own.
         embedding_size: D.
-        settings: The "model" part of ``model.json``.
         device: "cpu", or "cuda" where ONNX Runtime was built for it.
     """
 
@@ -35,13 +38,10 @@ class OnnxEncoder:
         weights: bytes,
         graphs: Mapping[str, bytes],
         embedding_size: int,
-        *,
-        settings: dict[str, Any] | None = None,
         device: str = "cpu",
     ) -> None:
         self.weights, self.graphs = weights, dict(graphs)
-        self.embedding_size, self.settings = embedding_size, settings
-        self.device = device
+        self.embedding_size, self.device = embedding_size, device
         self._sessions: dict[str, InferenceSession] = {}
         _ENCODERS.add(self)
 
@@ -59,11 +59,6 @@ class OnnxEncoder:
         session = self._sessions.get(own) or self._begin(own)
         embeddings: NDArray[np.float32] = session.run(None, inputs)[0]
         return embeddings
-
-    def files(self, examples: dict[str, Inputs]) -> dict[str, bytes]:
-        """The files that it was made of; ``examples`` are not needed."""
-        graphs = {GRAPH_FILES[side]: graph for side, graph in self.graphs.items()}
-        return {WEIGHTS_FILE: self.weights, **graphs}
 
     def _begin(self, side: str) -> "InferenceSession":
         onnxruntime = import_onnxruntime()

@@ -1,0 +1,54 @@
+"""Export a PyTorch network for ONNX Runtime, and check that both give the same."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.errors import CheckpointError
+from onelook.models.export import export_graphs
+from onelook.models.siamese import PseudoSiamese, Siamese
+from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, Inputs, OnnxEncoder
+
+# An embedding may differ by this share of its length.
+TOLERANCE = 1e-4
+
+
+def exported(
+    model: Siamese | PseudoSiamese,
+    encode: Callable[[Inputs, str], NDArray[np.float32]],
+    examples: Mapping[str, Inputs],
+) -> OnnxEncoder:
+    """The encoders of a network for ONNX Runtime, checked against the network.
+
+    Args:
+        model: In evaluation mode.
+        encode: The embeddings (N, D) that it gives for inputs of a side.
+        examples: Two inputs or more for side "left", and for "right" where that side has
+            its own encoder.
+
+    Raises:
+        CheckpointError: If embeddings differ by more than ``TOLERANCE``.
+    """
+    weights, graphs = export_graphs(model, examples, WEIGHTS_FILE)
+    size = encode(examples["left"], "left").shape[1]
+    encoder = OnnxEncoder(weights, graphs, size)
+    for side, inputs in examples.items():
+        one = {name: values[:1] for name, values in inputs.items()}
+        difference = max(
+            largest_difference(encode(some, side), encoder(some, side))
+            for some in (inputs, one)
+        )
+        if not difference <= TOLERANCE:
+            raise CheckpointError(
+                f"{GRAPH_FILES[side]}: its embeddings differ from the network's by up to "
+                f"{difference:.2g} of their length, more than {TOLERANCE:g}"
+            )
+    return encoder
+
+
+def largest_difference(left: NDArray[Any], right: NDArray[Any]) -> float:
+    """The largest distance of two embeddings (N, D), as a share of the first's length."""
+    lengths = np.linalg.norm(left, axis=1)
+    return float((np.linalg.norm(left - right, axis=1) / np.maximum(lengths, 1e-12)).max())
