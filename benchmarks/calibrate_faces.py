@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import onelook
-from onelook.calibration.calibrate import identify_rows, summary_rows
 from onelook.calibration.fit import fit_items
+from onelook.calibration.rows import identify_rows, summary_rows
 from onelook.data.inputs.faces import FacePreprocess
 from onelook.data.inputs.pixels import PixelStore
 from onelook.data.sources.class_folders import find_data
@@ -66,7 +66,7 @@ def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
     verifier = onelook.Verifier(build_model(model), preprocess)
     people = lfw_people(find_data("lfw"), "DevTest")
     embeddings = embeddings_of(verifier, people.paths)
-    fitted = fit_items(verifier, embeddings, embeddings, people.labels, None, FAR)
+    fitted = fit_items(verifier, embeddings, embeddings, people.labels, far=FAR)
     verifier.decision = fitted.decision
     left, right = sample_pairs(people.labels, MOST_PAIRS, seed=0)
     scores = score_rows(verifier, embeddings, embeddings, left, right)
@@ -102,7 +102,10 @@ def check(verifier: onelook.Verifier) -> None:
         said = [(answers[rows] == answer).mean() for answer in (True, False, None)]
         shares = " ".join(f"{share:.4f}" for share in said)
         print(f"{kind} pairs said to be same, different, unsure: {shares}")
-    for name, text in summary_rows(verifier.decision) + identify_rows(verifier.decision):
+    for name, text in [
+        *summary_rows(verifier.decision),
+        *identify_rows(verifier.decision),
+    ]:
         print(f"{name:18} {text}")
 
 

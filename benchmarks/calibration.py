@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onelook.calibration.calibrate import calibrate
 from onelook.calibration.galleries import simulate_galleries
 from onelook.calibration.groups import rates_at
-from onelook.calibration.pairs import ClassPairs, draw_pairs
+from onelook.calibration.pairs import ClassPairs, score_drawn_pairs
 from onelook.data.items import Dataset
 from onelook.data.sources.class_folders import find_data
 from onelook.data.sources.lfw import lfw_people
@@ -57,7 +57,9 @@ def measure(verifier: Verifier, data: Dataset) -> None:
     clock = Clock()
     assert verifier.decision is not None
     embeddings = verifier.embed(data.paths)
-    drawn = draw_pairs(verifier, embeddings, embeddings, data.labels, data.groups, seed=0)
+    drawn = score_drawn_pairs(
+        verifier, embeddings, embeddings, data.labels, data.groups, seed=0
+    )
     print(f"{verifier.name} on {data.name}: {data.n_classes} classes, {drawn.pairs}")
     figures = [*pair_figures(verifier, drawn)]
     figures += gallery_figures(verifier, verifier.decision, embeddings, data)
@@ -100,7 +102,7 @@ def gallery_figures(
     kinds = {"": data.groups} if data.groups is None else {"": data.groups, "_random": None}
     for kind, groups in kinds.items():
         found = simulate_galleries(
-            verifier, embeddings, embeddings, data.labels, groups, GALLERY_SIZES
+            verifier, embeddings, embeddings, data.labels, groups, sizes=GALLERY_SIZES
         )
         for i, size in enumerate(GALLERY_SIZES):
             limit = decision.identify_threshold(size)

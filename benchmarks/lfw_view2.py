@@ -22,9 +22,9 @@ import yaml
 
 from onelook.data.sources import lfw
 from onelook.data.sources.class_folders import find_data
-from onelook.evaluation.pairing import pairs_by_class
+from onelook.evaluation.pairing import draw_pairs
 from onelook.evaluation.scorer import Scorer, score_pairs
-from onelook.evaluation.verification import VerificationResult, lfw_folds
+from onelook.evaluation.verification import VerificationResult, score_folds
 from onelook.metrics import Interval, best_threshold
 from onelook.recipe import override, read_recipe
 from onelook.training.train import train
@@ -111,17 +111,25 @@ def measure(
         others = lfw.lfw_people_outside(root, [fold])
         shares = {"train": 1 - held_out, "validation": held_out}
         held = others.split_by_name(shares, seed)["validation"]
-        left, right = pairs_by_class(held.labels, THRESHOLD_PAIRS, seed)
+        half = THRESHOLD_PAIRS // 2
+        left, right = draw_pairs(held.labels, half, half, seed=seed)
         paths = np.array(held.paths, object)
         scores = score_pairs(scorer_of(fold), paths[left], paths[right])
         return best_threshold(scores, held.labels[left] == held.labels[right])
 
-    return lfw_folds(
-        scorer_of,
-        lfw.lfw_view2(root),
+    pairs = lfw.lfw_view2(root)
+    assert pairs.folds is not None
+    scores = np.empty(len(pairs))
+    for fold in range(1, 11):
+        part = pairs.subset(pairs.folds == fold)
+        scores[pairs.folds == fold] = score_pairs(scorer_of(fold), part.left, part.right)
+    return score_folds(
+        pairs,
+        scores,
+        threshold_of,
         "LFW View 2, unrestricted, no outside data: a network for each fold, its threshold "
         "from held-out people of the nine others",
-        threshold_of=threshold_of,
+        scorer_of(10).name,
     )
 
 

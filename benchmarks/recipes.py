@@ -27,7 +27,11 @@ from onelook.evaluation.protocols import (
     scorer_of,
 )
 from onelook.evaluation.sentences import GradedResult
-from onelook.evaluation.verification import VerificationResult, verify_class_folds
+from onelook.evaluation.verification import (
+    VerificationResult,
+    mean_over_folds,
+    verify_all_pairs,
+)
 from onelook.metrics import wilson_interval
 from onelook.recipe import override, read_recipe, recipe_names
 from onelook.training.train import Run, train
@@ -207,15 +211,22 @@ def _att_folds(
     """Eight folds of five people: each is tested with a network that never saw them."""
     people = att(find_data("att"))
     assert people.folds is not None
-    tested = people.subset(people.folds <= n_folds)
-    folders = {}
+    results = []
     for fold in range(1, n_folds + 1):
-        folders[fold] = out / f"fold{fold}"
-        _trained(name, {**changes, "data.part": f"not-fold{fold}"}, folders[fold], clock)
-    return verify_class_folds(
-        lambda fold: scorer_of(folders[fold]),
-        tested,
+        folder = out / f"fold{fold}"
+        _trained(name, {**changes, "data.part": f"not-fold{fold}"}, folder, clock)
+        tested = people.subset(people.folds == fold)
+        results.append(verify_all_pairs(scorer_of(folder), tested, n_resamples=0))
+    return mean_over_folds(
         f"AT&T faces, {n_folds} folds of five people",
+        results[-1].model,
+        {"auc": [one.auc for one in results], "eer": [one.eer for one in results]},
+        scores=np.concatenate([one.scores for one in results]),
+        is_same=np.concatenate([one.is_same for one in results]),
+        n_classes=people.subset(people.folds <= n_folds).n_classes,
+        left=tuple(path for one in results for path in one.left),
+        right=tuple(path for one in results for path in one.right),
+        seed=0,
     )
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 import onelook
 from onelook.calibration import fit, groups
-from onelook.calibration.calibrate import Source, calibrate, check, save_decision
+from onelook.calibration.calibrate import Source, calibrate, save_decision
+from onelook.calibration.check import check
 from onelook.calibration.galleries import simulate_galleries
 from onelook.calibration.groups import Rates
 from onelook.cli import main

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from onelook.calibration.pairs import (
-    draw_pairs,
     folds_of,
     listed_pairs,
+    score_drawn_pairs,
     useful_groups,
 )
 from onelook.data.items import Pairs
@@ -28,7 +28,7 @@ class Numbers:
 def test_classes_count_alike_however_many_items_they_have():
     labels = np.array([0] * 50 + [1] * 2 + [2] * 2 + [3])
     values = labels[:, None].astype(np.float32)
-    drawn = draw_pairs(Numbers(), values, values, labels, None, 0)
+    drawn = score_drawn_pairs(Numbers(), values, values, labels, None, seed=0)
     assert drawn.n_same == 1225 + 2 and drawn.n_different == 50 * 5 + 2 * 3 + 2
     same = drawn.left[drawn.is_same]
     assert (drawn.left == drawn.right)[drawn.is_same].all()
@@ -44,7 +44,7 @@ def test_different_pairs_lie_within_a_group():
     labels = np.repeat(np.arange(12), 3)
     groups = labels // 4
     values = groups[:, None].astype(np.float32)
-    drawn = draw_pairs(Numbers(), values, values, labels, groups, 0)
+    drawn = score_drawn_pairs(Numbers(), values, values, labels, groups, seed=0)
     assert (drawn.scores == 0).all()
     assert drawn.pairs == "two classes of one group"
     assert drawn.n_different == 3 * 6 * 9
@@ -53,14 +53,14 @@ def test_different_pairs_lie_within_a_group():
 def test_a_pair_is_never_an_item_with_itself():
     labels = np.repeat(np.arange(5), 2)
     values = np.arange(10, dtype=np.float32)[:, None]
-    drawn = draw_pairs(Numbers(), values, values, labels, None, 0)
+    drawn = score_drawn_pairs(Numbers(), values, values, labels, None, seed=0)
     assert (drawn.scores < 0).all()
 
 
 def test_too_little_is_refused_with_counts():
     values = np.zeros((4, 1), np.float32)
     with pytest.raises(ValueError, match="4 items of 4 classes make 0 same and 6"):
-        draw_pairs(Numbers(), values, values, np.arange(4), None, 0)
+        score_drawn_pairs(Numbers(), values, values, np.arange(4), None, seed=0)
 
 
 def test_groups_that_hold_single_classes_are_not_used():

@@ -79,5 +79,5 @@ def test_classes_of_one_item_are_strangers_but_never_known():
 
 def test_a_gallery_of_all_classes_is_refused():
     values, labels = items_of(10, 2, 0.1)
-    with pytest.raises(ValueError, match="more than the 10 classes"):
+    with pytest.raises(ValueError, match="more than 10 classes"):
         simulate_galleries(OneNumber(), values, values, labels, sizes=(5, 10))

@@ -6,11 +6,10 @@ import pytest
 from onelook.data.items import Dataset, Pairs
 from onelook.errors import DataError
 from onelook.evaluation.pairing import (
+    draw_pairs,
     folder_classes,
     koch_pairs,
-    pairs_by_class,
     sample_pairs,
-    whole_classes,
 )
 
 LABELS = np.array([3, 0, 1, 3, 0, 0, 2, 1, 3, 3])
@@ -78,13 +77,6 @@ def test_sampling_needs_both_kinds_of_pairs():
         sample_pairs(np.zeros(3, int), 2, 0)
 
 
-def test_whole_classes_keeps_classes_together():
-    labels = np.repeat(np.arange(100), 7)
-    items = whole_classes(labels, 70, 0)
-    assert len(items) == 70 and (np.bincount(labels[items])[labels[items]] == 7).all()
-    np.testing.assert_array_equal(whole_classes(LABELS, 10, 0), np.arange(10))
-
-
 def test_folders_are_classes_only_where_they_agree_with_the_truth():
     left, right = ("f.zip!/ada/1.jpg", "x/ada/2.jpg"), ("f.zip!/ada/2.jpg", "x/bob/1.jpg")
     same = np.array([True, False])
@@ -110,10 +102,9 @@ def drawn_alphabets():
     )
 
 
-@pytest.mark.parametrize("negatives", ["within", "any"])
-def test_koch_pairs_are_half_same_and_equal_in_every_alphabet(negatives):
+def test_koch_pairs_are_half_same_and_equal_in_every_alphabet():
     dataset = drawn_alphabets()
-    pairs = koch_pairs(dataset, 600, seed=0, negatives=negatives)
+    pairs = koch_pairs(dataset, 600, seed=0)
     row = {path: i for i, path in enumerate(dataset.paths)}
     left = np.array([row[path] for path in pairs.left])
     right = np.array([row[path] for path in pairs.right])
@@ -124,8 +115,7 @@ def test_koch_pairs_are_half_same_and_equal_in_every_alphabet(negatives):
     for is_same in (True, False):
         groups = dataset.groups[left[pairs.is_same == is_same]]
         np.testing.assert_array_equal(np.bincount(groups), [100, 100, 100])
-    crossing = dataset.groups[left] != dataset.groups[right]
-    assert crossing.any() == (negatives == "any") and not crossing[pairs.is_same].any()
+    np.testing.assert_array_equal(dataset.groups[left], dataset.groups[right])
 
 
 def test_koch_pairs_refuse_what_they_cannot_halve():
@@ -133,9 +123,9 @@ def test_koch_pairs_refuse_what_they_cannot_halve():
         koch_pairs(drawn_alphabets(), 7, 0)
 
 
-def test_pairs_by_class_give_every_class_the_same_chance():
+def test_drawn_pairs_give_every_class_the_same_chance():
     labels = np.repeat(np.arange(4), [90, 2, 2, 1])
-    left, right = pairs_by_class(labels, 40_000, seed=0)
+    left, right = draw_pairs(labels, 20_000, 20_000, seed=0)
     same = labels[left] == labels[right]
     assert same[:20_000].all() and not same[20_000:].any()
     assert (left != right).all()
@@ -147,7 +137,14 @@ def test_pairs_by_class_give_every_class_the_same_chance():
     assert items.min() > 0.6 * items.mean()  # and every item of a class
 
 
+def test_drawn_pairs_stay_within_groups():
+    labels, groups = np.repeat(np.arange(5), 2), np.repeat([7, 7, 9, 9, 8], 2)
+    left, right = draw_pairs(labels, 0, 1000, seed=0, groups=groups)
+    np.testing.assert_array_equal(groups[left], groups[right])
+    assert set(labels[left]) == {0, 1, 2, 3}  # class 4 is alone in its group
+
+
 @pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
-def test_pairs_by_class_need_both_kinds(labels):
+def test_drawn_pairs_need_both_kinds(labels):
     with pytest.raises(DataError, match="a class of two items and another class"):
-        pairs_by_class(np.array(labels), 10, seed=0)
+        draw_pairs(np.array(labels), 5, 5, seed=0)

@@ -39,21 +39,13 @@ def test_figures_match_scipy():
     assert result.mse == pytest.approx(np.mean((1 + 4 * scores - pairs.targets) ** 2))
 
 
-def test_the_line_from_score_to_grade_is_fitted_on_other_pairs():
-    scorer, pairs, scores = graded_pairs()
-    half = np.arange(60) < 30
-    line = scipy.stats.linregress(scores[half], pairs.targets[half])
-    result = evaluate_graded(scorer, pairs.subset(~half), fit_pairs=pairs.subset(half))
-    predicted = line.intercept + line.slope * scores[~half]
-    assert result.mse == pytest.approx(np.mean((predicted - pairs.targets[~half]) ** 2))
-    assert "fitted on 30 other pairs" in result.protocol
-
-
 def test_a_result_reads_and_becomes_json():
     scorer, pairs, _ = graded_pairs()
     result = evaluate_graded(scorer, pairs, "mine")
     assert json.loads(json.dumps(result.to_dict()))["n_pairs"] == 60
-    assert str(result).startswith("table: mine\n  60 pairs\n  Pearson")
+    assert str(result).startswith("table: mine\n  pairs               60\n  Pearson")
+    assert repr(result).startswith("<GradedResult of table: Pearson ")
+    assert "<caption" in result._repr_html_() and "Spearman" in result._repr_html_()
 
 
 def test_pairs_without_grades_are_refused():

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
-import torch
 from table_scorer import TableScorer
 
 from onelook.data.items import Dataset, Pairs
 from onelook.errors import DataError
 from onelook.evaluation.verification import (
     lfw_folds,
-    pair_scores_of_embeddings,
+    mean_over_folds,
+    score_folds,
     verify_all_pairs,
-    verify_class_folds,
     verify_pairs,
 )
 
@@ -90,7 +89,7 @@ def test_what_cannot_be_told_is_refused_with_its_reason():
     assert "at least 10000 different pairs" in result.refused["tar_at_far_0.001"]
     assert result.intervals == {} and "10 classes, got 6" in result.refused["intervals"]
     text = str(result)
-    assert "accuracy             -" in text and "no intervals: a bootstrap" in text
+    assert "accuracy           -  " in text and "no intervals       a bootstrap" in text
 
 
 def test_pairs_of_unknown_classes_have_no_intervals():
@@ -108,6 +107,18 @@ def test_a_result_becomes_json_without_its_arrays():
     values = json.loads(json.dumps(verify_pairs(scorer, listed_pairs(dataset)).to_dict()))
     assert values["tar_at_far"]["0.0001"] is None and len(values["intervals"]["auc"]) == 2
     assert not {"scores", "is_same", "left", "right"} & set(values)
+
+
+def test_a_result_shows_itself_in_a_notebook():
+    dataset, scorer = drawn_people()
+    result = verify_pairs(scorer, listed_pairs(dataset), "mine <1>")
+    assert repr(result).startswith("<VerificationResult of table: auc 0.")
+    assert "table: mine &lt;1&gt;" in result._repr_html_()
+    pandas = pytest.importorskip("pandas")
+    frame = result.to_frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame.figure.tolist() == ["auc", "eer", "tar_at_far_0.1"]
+    assert frame.low[0] < frame.value[0] < frame.high[0]
 
 
 def test_verify_all_pairs_takes_every_pair_once():
@@ -141,21 +152,19 @@ def test_lfw_folds_match_a_plain_loop():
     assert result.n_classes == 12 and "±" in str(result)
 
 
-def test_lfw_folds_asks_for_the_scorer_of_each_fold():
+def test_fold_zero_is_no_fold():
     dataset, scorer = drawn_people()
-    pairs = listed_pairs(dataset, folds=np.arange(400) % 4)
-    asked = []
-    result = lfw_folds(lambda fold: asked.append(fold) or scorer, pairs)
-    assert asked == [1, 2, 3] and result.n_pairs == 300  # fold 0 is no fold
+    result = lfw_folds(scorer, listed_pairs(dataset, folds=np.arange(400) % 4))
+    assert result.n_pairs == 300 and len(result.per_fold["auc"]) == 3
     with pytest.raises(DataError, match="at least 2 folds, got 0"):
         lfw_folds(scorer, listed_pairs(dataset))
 
 
-def test_lfw_folds_take_thresholds_that_were_chosen_elsewhere():
+def test_folds_take_thresholds_that_were_chosen_elsewhere():
     dataset, scorer = drawn_people()
     pairs = listed_pairs(dataset, folds=np.arange(400) % 2 + 1)
     scores, thresholds = loop_scores(scorer, pairs), {1: -1.0, 2: -2.5}
-    result = lfw_folds(scorer, pairs, threshold_of=thresholds.__getitem__)
+    result = score_folds(pairs, scores, thresholds.__getitem__, "folds", "table")
     right = [
         np.mean((scores[inside] >= thresholds[fold]) == pairs.is_same[inside])
         for fold in (1, 2)
@@ -165,36 +174,19 @@ def test_lfw_folds_take_thresholds_that_were_chosen_elsewhere():
     assert result.per_fold["threshold"] == (-1.0, -2.5)
 
 
-def test_class_folds_average_the_folds():
-    dataset, scorer = drawn_people()
-    result = verify_class_folds(lambda fold: scorer, dataset)
-    eers = [
-        verify_all_pairs(scorer, dataset.subset(dataset.folds == fold), n_resamples=0).eer
-        for fold in (1, 2, 3, 4)
-    ]
-    assert result.eer == pytest.approx(np.mean(eers))
+def test_means_over_folds_have_standard_errors():
+    eers = [0.1, 0.2, 0.15]
+    result = mean_over_folds(
+        "folds",
+        "table",
+        {"auc": [0.9, 0.8, 0.85], "eer": eers},
+        scores=np.zeros(6),
+        is_same=np.arange(6) < 2,
+        n_classes=3,
+        left=(),
+        right=(),
+        seed=0,
+    )
+    assert result.eer == pytest.approx(0.15) and result.accuracy is None
     assert result.standard_errors["eer"] == pytest.approx(scipy.stats.sem(eers))
-    assert result.n_same == 120 and result.accuracy is None
-
-
-def test_pair_scores_of_embeddings_match_a_plain_loop():
-    generator = np.random.default_rng(0)
-    embeddings, labels = generator.normal(size=(600, 3)), generator.integers(0, 60, 600)
-
-    def all_scores(left, right):
-        return -torch.cdist(left, right)
-
-    tensors = torch.from_numpy(embeddings)
-    scores, is_same = pair_scores_of_embeddings(tensors, labels, all_scores, max_pairs=500)
-    assert len(scores) == 500 and is_same.sum() == 250
-    distances = np.linalg.norm(embeddings[:, None] - embeddings[None], axis=2)
-    possible = {
-        True: np.sort(-distances[labels[:, None] == labels[None]]),
-        False: np.sort(-distances[labels[:, None] != labels[None]]),
-    }
-    for score, same in zip(scores, is_same, strict=True):
-        place = np.searchsorted(possible[bool(same)], score)
-        near = possible[bool(same)][max(0, place - 1) : place + 1]
-        assert np.abs(near - score).min() < 1e-5
-    again, _ = pair_scores_of_embeddings(tensors, labels, all_scores, max_pairs=500)
-    np.testing.assert_array_equal(again, scores)
+    assert result.n_pairs == 6 and result.n_same == 2

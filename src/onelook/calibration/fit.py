@@ -1,5 +1,4 @@
-"""Fit a decision from scores of held-out classes, with intervals and a check on classes
-left out."""
+"""Fit a decision on scores of held-out classes, with intervals and a cross-check."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from onelook.calibration.galleries import GallerySimulation, simulate_galleries
 from onelook.calibration.pairs import (
     MOST_DRAWS,
     ClassPairs,
-    draw_pairs,
     folds_of,
+    score_drawn_pairs,
     useful_groups,
 )
 from onelook.decision import (
@@ -44,15 +43,15 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class CrossCheck:
-    """What decisions do on classes that did not fit them, within the calibration's own.
+    """Errors of decisions on classes of the calibration that did not fit them.
 
-    The classes (or whole groups, where there are three) are dealt into folds; each is
-    judged by a decision fitted on the others.
+    The classes (or whole groups, if there are three or more) are dealt into folds; each
+    fold is judged by a decision fitted on the others.
 
     Args:
-        far, frr: At the threshold that the other folds chose.
-        reliability: Of the probability, at the prior.
-        n_folds: Folds.
+        far, frr: Error rates at the thresholds that the other folds chose.
+        reliability: Stated probabilities beside what happened, at the prior.
+        n_folds: Number of folds.
     """
 
     far: float
@@ -61,7 +60,7 @@ class CrossCheck:
     n_folds: int
 
     def figures(self) -> dict[str, float]:
-        """For a model's card."""
+        """Figures for a model's card."""
         return {
             "FAR on classes left out": round(self.far, 6),
             "FRR on classes left out": round(self.frr, 6),
@@ -71,15 +70,14 @@ class CrossCheck:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A decision, the pairs that fitted it, and its check where there are enough
-    classes."""
+    """A decision, the pairs that fitted it, and its check if there are enough classes."""
 
     decision: Decision
     drawn: ClassPairs
     check: CrossCheck | None
 
     def figures(self) -> dict[str, float]:
-        """For a model's card; none where folds would be too small."""
+        """Figures for a model's card; none where the folds would be too small."""
         return {} if self.check is None else self.check.figures()
 
 
@@ -89,6 +87,7 @@ def fit_items(
     right: NDArray[np.float32],
     labels: Indices,
     groups: Indices | None = None,
+    *,
     far: float = 0.01,
     prior: float = 0.5,
     seed: int = 0,
@@ -97,39 +96,41 @@ def fit_items(
     """A decision for pairs and galleries from embeddings of labelled items.
 
     Where items have groups, such as alphabets, a different pair is two classes of one
-    group: these are the look-alikes that a threshold must hold against, and the rate does
-    not then depend on how many groups there happen to be.
+    group: a threshold must hold against such look-alikes, and its rate then does not depend
+    on the number of groups.
 
     Args:
-        scorer: Compares embeddings.
+        scorer: Model that compares the embeddings.
         left: (N, D) embeddings of the items.
-        right: (N, D) the same for two encoders; ``left`` for one.
-        labels: (N,) their classes.
-        groups: (N,) or None.
-        far: The false-accept rate wanted.
-        prior: Share of same pairs that the probability assumes.
-        seed: Of every draw.
-        strict: Refuse a ``far`` that the items cannot carry, instead of taking the smallest
-            that they can.
+        right: (N, D) embeddings of the right encoder; ``left`` where there is one encoder.
+        labels: (N,) classes of the items.
+        groups: (N,) groups of the items, or None.
+        far: False-accept rate wanted.
+        prior: Fraction of same pairs that the probability assumes.
+        seed: Seed of every draw.
+        strict: Refuse a ``far`` that the items cannot support, instead of taking the
+            smallest that they can.
 
     Raises:
         ValueError: If there are too few classes or pairs.
     """
     groups = useful_groups(labels, groups)
-    drawn = draw_pairs(scorer, left, right, labels, groups, seed, draws_for(far))
-    fitted = fit_drawn(drawn, far, prior, seed, strict, folds_of(labels, groups, seed))
-    simulation = simulate_galleries(scorer, left, right, labels, groups, seed=seed)
-    return dataclasses.replace(fitted, decision=with_galleries(fitted.decision, simulation))
+    items = (scorer, left, right, labels, groups)
+    drawn = score_drawn_pairs(*items, seed=seed, n_different=draws_for(far))
+    folds = folds_of(labels, groups, seed)
+    fitted = fit_drawn(drawn, far=far, prior=prior, seed=seed, strict=strict, folds=folds)
+    decision = with_galleries(fitted.decision, simulate_galleries(*items, seed=seed))
+    return dataclasses.replace(fitted, decision=decision)
 
 
 def draws_for(far: float) -> int:
-    """Different pairs to draw for a rate: thrice what it needs, for among repeated draws
-    fewer are distinct."""
+    """Different pairs to draw for a rate: three times its need, since draws repeat."""
     return max(MOST_DRAWS, min(MOST_DIFFERENT, round(3 * FALSE_ACCEPTS_NEEDED / far)))
 
 
 def fit_drawn(
     drawn: ClassPairs,
+    *,
     far: float = 0.01,
     prior: float = 0.5,
     seed: int = 0,
@@ -139,7 +140,12 @@ def fit_drawn(
     """A decision for pairs alone, with the intervals of its threshold and rates.
 
     Args:
-        folds: (C,) fold of each class for the check of the decision; none by default.
+        drawn: Scored pairs of held-out classes.
+        far: False-accept rate wanted.
+        prior: Fraction of same pairs that the probability assumes.
+        seed: Seed of the resampling.
+        strict: Refuse a ``far`` that the pairs cannot support.
+        folds: (C,) fold of each class for the cross-check; no check by default.
     """
     decision = fit_decision(
         drawn.scores,
@@ -161,8 +167,10 @@ def fit_drawn(
 def with_galleries(
     decision: Decision, simulation: GallerySimulation, fpir: float = FPIR
 ) -> Decision:
-    """The decision with thresholds for galleries, at ``fpir`` or the smallest rate that as
-    many strangers support; as it was where they are too few for any."""
+    """The decision with thresholds for galleries, or as it was if too few items allow it.
+
+    Where the items cannot support ``fpir``, the smallest rate that they can is taken.
+    """
     fpir = max(fpir, FALSE_ACCEPTS_NEEDED / simulation.n_items)
     if fpir > LARGEST_FAR or simulation.n_classes < CLASSES_NEEDED:
         return decision
@@ -181,7 +189,7 @@ def with_galleries(
 def _cross_check(
     drawn: ClassPairs, folds: Indices, far: float, prior: float
 ) -> CrossCheck | None:
-    """Every fold judged by a decision of the others; None where that is impossible."""
+    """Every fold judged by a decision of the others; None if a fold is too small."""
     accepted, probability, is_same = [], [], []
     numbers = np.unique(folds)
     for fold in numbers:
@@ -205,7 +213,7 @@ def _cross_check(
 
 
 def _intervals(drawn: ClassPairs, decision: Decision, seed: int) -> dict[str, Interval]:
-    """95 % intervals of the threshold for the rate, and of both rates at the threshold."""
+    """95% intervals of the threshold for the rate, and of both rates at the threshold."""
 
     def figures(curve: RocCurve) -> tuple[float, float, float]:
         chosen = int(np.searchsorted(curve.far, decision.far + 1e-12, side="right")) - 1

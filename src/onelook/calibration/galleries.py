@@ -1,5 +1,4 @@
-"""Simulated galleries: what strangers and known probes score in galleries of several
-sizes."""
+"""Simulated galleries: scores of unknown and known probes in galleries of many sizes."""
 
 from dataclasses import dataclass
 
@@ -19,18 +18,18 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class GallerySimulation:
-    """Best matches in galleries of S sizes; a gallery holds one item of each of its
-    classes.
+    """Best matches in galleries of S sizes that hold one item of each of their classes.
 
     Args:
-        sizes: (S,) enrolled items, rising.
-        strangers: (S, N) score of each stranger with the best match.
-        stranger_classes: (N,) their classes.
-        own: (M,) score of each known probe with the enrolled item of its class.
-        others: (S, M) its score with the best of the others, which are one fewer.
-        n_items: Distinct items that served as strangers.
-        n_classes: Classes that the items are of.
-        within_groups: Whether galleries were filled with a stranger's own group first.
+        sizes: (S,) numbers of enrolled items, rising.
+        strangers: (S, N) scores of unknown probes with their best match.
+        stranger_classes: (N,) classes of the unknown probes.
+        own: (M,) scores of known probes with the enrolled item of their class.
+        others: (S, M) scores of known probes with the best of the other items, which are
+            one fewer.
+        n_items: Number of distinct items that served as unknown probes.
+        n_classes: Number of classes of the items.
+        within_groups: Whether galleries were filled with the probe's own group first.
     """
 
     sizes: NDArray[np.int64]
@@ -49,26 +48,28 @@ def simulate_galleries(
     right: NDArray[np.float32],
     labels: Indices,
     groups: Indices | None = None,
+    *,
     sizes: tuple[int, ...] | None = None,
     seed: int = 0,
 ) -> GallerySimulation:
-    """Strangers and known probes against galleries of classes that share nothing else.
+    """Scores of unknown and known probes in simulated galleries.
 
     In every round one random item of each class is enrolled and another one is the probe.
-    As a stranger the probe meets N of the other classes, as a known one its own class and
+    As an unknown probe it meets N of the other classes, as a known one its own class and
     N - 1 others. Where items have groups, the classes of the probe's own group are enrolled
-    first: an alphabet's own letters are what its other letters are taken for, and random
-    galleries of many alphabets would hold few of them.
+    first: a letter is mistaken for letters of its own alphabet, and random galleries of
+    many alphabets would hold few of these.
 
     Args:
-        scorer: Compares embeddings; probes are its left side, enrolled items its right.
+        scorer: Model that compares the embeddings; probes are its left side, enrolled items
+            its right.
         left: (N, D) embeddings of the items.
-        right: (N, D) the same for two encoders.
-        labels: (N,) their classes.
-        groups: (N,) such as alphabets, or None.
-        sizes: Of the galleries, rising; by default 1, 2, 5, 10, ... and all classes but
-            one.
-        seed: Of every draw.
+        right: (N, D) embeddings of the right encoder; ``left`` where there is one encoder.
+        labels: (N,) classes of the items.
+        groups: (N,) groups of the items, such as alphabets, or None.
+        sizes: Sizes of the galleries, rising; by default 1, 2, 5, 10, ... and all classes
+            but one.
+        seed: Seed of every draw.
 
     Raises:
         ValueError: If a size is as large as the number of classes.
@@ -82,8 +83,8 @@ def simulate_galleries(
         sizes = (*(size for size in SIZES if size < most - 1), most - 1)
     if not sizes or sizes[-1] >= n_classes:
         raise ValueError(
-            f"galleries of {sizes} need more than the {n_classes} classes there are: the "
-            "stranger is of one of them"
+            f"galleries of {sizes} need more than {n_classes} classes: the unknown probe "
+            "is of one of them"
         )
     generator = np.random.default_rng(seed)
     n_rounds = max(1, min(MOST_ROUNDS, MOST_SCORES // most**2))
@@ -119,12 +120,14 @@ def simulate_galleries(
 def _best_of_first(
     scores: NDArray[np.float64], groups: Indices | None, generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """(C, C - 1): the best score of each probe with the first 1, 2, ... other classes.
+    """(C, C - 1) best scores of each probe with the first 1, 2, ... other classes.
 
     Args:
         scores: (C, C) of probes (rows) with enrolled items; the diagonal is their own
             class.
-        groups: (C,); the probe's own come first, in random order as all are.
+        groups: (C,) groups of the classes; the probe's own group comes first. The order is
+            random otherwise.
+        generator: Source of the order.
     """
     rank = generator.random(scores.shape)
     if groups is not None:

@@ -1,4 +1,4 @@
-"""Error rates at a threshold that was chosen before, with intervals and a verdict."""
+"""Error rates at a threshold that other pairs chose, of all classes and of groups."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.calibration.pairs import ClassPairs, draw_pairs
+from onelook.calibration.pairs import ClassPairs, score_drawn_pairs
 from onelook.evaluation.scorer import Scorer
 from onelook.metrics import (
     CLASSES_NEEDED,
@@ -20,7 +20,7 @@ from onelook.metrics import (
 
 N_RESAMPLES = 200
 DRAWS_OF_GROUP = 20_000
-# A stated rate holds where the measured one is at most so many times larger or smaller.
+# A stated rate holds if the measured one is at most this many times larger or smaller.
 FACTOR = 2.0
 
 
@@ -29,9 +29,10 @@ class Rates:
     """Errors at a threshold on pairs that did not choose it.
 
     Args:
-        far, frr: Shares of different pairs accepted, of same pairs rejected.
-        far_interval, frr_interval: 95 %, by resampling classes; None below 10 classes.
-        n_classes, n_same, n_different: What was measured on.
+        far, frr: Fractions of different pairs accepted and of same pairs rejected.
+        far_interval, frr_interval: 95% intervals, from resampled classes; None below 10
+            classes.
+        n_classes, n_same, n_different: Numbers of classes and distinct pairs measured on.
     """
 
     far: float
@@ -43,8 +44,7 @@ class Rates:
     n_different: int
 
     def verdict(self, far: float) -> str:
-        """Whether the threshold still stands for a rate ``far``: "holds", "too lax", "too
-        strict" or "too few pairs to say"."""
+        """Whether the rate ``far`` still holds; "too few pairs to say" is possible too."""
         few = self.n_different < FALSE_ACCEPTS_NEEDED / far - 1e-6
         if self.far_interval is None:
             return "too few pairs to say"
@@ -76,7 +76,6 @@ class GroupRates:
 
 def rates_at(drawn: ClassPairs, threshold: float, seed: int = 0) -> Rates:
     """FAR and FRR of pairs at ``threshold``."""
-
     far_interval = frr_interval = None
     if drawn.n_classes >= CLASSES_NEEDED:
         far_interval, frr_interval = bootstrap_interval(
@@ -104,36 +103,38 @@ def rates_by_group(
     left: NDArray[np.float32],
     right: NDArray[np.float32],
     labels: NDArray[np.int64],
-    group_of: NDArray[np.int64],
-    names: tuple[str, ...],
+    grouping: tuple[NDArray[np.int64], tuple[str, ...]],
+    *,
     threshold: float,
     far: float,
     seed: int = 0,
-) -> list[GroupRates]:
-    """One row for each group, of pairs inside it.
+) -> tuple[GroupRates, ...]:
+    """Errors of pairs within each group.
 
     Args:
+        scorer: Model that compares the embeddings.
         left, right: (N, D) embeddings of the items.
-        labels: (N,) their classes.
-        group_of: (N,) index into ``names``.
-        names: Of the groups.
-        threshold: The one in use.
-        far: What it stands for.
-        seed: Of the drawn pairs.
+        labels: (N,) classes of the items.
+        grouping: (N,) group numbers of the items, and the names of the groups.
+        threshold: Score from which a pair is accepted.
+        far: False-accept rate that the threshold stands for.
+        seed: Seed of the drawn pairs.
     """
+    group_of, names = grouping
     rows = []
     for number, name in enumerate(names):
         items = np.flatnonzero(group_of == number)
         rates, verdict = None, "too few pairs to say"
         try:
-            drawn = draw_pairs(
-                scorer, left[items], right[items], labels[items], None, seed,
-                DRAWS_OF_GROUP,
-            )  # fmt: skip
+            drawn = score_drawn_pairs(
+                *(scorer, left[items], right[items], labels[items], None),
+                seed=seed,
+                n_different=DRAWS_OF_GROUP,
+            )
         except ValueError:  # no same or no different pair in this group
             pass
         else:
             rates = rates_at(drawn, threshold, seed)
             verdict = rates.verdict(far)
         rows.append(GroupRates(name, len(items), rates, verdict))
-    return rows
+    return tuple(rows)

@@ -1,4 +1,4 @@
-"""Scored pairs of labelled items in which every class counts alike; calibration's pairs."""
+"""The scored pairs of a calibration, in which every class counts alike."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from onelook.data.items import Pairs
 from onelook.errors import DataError
-from onelook.evaluation.pairing import folder_classes
+from onelook.evaluation.pairing import draw_pairs, folder_classes
 from onelook.evaluation.scorer import Scorer, score_pairs, score_rows
 
 MOST_DRAWS = 50_000  # of same pairs, and of different pairs
@@ -22,15 +22,14 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class ClassPairs:
-    """Scored pairs of items, a class drawn first and then its items, so that no class of
-    many items outweighs the others; pairs repeat where there are few.
+    """Scored pairs, drawn class by class so that no class outweighs the others.
 
     Args:
         scores: (N,), larger = more alike.
         is_same: (N,) bool.
         left, right: (N,) classes of both sides.
-        n_same, n_different: Distinct pairs behind them.
-        pairs: What a different pair is made of, for people.
+        n_same, n_different: Numbers of distinct pairs among them; few pairs are repeated.
+        pairs: What a different pair is made of, in words.
     """
 
     scores: NDArray[np.float64]
@@ -51,7 +50,7 @@ class ClassPairs:
 
 
 def useful_groups(labels: Indices, groups: Indices | None) -> Indices | None:
-    """The groups, or None where hardly any two classes share one."""
+    """The groups, or None if at most half of the classes share theirs with another."""
     if groups is None:
         return None
     classes, first = np.unique(labels, return_index=True)
@@ -60,74 +59,62 @@ def useful_groups(labels: Indices, groups: Indices | None) -> Indices | None:
     return groups if len(sizes) > 1 and in_company > 0.5 else None
 
 
-def draw_pairs(
+def score_drawn_pairs(
     scorer: Scorer,
     left: NDArray[np.float32],
     right: NDArray[np.float32],
     labels: Indices,
     groups: Indices | None,
+    *,
     seed: int,
     n_different: int = MOST_DRAWS,
 ) -> ClassPairs:
-    """Same pairs and different pairs of labelled items, scored.
+    """Scored same and different pairs of labelled items, drawn class by class.
 
     Args:
-        groups: (N,); the two classes of a different pair are then of one group.
-        n_different: Different pairs wanted; fewer are drawn where there are few.
+        scorer: Model that compares the embeddings.
+        left: (N, D) embeddings of the items.
+        right: (N, D) embeddings of the right encoder; ``left`` where there is one encoder.
+        labels: (N,) classes of the items.
+        groups: (N,) groups of the items. The two classes of a different pair are then of
+            one group.
+        seed: Seed of every draw.
+        n_different: Number of different pairs wanted; fewer are drawn where few exist.
 
     Raises:
         ValueError: If there is no same or no different pair.
     """
-    order = np.argsort(labels, kind="stable")
-    classes, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
-    group = np.zeros_like(classes) if groups is None else groups[order][starts]
+    classes, first, class_of, sizes = np.unique(
+        labels, return_index=True, return_inverse=True, return_counts=True
+    )
+    group = np.zeros_like(sizes) if groups is None else groups[first]
     n_same = int((sizes * (sizes - 1) // 2).sum())
     of_group = np.bincount(group - group.min(), sizes)
-    there = int((of_group**2).sum() - (sizes**2).sum()) // 2
-    if not n_same or not there:
+    distinct = int((of_group**2).sum() - (sizes**2).sum()) // 2
+    if not n_same or not distinct:
         raise ValueError(
             f"calibration needs same and different pairs; {len(labels)} items of "
-            f"{len(classes)} classes make {n_same} same and {there} different ones; "
+            f"{len(classes)} classes make {n_same} same and {distinct} different ones; "
             "it needs two images of most classes"
         )
-    generator = np.random.default_rng(seed)
-    draws = [
+    draws = (
         min(MOST_DRAWS, DRAWS_OF_PAIR * n_same),
-        min(n_different, DRAWS_OF_PAIR * there),
-    ]
-    one = generator.choice(np.flatnonzero(sizes > 1), draws[0])
-    first = generator.integers(sizes[one])
-    second = (first + generator.integers(1, sizes[one])) % sizes[one]
-    a, b = _two_classes(group, draws[1], generator)
-    left_items = np.append(starts[one] + first, starts[a] + generator.integers(sizes[a]))
-    right_items = np.append(starts[one] + second, starts[b] + generator.integers(sizes[b]))
+        min(n_different, DRAWS_OF_PAIR * distinct),
+    )
+    rows = draw_pairs(labels, *draws, seed=seed, groups=groups)
     return ClassPairs(
-        score_rows(scorer, left, right, order[left_items], order[right_items]),
-        np.arange(sum(draws)) < draws[0],
-        np.append(one, a),
-        np.append(one, b),
-        min(n_same, draws[0]),
-        min(there, draws[1]),
-        "any two classes" if groups is None else "two classes of one group",
+        scores=score_rows(scorer, left, right, *rows),
+        is_same=np.arange(sum(draws)) < draws[0],
+        left=class_of[rows[0]],
+        right=class_of[rows[1]],
+        n_same=min(n_same, draws[0]),
+        n_different=min(distinct, draws[1]),
+        pairs="any two classes" if groups is None else "two classes of one group",
     )
-
-
-def _two_classes(
-    group: Indices, n: int, generator: np.random.Generator
-) -> tuple[Indices, Indices]:
-    """n pairs of different classes of one group: any class, then another of its group."""
-    order = np.argsort(group, kind="stable")
-    _, starts, inverse, sizes = np.unique(
-        group[order], return_index=True, return_inverse=True, return_counts=True
-    )
-    place = generator.choice(np.flatnonzero(sizes[inverse] > 1), n)
-    start, size = starts[inverse[place]], sizes[inverse[place]]
-    other = start + (place - start + generator.integers(1, size)) % size
-    return order[place], order[other]
 
 
 def folds_of(labels: Indices, groups: Indices | None, seed: int) -> Indices:
-    """(C,) fold of each class: whole groups where there are three, else single classes."""
+    """(C,) fold of each class; three groups or more are kept whole."""
     classes, first = np.unique(labels, return_index=True)
     units = np.arange(len(classes))
     if groups is not None and len(np.unique(groups)) >= 3:
@@ -138,8 +125,9 @@ def folds_of(labels: Indices, groups: Indices | None, seed: int) -> Indices:
 
 
 def listed_pairs(scorer: Scorer, pairs: Pairs) -> ClassPairs:
-    """The pairs of a list, scored; files joined by "same" pairs are one class where their
-    folders do not say it.
+    """The scored pairs of a list.
+
+    Where the folders of the files are no classes, files joined by "same" pairs are.
 
     Raises:
         DataError: If the list does not say which pairs are the same.

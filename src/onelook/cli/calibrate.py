@@ -70,28 +70,31 @@ def calibrate(
         typer.Option(help="Folders above your class folders [default: the model's own]"),
     ] = None,
     same: Same = None,
-    seed: Annotated[int, typer.Option(help="Of the drawn pairs and galleries")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the drawn pairs and galleries")] = 0,
     as_json: Json = False,
 ) -> None:
     """Fit what scores mean: threshold at a false-accept rate, probability, galleries.
 
     The decision is written into the model's folder, with a report: calibration.html.
     """
-    from onelook.calibration import calibrate as calibration
+    from onelook.calibration.calibrate import calibrate as fit
+    from onelook.calibration.calibrate import save_decision
+    from onelook.calibration.check import check as check_threshold
+    from onelook.evaluation.unseen import Source
     from onelook.report.page import write_report
     from onelook.training.reporting import calibration_inputs
     from onelook.verifier import load
 
     verifier = load(model)
-    source = calibration.Source(data, part, root, depth, same)
+    source = Source(data, part, root, depth, same)
     if check:
         if data is None:
             raise typer.BadParameter("name fresh data to check on", param_hint="--data")
-        drift = calibration.check(verifier, source, group_by, seed)
+        drift = check_threshold(verifier, source, group_by=group_by, seed=seed)
         return print_json(drift.to_dict()) if as_json else print(drift)
     folder = _folder(model, out)
-    found = calibration.calibrate(verifier, source, far, prior, group_by, seed)
-    calibration.save_decision(model, found, folder)
+    found = fit(verifier, source, far=far, prior=prior, group_by=group_by, seed=seed)
+    save_decision(model, found, folder)
     report = write_report(calibration_inputs(verifier, found), folder / REPORT_FILE)
     if as_json:
         return print_json(found.to_dict() | {"model": str(folder), "report": str(report)})

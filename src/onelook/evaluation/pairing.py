@@ -1,7 +1,6 @@
-"""Pairing: which pairs a verification protocol takes, from labels alone."""
+"""Which pairs a verification protocol takes, from labels alone."""
 
 from pathlib import PurePosixPath
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +14,13 @@ Indices = NDArray[np.int64]
 def sample_pairs(
     labels: NDArray[np.int64], max_pairs: int | None, seed: int
 ) -> tuple[Indices, Indices]:
-    """All pairs of N items, or a balanced sample without repetition; nothing is rejected.
+    """All pairs of N items, or a balanced sample in which no pair repeats.
 
     Args:
         labels: (N,) int64.
-        max_pairs: Half of them are same pairs as far as there are so many; ``None`` for
-            all.
-        seed: Of the sample.
+        max_pairs: Number of pairs, half of them same where there are enough; ``None`` for
+            all pairs.
+        seed: Seed of the sample.
 
     Returns:
         ``left`` and ``right``, (M,) int64 indices of items; same pairs first when sampled.
@@ -60,51 +59,107 @@ def sample_pairs(
     return order[left], order[right]
 
 
-def pairs_by_class(
-    labels: NDArray[np.int64], n_pairs: int, seed: int
+def draw_pairs(
+    labels: Indices,
+    n_same: int,
+    n_different: int,
+    *,
+    seed: int | np.random.Generator,
+    groups: Indices | None = None,
 ) -> tuple[Indices, Indices]:
-    """Pairs as LFW drew its own: a class first, and then its items, however many it has.
+    """Pairs drawn class by class: a class first and then its items, so pairs may repeat.
 
-    ``sample_pairs`` takes every pair as often as any other, so that one person of a hundred
-    photographs outweighs a thousand people of two.
+    Every class counts alike, however many items it has. ``sample_pairs`` takes every pair
+    as often as any other instead, so that one person of a hundred photographs outweighs a
+    thousand people of two.
 
     Args:
         labels: (N,) int64.
-        n_pairs: An even number; half of them same, of classes with two items. Pairs repeat.
-        seed: Of every draw.
+        n_same: Number of same pairs, from the classes that have two items.
+        n_different: Number of different pairs.
+        seed: Seed of every draw, or the generator to draw from.
+        groups: (N,) int64, such as alphabets. The two classes of a different pair are then
+            of one group.
 
     Returns:
-        ``left`` and ``right``, (n_pairs,) int64 indices of items; the same pairs first.
+        ``left`` and ``right``, (n_same + n_different,) int64 indices of items; the same
+        pairs first.
 
     Raises:
         DataError: If there is no same or no different pair.
     """
     order = np.argsort(labels, kind="stable")
     _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    group = np.zeros_like(starts) if groups is None else groups[order][starts]
+    by_group = np.argsort(group, kind="stable")
+    _, group_starts, group_of, group_sizes = np.unique(
+        group[by_group], return_index=True, return_inverse=True, return_counts=True
+    )
     several = np.flatnonzero(sizes > 1)
-    if not len(several) or len(sizes) < 2:
+    in_company = np.flatnonzero(group_sizes[group_of] > 1)  # places in by_group
+    if not len(several) or not len(in_company):
         raise DataError(
             f"pairs need a class of two items and another class; {len(labels)} items are "
             f"of {len(sizes)} classes, {len(several)} of them with two items"
         )
-    generator, half = np.random.default_rng(seed), n_pairs // 2
-    one = generator.choice(several, half)
+    generator = np.random.default_rng(seed)
+    one = generator.choice(several, n_same)
     first = generator.integers(sizes[one])
     second = (first + generator.integers(1, sizes[one])) % sizes[one]
-    left, step = generator.integers([[len(sizes)], [len(sizes) - 1]], size=(2, half))
-    right = (left + 1 + step) % len(sizes)
-    left_items = starts[left] + generator.integers(sizes[left])
-    right_items = starts[right] + generator.integers(sizes[right])
-    return (
-        order[np.concatenate([starts[one] + first, left_items])],
-        order[np.concatenate([starts[one] + second, right_items])],
+    place = generator.choice(in_company, n_different)
+    start, size = group_starts[group_of[place]], group_sizes[group_of[place]]
+    other = start + (place - start + generator.integers(1, size)) % size
+    a, b = by_group[place], by_group[other]
+    left = np.append(starts[one] + first, starts[a] + generator.integers(sizes[a]))
+    right = np.append(starts[one] + second, starts[b] + generator.integers(sizes[b]))
+    return order[left], order[right]
+
+
+def koch_pairs(dataset: Dataset, n_pairs: int, seed: int) -> Pairs:
+    """Verification pairs as of Koch et al. (2015): every alphabet gives equally many.
+
+    Half of an alphabet's pairs are one character, half two characters of the alphabet (the
+    paper does not say whether alphabets mix). With 12, 4 or 4 drawers in ``dataset`` these
+    are the training, validation and test sets of the paper; pairs may repeat.
+
+    Args:
+        dataset: Characters with alphabets as groups.
+        n_pairs: An even number.
+        seed: Seed of every draw.
+
+    Raises:
+        DataError: If there are no groups, or a group cannot give both kinds of pairs.
+        ValueError: If ``n_pairs`` is odd.
+    """
+    if n_pairs % 2:
+        raise ValueError(
+            f"n_pairs must be even, half same and half different, got {n_pairs}"
+        )
+    if dataset.groups is None:
+        raise DataError(f"{dataset.name} has no groups; Koch's pairs are drawn by alphabet")
+    generator = np.random.default_rng(seed)
+    n_groups = len(dataset.group_names)
+    lefts, rights = [], []
+    for group in range(n_groups):
+        # An even share; the remainder goes one each to the first groups.
+        n = n_pairs // 2 // n_groups + (group < n_pairs // 2 % n_groups)
+        items = np.flatnonzero(dataset.groups == group)
+        left, right = draw_pairs(dataset.labels[items], n, n, seed=generator)
+        lefts.append(items[left])
+        rights.append(items[right])
+    left, right = np.concatenate(lefts), np.concatenate(rights)
+    return Pairs(
+        left=tuple(dataset.paths[i] for i in left),
+        right=tuple(dataset.paths[i] for i in right),
+        is_same=dataset.labels[left] == dataset.labels[right],
+        source=f"{dataset.name}: {n_pairs:,} pairs within alphabets",
     )
 
 
 def folder_classes(pairs: Pairs) -> tuple[list[str], list[str]] | None:
-    """The folder of every left and right file, where it is the class; otherwise ``None``.
+    """The folders of the left and right files if they are classes, otherwise ``None``.
 
-    It is where the two files of a pair lie in one folder exactly if the pair is the same.
+    They are if the two files of a pair lie in one folder exactly when the pair is the same.
     """
     if pairs.is_same is None:
         return None
@@ -124,103 +179,3 @@ def _split_flat(flat: Indices, counts: Indices) -> tuple[Indices, Indices]:
     ends = np.cumsum(counts)
     classes = np.searchsorted(ends, flat, side="right")
     return classes, flat - (ends - counts)[classes]
-
-
-def whole_classes(labels: NDArray[np.int64], max_items: int, seed: int) -> Indices:
-    """Items (M,) of random classes, all of each, about ``max_items`` at most."""
-    if len(labels) <= max_items:
-        return np.arange(len(labels))
-    values, counts = np.unique(labels, return_counts=True)
-    order = np.random.default_rng(seed).permutation(len(values))
-    n_kept = max(2, int(np.searchsorted(np.cumsum(counts[order]), max_items, "right")))
-    return np.flatnonzero(np.isin(labels, values[order[:n_kept]]))
-
-
-def koch_pairs(
-    dataset: Dataset,
-    n_pairs: int,
-    seed: int,
-    negatives: Literal["within", "any"] = "within",
-) -> Pairs:
-    """Koch's verification sets: every alphabet gives as many pairs, half of them different.
-
-    With 12, 4 or 4 drawers kept in ``dataset`` these are his training sets (30,000, 90,000
-    or 150,000 pairs), his validation set and his test set (10,000 pairs). A same pair is
-    two items of one random character; pairs may repeat.
-
-    Args:
-        dataset: Characters with alphabets as groups.
-        n_pairs: An even number.
-        seed: Of every draw.
-        negatives: Whether the right side of a different pair is of the same alphabet, or of
-            any. The paper does not say.
-
-    Raises:
-        DataError: If there are no groups, or a group cannot give both kinds of pairs.
-        ValueError: If ``n_pairs`` is odd.
-    """
-    if n_pairs % 2:
-        raise ValueError(
-            f"n_pairs must be even, half same and half different, got {n_pairs}"
-        )
-    if dataset.groups is None:
-        raise DataError(f"{dataset.name} has no groups; Koch's pairs are drawn by alphabet")
-    generator = np.random.default_rng(seed)
-    n_groups = len(dataset.group_names)
-    lefts, rights, same = [], [], []
-    for group in range(n_groups):
-        # An even share; the remainder goes one each to the first groups.
-        n = n_pairs // 2 // n_groups + (group < n_pairs // 2 % n_groups)
-        items = np.flatnonzero(dataset.groups == group)
-        where = f"{dataset.name}, {dataset.group_names[group]}"
-        left, right = _draw_same(dataset.labels, items, n, generator, where)
-        lefts.append(left)
-        rights.append(right)
-        others = items if negatives == "within" else np.arange(len(dataset))
-        left, right = _draw_different(dataset.labels, items, others, n, generator, where)
-        lefts.append(left)
-        rights.append(right)
-        same += [True] * n + [False] * n
-    left, right = np.concatenate(lefts), np.concatenate(rights)
-    return Pairs(
-        left=tuple(dataset.paths[i] for i in left),
-        right=tuple(dataset.paths[i] for i in right),
-        is_same=np.array(same),
-        source=f"{dataset.name}: {n_pairs:,} pairs, negatives {negatives}",
-    )
-
-
-def _draw_same(
-    labels: Indices, items: Indices, n: int, generator: np.random.Generator, where: str
-) -> tuple[Indices, Indices]:
-    """n pairs: a random class of two or more items, then two different ones of it."""
-    order = items[np.argsort(labels[items], kind="stable")]
-    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
-    usable = np.flatnonzero(sizes > 1)
-    if not len(usable):
-        raise DataError(f"{where}: no class has two items to make a same pair of")
-    c = generator.choice(usable, n)
-    first = generator.integers(sizes[c])
-    step = generator.integers(1, sizes[c])
-    second = (first + step) % sizes[c]
-    return order[starts[c] + first], order[starts[c] + second]
-
-
-def _draw_different(
-    labels: Indices,
-    items: Indices,
-    others: Indices,
-    n: int,
-    generator: np.random.Generator,
-    where: str,
-) -> tuple[Indices, Indices]:
-    """n pairs: a random one of ``items``, and one of ``others`` of another class."""
-    order = others[np.argsort(labels[others], kind="stable")]
-    left = generator.choice(items, n)
-    starts = np.searchsorted(labels[order], labels[left], side="left")
-    ends = np.searchsorted(labels[order], labels[left], side="right")
-    outside = len(order) - (ends - starts)
-    if n and not outside.min():
-        raise DataError(f"{where}: one class only, so no different pair")
-    place = generator.integers(outside)
-    return left, order[np.where(place < starts, place, place + ends - starts)]

@@ -1,6 +1,6 @@
-"""Sentences: how well scores follow graded pairs, such as the relatedness of SICK."""
+"""Graded pairs: how well scores follow grades, such as the relatedness of SICK."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,23 @@ from onelook.metrics import (
     pearson_interval,
     spearman,
 )
+from onelook.tables import Figures, Rows, aligned, html_table, to_frame
+
+# The grades that the scores 0 and 1 stand for: exp(-distance) is trained so on SICK.
+LOWEST, HIGHEST = 1.0, 5.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradedResult:
     """How scores follow the grades of N pairs.
 
     Args:
         protocol: Which pairs, and how scores become grades.
         model: Name of the scorer.
-        n_pairs: N.
-        pearson, spearman: Correlation of scores and grades; nan for constant scores.
-        mse: Mean squared error in squared units of the grades.
-        interval: 95 % interval of ``pearson`` by Fisher's z, over pairs.
+        n_pairs: Number of pairs, N.
+        pearson, spearman: Correlations of scores and grades; nan for constant scores.
+        mse: Mean squared error, in squared units of the grades.
+        interval: 95% interval of ``pearson`` by Fisher's z, over pairs.
         scores, targets: (N,) for plots; not part of ``to_dict``.
     """
 
@@ -42,68 +46,71 @@ class GradedResult:
     scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False)
     targets: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False)
 
+    def figures(self) -> Figures:
+        """Names, values and 95% intervals of the figures."""
+        return [
+            ("pearson", self.pearson, self.interval),
+            ("spearman", self.spearman, None),
+            ("mse", self.mse, None),
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the arrays."""
-        values = asdict(self)
-        del values["scores"], values["targets"]
+        names = ("protocol", "model", "n_pairs", "pearson", "spearman", "mse")
+        values = {name: getattr(self, name) for name in names}
         return values | {"interval": list(self.interval)}
 
-    def __str__(self) -> str:
+    def to_frame(self) -> Any:
+        """The figures as a pandas DataFrame."""
+        return to_frame(self.figures())
+
+    def rows(self) -> Rows:
+        """Names and texts for people."""
         low, high = self.interval
+        return [
+            ("pairs", f"{self.n_pairs:,}"),
+            ("Pearson", f"{self.pearson:.4f}  95% {low:.4f} to {high:.4f}"),
+            ("Spearman", f"{self.spearman:.4f}"),
+            ("mean squared error", f"{self.mse:.4f}"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.protocol}\n{aligned(self.rows())}"
+
+    def __repr__(self) -> str:
         return (
-            f"{self.model}: {self.protocol}\n"
-            f"  {self.n_pairs:,} pairs\n"
-            f"  {'Pearson':<20} {self.pearson:.4f}  95 % {low:.4f} to {high:.4f}\n"
-            f"  {'Spearman':<20} {self.spearman:.4f}\n"
-            f"  {'mean squared error':<20} {self.mse:.4f}"
+            f"<GradedResult of {self.model}: Pearson {self.pearson:.4f}, "
+            f"{self.n_pairs:,} pairs>"
         )
 
+    def _repr_html_(self) -> str:
+        return html_table(f"{self.model}: {self.protocol}", self.rows())
 
-def evaluate_graded(
-    scorer: Scorer,
-    pairs: Pairs,
-    protocol: str = "",
-    *,
-    grades: tuple[float, float] = (1.0, 5.0),
-    fit_pairs: Pairs | None = None,
-) -> GradedResult:
+
+def evaluate_graded(scorer: Scorer, pairs: Pairs, protocol: str = "") -> GradedResult:
     """Pearson, Spearman and mean squared error of graded pairs.
 
     Args:
         scorer: A Verifier or a baseline.
-        pairs: Pairs with ``targets``.
-        protocol: What to call it; the pairs' source when empty.
-        grades: The grades that the scores 0 and 1 stand for: exp(-distance) is trained so.
-            Only the mean squared error depends on it.
-        fit_pairs: Other pairs, on which the straight line from score to grade is fitted
-            instead; for scores that do not lie in [0, 1].
+        pairs: Pairs with ``targets``; the error takes them as grades from 1 to 5.
+        protocol: Name for the result; the pairs' source when empty.
 
     Raises:
         DataError: If the pairs have no targets.
     """
-    targets = _targets_of(pairs)
+    if pairs.targets is None:
+        raise DataError(f"{pairs.source or 'pairs'}: has no grades (targets) to follow")
+    targets = pairs.targets.astype(np.float64)
     scores = score_pairs(scorer, pairs.left, pairs.right)
-    protocol = protocol or f"graded pairs of {pairs.source or 'a list'}"
-    slope, intercept = grades[1] - grades[0], grades[0]
-    if fit_pairs is not None:
-        other_scores = score_pairs(scorer, fit_pairs.left, fit_pairs.right)
-        slope, intercept = np.polyfit(other_scores, _targets_of(fit_pairs), 1)
-        protocol += f"; line from score to grade fitted on {len(fit_pairs):,} other pairs"
     correlation = pearson(scores, targets)
     return GradedResult(
-        protocol=protocol,
+        protocol=protocol or f"graded pairs of {pairs.source or 'a list'}",
         model=scorer.name,
         n_pairs=len(pairs),
         pearson=correlation,
         spearman=spearman(scores, targets),
-        mse=mean_squared_error(slope * scores + intercept, targets),
+        mse=mean_squared_error(LOWEST + (HIGHEST - LOWEST) * scores, targets),
         interval=pearson_interval(correlation, len(pairs)),
         scores=scores,
         targets=targets,
     )
-
-
-def _targets_of(pairs: Pairs) -> NDArray[np.float64]:
-    if pairs.targets is None:
-        raise DataError(f"{pairs.source or 'pairs'}: has no grades (targets) to follow")
-    return pairs.targets.astype(np.float64)

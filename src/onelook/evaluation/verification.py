@@ -1,17 +1,16 @@
-"""Verification: do two items show the same thing? Intervals are over classes."""
+"""Verification: do two items show the same thing? Intervals are from resampled classes."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelook.data.items import Dataset, Pairs
 from onelook.errors import DataError
-from onelook.evaluation.pairing import folder_classes, sample_pairs, whole_classes
+from onelook.evaluation.pairing import folder_classes, sample_pairs
 from onelook.evaluation.scorer import (
-    ScoreMatrix,
     Scorer,
     embed_both,
     score_pairs,
@@ -30,35 +29,34 @@ from onelook.metrics import (
     roc_curve,
     standard_error,
     tar_of,
-    to_numpy,
 )
+from onelook.tables import Figures, Rows, aligned, html_table, to_frame
 
 Indices = NDArray[np.int64]
 
 FARS = (0.1, 0.01, 0.001, 0.0001)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VerificationResult:
     """What a verification protocol measured. Every rate is a fraction.
 
     Args:
         protocol: Which pairs, and where the threshold comes from.
         model: Name of the scorer.
-        n_pairs, n_same: Pairs scored, and those that are the same.
-        n_classes: Classes that the pairs are made of; ``None`` where that is not known.
-        auc, eer: Of all pairs; in a protocol of folds the mean over the folds.
-        accuracy: At ``threshold``; ``None`` where no threshold was chosen on other pairs.
+        n_pairs, n_same: Numbers of all pairs and of same pairs.
+        n_classes: Number of classes that the pairs are made of; ``None`` if unknown.
+        auc, eer: Figures of all pairs; in a protocol of folds the means over the folds.
+        accuracy: Accuracy at ``threshold``; ``None`` if no other pairs chose a threshold.
         threshold: A score; in a protocol of folds the mean of the folds' thresholds.
-        tar_at_far: TAR at each FAR, or ``None`` where there are too few different pairs.
-        refused: Figure to the reason why it is missing.
-        intervals: Figure to its 95 % interval.
-        standard_errors: Figure to its standard error over the folds.
-        per_fold: Figure to its value in each fold.
-        seed: Of the pairs drawn and of the bootstrap.
-        scores, is_same: (n_pairs,) for plots; ``left`` and ``right`` their addresses. They
-        are
-            not part of ``to_dict``.
+        tar_at_far: TAR at each FAR, or ``None`` if there are too few different pairs.
+        refused: Reasons why figures are missing, by figure.
+        intervals: 95% intervals, by figure.
+        seed: Seed of the drawn pairs and of the bootstrap.
+        standard_errors: Standard errors over the folds, by figure.
+        per_fold: Values of the folds, by figure.
+        scores, is_same, left, right: (n_pairs,) scores, truths and addresses of the pairs,
+            for plots; not part of ``to_dict``.
     """
 
     protocol: str
@@ -83,45 +81,64 @@ class VerificationResult:
     left: tuple[str, ...] = field(default=(), repr=False)
     right: tuple[str, ...] = field(default=(), repr=False)
 
+    def figures(self) -> Figures:
+        """Names, values and 95% intervals of the figures that could be measured."""
+        values = {"auc": self.auc, "eer": self.eer, "accuracy": self.accuracy}
+        values |= {_tar_name(far): tar for far, tar in self.tar_at_far.items()}
+        return [
+            (name, value, self.intervals.get(name))
+            for name, value in values.items()
+            if value is not None
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the arrays."""
-        values = asdict(self)
-        for name in ("scores", "is_same", "left", "right"):
-            del values[name]
+        arrays = ("scores", "is_same", "left", "right")
+        names = [one.name for one in fields(self) if one.name not in arrays]
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
         values["tar_at_far"] = {f"{far:g}": tar for far, tar in self.tar_at_far.items()}
         values["intervals"] = {name: list(pair) for name, pair in self.intervals.items()}
         values["per_fold"] = {name: list(rates) for name, rates in self.per_fold.items()}
         return values
 
-    def __str__(self) -> str:
-        classes = "" if self.n_classes is None else f" of {self.n_classes} classes"
-        lines = [
-            f"{self.model}: {self.protocol}",
-            f"  {self.n_pairs:,} pairs{classes}, {self.n_same:,} same; seed {self.seed}",
-        ]
-        rows: list[tuple[str, str, float | None]] = [
-            ("auc", "AUC", self.auc),
-            ("eer", "EER", self.eer),
-            ("accuracy", "accuracy", self.accuracy),
-        ]
-        rows += [(_tar_name(f), f"TAR at FAR {f:g}", t) for f, t in self.tar_at_far.items()]
-        lines += [self._line(*row) for row in rows]
-        if "intervals" in self.refused:
-            lines.append(f"  no intervals: {self.refused['intervals']}")
-        return "\n".join(lines)
+    def to_frame(self) -> Any:
+        """The figures as a pandas DataFrame."""
+        return to_frame(self.figures())
 
-    def _line(self, name: str, title: str, value: float | None) -> str:
-        if value is None:
-            return f"  {title:<20} -       {self.refused[name]}"
-        line = f"  {title:<20} {value:.4f}"
+    def rows(self) -> Rows:
+        """Names and texts for people, with the reasons for figures that are missing."""
+        classes = "" if self.n_classes is None else f" of {self.n_classes} classes"
+        counts = f"{self.n_pairs:,}{classes}, {self.n_same:,} same; seed {self.seed}"
+        titles = {"auc": "AUC", "eer": "EER", "accuracy": "accuracy"}
+        titles |= {_tar_name(far): f"TAR at FAR {far:g}" for far in self.tar_at_far}
+        measured = {name: value for name, value, _ in self.figures()}
+        rows = [("pairs", counts)]
+        for name, title in titles.items():
+            missing = f"-       {self.refused.get(name, '')}"
+            text = self._text(name, measured[name]) if name in measured else missing
+            rows.append((title, text))
+        if "intervals" in self.refused:
+            rows.append(("no intervals", self.refused["intervals"]))
+        return rows
+
+    def _text(self, name: str, value: float) -> str:
+        text = f"{value:.4f}"
         if name in self.standard_errors:
-            line += f" ± {self.standard_errors[name]:.4f} (standard error)"
+            text += f" ± {self.standard_errors[name]:.4f} (standard error)"
         if name in self.intervals:
             low, high = self.intervals[name]
-            line += f"  95 % {low:.4f} to {high:.4f}"
-        if name == "accuracy":
-            line += f"  at threshold {self.threshold:.4f}"
-        return line
+            text += f"  95% {low:.4f} to {high:.4f}"
+        return text + (f"  at threshold {self.threshold:.4f}" if name == "accuracy" else "")
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.protocol}\n{aligned(self.rows())}"
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {value:.4f}" for name, value, _ in self.figures())
+        return f"<VerificationResult of {self.model}: {figures}, {self.n_pairs:,} pairs>"
+
+    def _repr_html_(self) -> str:
+        return html_table(f"{self.model}: {self.protocol}", self.rows())
 
 
 def verify_pairs(
@@ -131,8 +148,6 @@ def verify_pairs(
     *,
     threshold: float | None = None,
     threshold_pairs: Pairs | None = None,
-    classes: tuple[Sequence[Any], Sequence[Any]] | None = None,
-    fars: Sequence[float] = FARS,
     seed: int = 0,
     n_resamples: int = 400,
 ) -> VerificationResult:
@@ -141,14 +156,12 @@ def verify_pairs(
     Args:
         scorer: A Verifier or a baseline.
         pairs: Pairs with ``is_same``.
-        protocol: What to call it; the pairs' source when empty.
-        threshold: Chosen before, for the accuracy.
+        protocol: Name for the result; the pairs' source when empty.
+        threshold: Threshold of the accuracy, chosen before.
         threshold_pairs: Other pairs, on which the threshold of the best accuracy is chosen.
-        classes: Class of every left and of every right side. When ``None``, the folder of
-            each file is its class, provided that this agrees with every ``is_same``.
-        fars: False-accept rates at which to report the TAR.
-        seed: Of the bootstrap.
-        n_resamples: Of the bootstrap over classes; 0 gives no intervals.
+        seed: Seed of the bootstrap.
+        n_resamples: Resamples of the bootstrap over classes; 0 gives no intervals. The
+            folder of a file is its class if that agrees with every ``is_same``.
 
     Raises:
         DataError: If the pairs do not say which are the same.
@@ -167,9 +180,8 @@ def verify_pairs(
         scorer.name,
         score_pairs(scorer, pairs.left, pairs.right),
         is_same,
-        classes if classes is not None else folder_classes(pairs),
+        folder_classes(pairs),
         threshold=threshold,
-        fars=fars,
         seed=seed,
         n_resamples=n_resamples,
         left=pairs.left,
@@ -184,18 +196,20 @@ def verify_all_pairs(
     *,
     max_pairs: int | None = 200_000,
     threshold: float | None = None,
-    fars: Sequence[float] = FARS,
     seed: int = 0,
     n_resamples: int = 400,
 ) -> VerificationResult:
     """Verification on all pairs of a data set, or on a balanced sample of them.
 
     Args:
+        scorer: A Verifier or a baseline.
         dataset: Items with labels; every item is embedded once.
-        max_pairs: When there are more pairs, a sample of this many, half of them same as
-            far as there are so many; ``None`` takes all.
-
-    The other arguments are those of ``verify_pairs``.
+        protocol: Name for the result; what was drawn when empty.
+        max_pairs: Largest number of pairs; if there are more, a sample, half of them same
+            where there are enough. ``None`` takes all.
+        threshold: Threshold of the accuracy, chosen before.
+        seed: Seed of the sample and of the bootstrap.
+        n_resamples: Resamples of the bootstrap over classes; 0 gives no intervals.
 
     Raises:
         DataError: If no class has two items, or there is one class only.
@@ -212,7 +226,6 @@ def verify_all_pairs(
         labels[left] == labels[right],
         (labels[left], labels[right]),
         threshold=threshold,
-        fars=fars,
         seed=seed,
         n_resamples=n_resamples,
         left=[dataset.paths[i] for i in left],
@@ -221,26 +234,48 @@ def verify_all_pairs(
 
 
 def lfw_folds(
-    scorer: Scorer | Callable[[int], Scorer],
+    scorer: Scorer,
     pairs: Pairs,
     protocol: str = "LFW View 2: threshold of nine folds, accuracy of the tenth",
-    *,
-    threshold_of: Callable[[int], float] | None = None,
 ) -> VerificationResult:
     """LFW's protocol: each fold is scored at the threshold that is best on all the others.
-
-    People that a network was trained on look more alike to it than people ever will again:
-    the threshold of their pairs is too strict. ``threshold_of`` then gives a better one.
 
     Accuracy, AUC and EER are means over the folds, with their standard errors and Student's
     t intervals.
 
     Args:
-        scorer: One scorer, or a function from a fold to the scorer trained without it.
+        scorer: A Verifier or a baseline.
         pairs: Pairs with ``folds``, such as LFW View 2.
-        protocol: What to call it.
-        threshold_of: From a fold to the threshold chosen without it; by default the best on
-            the pairs of all the other folds.
+        protocol: Name for the result.
+
+    Raises:
+        DataError: If the pairs have fewer than two folds.
+    """
+    scores, is_same = score_pairs(scorer, pairs.left, pairs.right), _labels_of(pairs)
+
+    def best_of_others(fold: int) -> float:
+        assert pairs.folds is not None
+        others = ~np.isin(pairs.folds, [fold, 0])
+        return best_threshold(scores[others], is_same[others])
+
+    return score_folds(pairs, scores, best_of_others, protocol, scorer.name)
+
+
+def score_folds(
+    pairs: Pairs,
+    scores: NDArray[np.float64],
+    threshold_of: Callable[[int], float],
+    protocol: str,
+    model: str,
+) -> VerificationResult:
+    """Means over folds of pairs whose scores and thresholds come from elsewhere.
+
+    Args:
+        pairs: Pairs with ``folds``.
+        scores: (n_pairs,) scores of the pairs.
+        threshold_of: From a fold to a threshold that was chosen without it.
+        protocol: Name for the result.
+        model: Name of what scored the pairs.
 
     Raises:
         DataError: If the pairs have fewer than two folds.
@@ -250,29 +285,18 @@ def lfw_folds(
     if len(folds) < 2 or pairs.folds is None:
         name = pairs.source or "pairs"
         raise DataError(f"{name}: needs at least 2 folds, got {len(folds)}")
-    own, scores = np.empty(0), np.empty(len(pairs))
-    rows: list[tuple[float, float, float, float]] = []
+    names, rows = ("accuracy", "auc", "eer", "threshold"), []
     for fold in folds:
-        of_fold = cast(Scorer, scorer if hasattr(scorer, "embed") else scorer(fold))
-        inside, others = pairs.folds == fold, ~np.isin(pairs.folds, [fold, 0])
-        if threshold_of is not None:
-            part, threshold = pairs.subset(inside), threshold_of(fold)
-            scores[inside] = score_pairs(of_fold, part.left, part.right)
-        else:
-            if of_fold is not scorer or not len(own):
-                own = score_pairs(of_fold, pairs.left, pairs.right)
-            threshold = best_threshold(own[others], is_same[others])
-            scores[inside] = own[inside]
+        inside, threshold = pairs.folds == fold, threshold_of(fold)
         curve = roc_curve(scores[inside], is_same[inside])
         accuracy = accuracy_at(scores[inside], is_same[inside], threshold)
         rows.append((accuracy, auc_of(curve), eer_of(curve), threshold))
     kept = pairs.folds > 0
     classes = folder_classes(pairs)
-    return _of_folds(
+    return mean_over_folds(
         protocol,
-        of_fold.name,
-        ("accuracy", "auc", "eer", "threshold"),
-        rows,
+        model,
+        dict(zip(names, zip(*rows, strict=True), strict=True)),
         scores=scores[kept],
         is_same=is_same[kept],
         n_classes=None if classes is None else len(set(classes[0]) | set(classes[1])),
@@ -280,87 +304,6 @@ def lfw_folds(
         right=tuple(np.array(pairs.right, object)[kept]),
         seed=0,
     )
-
-
-def verify_class_folds(
-    scorer_of_fold: Callable[[int], Scorer],
-    dataset: Dataset,
-    protocol: str = "",
-    *,
-    max_pairs: int | None = 200_000,
-    seed: int = 0,
-) -> VerificationResult:
-    """All pairs within each fold of classes, scored by the model trained without that fold.
-
-    AUC and EER are means over the folds, with standard errors and Student's t intervals.
-
-    Args:
-        scorer_of_fold: From a fold to the scorer trained on the others.
-        dataset: Items with ``folds`` that share no class.
-
-    Raises:
-        DataError: If there are fewer than two folds.
-    """
-    folds = sorted(set(dataset.folds.tolist()) - {0}) if dataset.folds is not None else []
-    if len(folds) < 2:
-        raise DataError(f"{dataset.name}: needs at least 2 folds, got {len(folds)}")
-    results = [
-        verify_all_pairs(
-            scorer_of_fold(fold),
-            dataset.subset(dataset.folds == fold),
-            max_pairs=max_pairs,
-            seed=seed,
-            n_resamples=0,
-        )
-        for fold in folds
-    ]
-    return _of_folds(
-        protocol or f"all pairs within each of {len(folds)} folds of {dataset.name}",
-        results[-1].model,
-        ("auc", "eer"),
-        [(result.auc, result.eer) for result in results],
-        scores=np.concatenate([result.scores for result in results]),
-        is_same=np.concatenate([result.is_same for result in results]),
-        n_classes=dataset.n_classes,
-        left=tuple(path for result in results for path in result.left),
-        right=tuple(path for result in results for path in result.right),
-        seed=seed,
-    )
-
-
-def pair_scores_of_embeddings(
-    embeddings: Any,
-    labels: NDArray[np.int64],
-    score_matrix: ScoreMatrix,
-    max_pairs: int = 200_000,
-    seed: int = 0,
-    max_items: int = 4000,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Scores and truth of pairs of embeddings, for validation while training.
-
-    Args:
-        embeddings: (N, D) array or tensor; only ``max_items`` of whole random classes are
-            used.
-        labels: (N,) int64.
-        score_matrix: From (A, D) and (B, D) to (A, B) scores.
-        max_pairs: A balanced sample of this many pairs is kept where there are more.
-        seed: The same seed takes the same items and pairs.
-
-    Returns:
-        ``scores`` (M,) and ``is_same`` (M,).
-    """
-    items = whole_classes(labels, max_items, seed)
-    left, right = sample_pairs(labels[items], max_pairs, seed)
-    order = np.argsort(left, kind="stable")
-    left, right = left[order], right[order]
-    block, scores = 256, np.empty(len(left))
-    for start in range(0, len(items), block):
-        first, last = np.searchsorted(left, [start, start + block])
-        if first < last:
-            rows = items[start : start + block]
-            matrix = to_numpy(score_matrix(embeddings[rows], embeddings[items]))
-            scores[first:last] = matrix[left[first:last] - start, right[first:last]]
-    return scores, labels[items[left]] == labels[items[right]]
 
 
 def _labels_of(pairs: Pairs) -> NDArray[np.bool_]:
@@ -376,12 +319,10 @@ def _tar_name(far: float) -> str:
     return f"tar_at_far_{far:g}"
 
 
-def _supported_fars(
-    fars: Sequence[float], n_different: int
-) -> tuple[list[float], dict[str, str]]:
-    """The rates that so many different pairs carry, and why not the others."""
+def _supported_fars(n_different: int) -> tuple[list[float], dict[str, str]]:
+    """The rates that the different pairs support, and why not the others."""
     supported, refused = [], {}
-    for far in fars:
+    for far in FARS:
         try:
             check_far(far, n_different)
             supported.append(far)
@@ -398,14 +339,13 @@ def _measure(
     classes: tuple[Sequence[Any], Sequence[Any]] | tuple[Indices, Indices] | None,
     *,
     threshold: float | None,
-    fars: Sequence[float],
     seed: int,
     n_resamples: int,
     left: Sequence[str],
     right: Sequence[str],
 ) -> VerificationResult:
     """All figures of one set of scored pairs."""
-    supported, refused = _supported_fars(fars, int((~is_same).sum()))
+    supported, refused = _supported_fars(int((~is_same).sum()))
     share_same = float(is_same.mean())
 
     def figures(curve: RocCurve) -> dict[str, float]:
@@ -445,7 +385,7 @@ def _measure(
         eer=measured["eer"],
         accuracy=measured.get("accuracy"),
         threshold=threshold,
-        tar_at_far={far: measured.get(_tar_name(far)) for far in fars},
+        tar_at_far={far: measured.get(_tar_name(far)) for far in FARS},
         refused=refused,
         intervals=intervals,
         seed=seed,
@@ -456,11 +396,10 @@ def _measure(
     )
 
 
-def _of_folds(
+def mean_over_folds(
     protocol: str,
     model: str,
-    names: tuple[str, ...],
-    rows: Sequence[tuple[float, ...]],
+    per_fold: Mapping[str, Sequence[float]],
     *,
     scores: NDArray[np.float64],
     is_same: NDArray[np.bool_],
@@ -469,11 +408,20 @@ def _of_folds(
     right: tuple[str, ...],
     seed: int,
 ) -> VerificationResult:
-    """Means over folds; one row of figures a fold."""
-    columns = {name: tuple(row[i] for row in rows) for i, name in enumerate(names)}
-    rates = [name for name in names if name != "threshold"]
-    means = {name: float(np.mean(values)) for name, values in columns.items()}
-    refused = {} if "accuracy" in names else {"accuracy": "not part of this protocol"}
+    """Means, standard errors and Student's t intervals of figures over folds.
+
+    Args:
+        protocol: Name for the result.
+        model: Name of what scored the pairs.
+        per_fold: From "auc", "eer" and perhaps "accuracy" and "threshold" to the values of
+            the folds.
+        scores, is_same, left, right: All pairs of the folds.
+        n_classes: Number of classes of the pairs, if known.
+        seed: Seed of the draw of pairs.
+    """
+    rates = [name for name in per_fold if name != "threshold"]
+    means = {name: float(np.mean(values)) for name, values in per_fold.items()}
+    refused = {} if "accuracy" in means else {"accuracy": "not part of this protocol"}
     return VerificationResult(
         protocol=protocol,
         model=model,
@@ -486,9 +434,9 @@ def _of_folds(
         threshold=means.get("threshold"),
         tar_at_far={},
         refused=refused,
-        intervals={name: mean_interval(columns[name], student=True) for name in rates},
-        standard_errors={name: standard_error(columns[name]) for name in rates},
-        per_fold=columns,
+        intervals={name: mean_interval(per_fold[name], student=True) for name in rates},
+        standard_errors={name: standard_error(per_fold[name]) for name in rates},
+        per_fold={name: tuple(values) for name, values in per_fold.items()},
         seed=seed,
         scores=scores,
         is_same=is_same,

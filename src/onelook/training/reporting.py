@@ -6,14 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.calibration.calibrate import (
-    Calibration,
-    check_rows,
-    group_rows,
-    identify_rows,
-    summary_rows,
-)
+from onelook.calibration.calibrate import Calibration
 from onelook.calibration.fit import Fitted
+from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
 from onelook.data.episodes import sample_episodes
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.pixels import PixelStore

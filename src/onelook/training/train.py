@@ -150,7 +150,9 @@ def calibrated(
     labels, groups, seed = held_out.labels, held_out.groups, recipe.seed
     try:
         if held_out.pair_left is None:
-            return fit_items(verifier, left, right, labels, groups, recipe.far, seed=seed)
+            return fit_items(
+                verifier, left, right, labels, groups, far=recipe.far, seed=seed
+            )
         drawn = ClassPairs(
             pairs.scores,
             pairs.is_same,
@@ -160,7 +162,7 @@ def calibrated(
             int((~pairs.is_same).sum()),
             "as listed",
         )
-        return fit_drawn(drawn, recipe.far, seed=seed)
+        return fit_drawn(drawn, far=recipe.far, seed=seed)
     except ValueError as error:
         log.warning("no threshold: %s (--set data.validation_fraction=0.5)", error)
         return None
