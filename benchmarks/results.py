@@ -216,7 +216,7 @@ def _metric_table(rows: list[Row]) -> list[str]:
 
 
 def _commands(rows: Iterable[Row]) -> list[str]:
-    return ["```", *dict.fromkeys(row["command"] for row in rows), "```"]
+    return ["```text", *dict.fromkeys(row["command"] for row in rows), "```"]
 
 
 def _lines(table: list[tuple[str, ...]]) -> list[str]:
