@@ -1,0 +1,49 @@
+"""Every code block of the README and of the docs runs and prints what the page says."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from blocks import assert_same_output, blocks_of, commands_of, run_page
+from workspace import fill
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(block.runs for block in blocks_of(page.read_text()))],
+    ids=lambda page: page.stem,
+)
+def test_every_block_runs(page, data_root, tmp_path, monkeypatch):
+    fill(tmp_path, data_root)
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert run_page(page, tmp_path, port) > 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_block_names_its_language(page):
+    fences = [line for line in page.read_text().splitlines() if line.startswith("```")]
+    assert all(fence != "```" for fence in fences[::2])
+
+
+def test_the_readme_has_at_most_8000_bytes():
+    assert (ROOT / "README.md").stat().st_size <= 8000
+
+
+def test_commands_lose_their_comments_and_keep_their_output():
+    session = "$ onelook a.png  # compares\nsame\n$ onelook b \\\n    c\n"
+    assert commands_of(session) == [("onelook a.png", "same\n"), ("onelook b c", "")]
+
+
+def test_numbers_may_differ_a_little_and_words_may_not():
+    assert_same_output("x", "same: 0.993 of 20, 1,000 …", "same: 0.990 of 20, 1,003 in all")
+    with pytest.raises(AssertionError, match="expected"):
+        assert_same_output("x", "same: 0.993", "same: 0.5")
+    with pytest.raises(AssertionError, match="expected"):
+        assert_same_output("x", "same: 0.993", "different: 0.993")
