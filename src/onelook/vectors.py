@@ -147,7 +147,7 @@ def addresses_of(
     suffixes = {".txt"} if isinstance(preprocess, StrokePreprocess) else IMAGE_SUFFIXES
     found: list[str] = []
     for path in map(os.path.expanduser, map(str, paths)):
-        if not _holds_files(path):
+        if not holds_files(path):
             found.append(path)
             continue
         tree = open_tree(path)
@@ -160,11 +160,12 @@ def addresses_of(
     return found
 
 
-def _holds_files(path: str) -> bool:
+def holds_files(path: str | Path) -> bool:
     """Whether the path is a folder or an archive, not one file."""
-    if split_address(path)[0]:
-        return not address_exists(path)  # a folder in an archive is no member of it
-    return os.path.isdir(path) or path.lower().endswith((".zip", ".tgz", ".tar", ".tar.gz"))
+    text = os.path.expanduser(path)
+    if split_address(text)[0]:
+        return not address_exists(text)  # a folder in an archive is no member of it
+    return os.path.isdir(text) or text.lower().endswith((".zip", ".tgz", ".tar", ".tar.gz"))
 
 
 def _embed_block(

@@ -8,8 +8,7 @@ from onelook.data.archives import open_tree
 from onelook.errors import DataError
 from onelook.gallery.folders import (
     check_folder,
-    enroll_folder,
-    enroll_named,
+    enroll_files,
     images_of_identities,
 )
 from onelook.gallery.gallery import Gallery
@@ -39,40 +38,52 @@ def people(tmp_path):
 
 
 def test_the_folder_or_the_file_is_the_identity(people):
-    found = images_of_identities(people, at_most=1)
-    assert [who for who, _ in found] == ["Ada", "Bob", "Cy", "Dora"]
-    assert len(images_of_identities(people)) == 10
+    found = images_of_identities(people)
+    assert [who for who, _ in found] == [*["Ada"] * 3, *["Bob"] * 3, *["Cy"] * 3, "Dora"]
+    assert images_of_identities(people / "Dora.png") == [found[-1]]
     with pytest.raises(DataError, match="holds no images"):
         (people.parent / "empty").mkdir()
         images_of_identities(people.parent / "empty")
 
 
 def test_an_enrolment_goes_on_where_it_stood(gallery, people):
-    first = enroll_folder(gallery, people, at_most=1, progress=False)
+    first = enroll_files(gallery, [people], at_most=1, progress=False)
     assert (first.n_new, first.n_identities) == (4, 4)
-    second = enroll_folder(gallery, people, progress=False)
+    second = enroll_files(gallery, [people], progress=False)
     assert (second.n_new, second.n_known) == (6, 4)
-    assert str(second) == "6 images of 4 identities enrolled, 4 were there already"
+    assert str(second) == "6 images of 4 identities enrolled, 4 were enrolled before"
 
 
 def test_a_broken_image_is_named_at_the_end_and_the_others_are_enrolled(gallery, people):
     (people / "Bob" / "0.png").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"1 of 10 images cannot be read:\n.*Bob/0.png"):
-        enroll_folder(gallery, people, progress=False)
+        enroll_files(gallery, [people], progress=False)
     assert gallery.identities() == {"Ada": 3, "Bob": 2, "Cy": 3, "Dora": 1}
-    again = enroll_folder(gallery, people, skip_bad=True, progress=False)
+    again = enroll_files(gallery, [people], skip_bad=True, progress=False)
     assert [address.endswith("Bob/0.png") for address, _ in again.bad] == [True]
 
 
 def test_files_and_folders_can_be_one_identity(gallery, people):
-    done = enroll_named(
-        gallery, "all", [people / "Ada", people / "Dora.png"], progress=False
-    )
+    paths = [people / "Ada", people / "Dora.png"]
+    done = enroll_files(gallery, paths, identity="all", progress=False)
     assert done.n_new == 4 and gallery.identities() == {"all": 4}
 
 
+def test_files_are_identities_named_like_the_files(gallery, people):
+    done = enroll_files(gallery, [people / "Dora.png", people / "Cy" / "0.png"])
+    assert (done.n_new, done.n_identities) == (2, 2)
+    assert gallery.identities() == {"0": 1, "Dora": 1}
+
+
+def test_a_name_that_cannot_be_kept_is_named_at_the_end_too(gallery, people):
+    (people / "Ada").rename(people / "A\tda")
+    with pytest.raises(DataError, match=r"3 of 10 .*\n.*A\tda.* 1 to 200 char"):
+        enroll_files(gallery, [people], progress=False)
+    assert gallery.identities() == {"Bob": 3, "Cy": 3, "Dora": 1}
+
+
 def test_a_check_counts_what_is_right_and_leaves_out_what_is_enrolled(gallery, people):
-    enroll_folder(gallery, people, at_most=1, progress=False)
+    enroll_files(gallery, [people], at_most=1, progress=False)
     gallery.forget("Cy")
     result, answers = check_folder(gallery, people, progress=False)
     # Dora's only image is enrolled; Cy is a stranger with three.
@@ -94,7 +105,7 @@ def test_characters_of_an_unseen_alphabet_are_told_from_strangers(data_root, tmp
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(tree.read_bytes(name))
     with Gallery(load("omniglot"), tmp_path / "g.db") as gallery:
-        enroll_folder(gallery, tmp_path / "people", progress=False)
+        enroll_files(gallery, [tmp_path / "people"], progress=False)
         result, _ = check_folder(gallery, tmp_path / "asked", progress=False)
     assert (result.n_known, result.n_unknown) == (100, 36)
     assert result.n_best >= 85

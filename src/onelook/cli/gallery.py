@@ -68,27 +68,23 @@ def enroll(
     as_json: Json = False,
 ) -> None:
     """Add images of identities to a gallery, which is made if it is not there."""
-    from onelook.gallery.folders import enroll_folder, enroll_named
+    from onelook.gallery.folders import enroll_files
 
     metadata = dict(_note(text) for text in notes or [])
-    with (
-        _kept_when_stopped(),
-        _made(gallery, model, keep_originals) as opened,
-    ):
-        if identity is not None:
-            named = enroll_named(opened, identity, paths, metadata, at_most, skip_bad)
-            results = [named]
-        else:
-            results = [
-                enroll_folder(opened, path, metadata, at_most, skip_bad) for path in paths
-            ]
-    for result in results:
-        for address, reason in result.bad:
-            say(f"skipped {address}: {reason}")
+    with _kept_when_stopped(), _made(gallery, model, keep_originals) as opened:
+        result = enroll_files(
+            opened,
+            paths,
+            identity=identity,
+            metadata=metadata,
+            at_most=at_most,
+            skip_bad=skip_bad,
+        )
+    for address, reason in result.bad:
+        say(f"skipped {address}: {reason}")
     if as_json:
-        return print_json([result.to_dict() for result in results])
-    for result in results:
-        print(result)
+        return print_json(result.to_dict())
+    print(result)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""Whole folders: enroll IDENTITY/IMAGE, and see how well others of them are identified."""
+"""Files and folders of IDENTITY/IMAGE: enroll them, or check how they are identified."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,15 @@ from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Enrolled, Gallery, digest_of
 from onelook.progress import tracked
-from onelook.vectors import addresses_of
+from onelook.vectors import addresses_of, holds_files
 
 BLOCK = 64
-MANY = 10_000  # new images, after which a store may want to index them
+MANY = 10_000  # new images from which on a store may need a new index
 
 
 @dataclass(frozen=True)
-class FolderEnrolled(Enrolled):
-    """What ``enroll_folder`` did: counts, and the files that could not be read."""
+class FilesEnrolled(Enrolled):
+    """What ``enroll_files`` did: counts, and (address, reason) of unreadable files."""
 
     n_identities: int
     bad: tuple[tuple[str, str], ...]
@@ -34,105 +35,77 @@ class FolderEnrolled(Enrolled):
 
     def __str__(self) -> str:
         text = f"{self.n_new:,} images of {self.n_identities:,} identities enrolled"
-        return text + (f", {self.n_known:,} were there already" if self.n_known else "")
+        return text + (f", {self.n_known:,} were enrolled before" if self.n_known else "")
 
 
-def images_of_identities(
-    folder: str | Path, at_most: int | None = None
-) -> list[tuple[str, str]]:
-    """(identity, address) of all images in a folder or archive, in the order of names.
+def images_of_identities(path: str | Path) -> list[tuple[str, str]]:
+    """(identity, address) of an image, or of all images of a folder or archive, by name.
 
-    An image belongs to the folder it lies in, ``ALPHABET/CHARACTER`` where folders are
-    nested; one that lies in no folder is an identity of its own, named as the file.
-
-    Args:
-        folder: Folder, zip, or a folder in a zip.
-        at_most: Only so many images, the first, of each identity.
+    An image belongs to the folder that it lies in, ``ALPHABET/CHARACTER`` where folders are
+    nested. One that lies in no folder is an identity of its own, named like the file.
 
     Raises:
-        DataError: If there is no image.
+        DataError: If a folder or archive holds no image.
     """
-    tree = open_tree(folder)
-    counts: dict[str, int] = {}
-    found = []
-    for name in map(PurePosixPath, tree.names):
-        if name.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        identity = str(name.parent) if name.parent.name else name.stem
-        counts[identity] = counts.get(identity, 0) + 1
-        if at_most is None or counts[identity] <= at_most:
-            found.append((identity, tree.address(str(name))))
+    if not holds_files(path):
+        return [(PurePath(path).stem, str(path))]
+    tree = open_tree(path)
+    names = [PurePosixPath(name) for name in tree.names]
+    found = [
+        (str(name.parent) if name.parent.name else name.stem, tree.address(str(name)))
+        for name in names
+        if name.suffix.lower() in IMAGE_SUFFIXES
+    ]
     if not found:
-        raise DataError(f"{folder} holds no images; expected IDENTITY/IMAGE, or images")
+        raise DataError(f"{path} holds no images; expected IDENTITY/IMAGE, or images")
     return found
 
 
-def enroll_folder(
+def enroll_files(
     gallery: Gallery,
-    folder: str | Path,
+    paths: Sequence[str | Path],
+    *,
+    identity: str | None = None,
     metadata: dict[str, Any] | None = None,
     at_most: int | None = None,
     skip_bad: bool = False,
     progress: bool = True,
-) -> FolderEnrolled:
-    """Enroll a folder of ``IDENTITY/IMAGE``; durable block by block.
+) -> FilesEnrolled:
+    """Enroll images, and all images of folders and archives; durable block by block.
 
-    Begun again after a stop, it does not encode what is enrolled.
+    Run again after a stop, it does not encode what is already enrolled.
 
     Args:
-        gallery: Where to.
-        folder: See ``images_of_identities``.
+        gallery: The gallery to enroll into.
+        paths: Images, or folders and archives of ``IDENTITY/IMAGE``.
+        identity: The one identity of all images; by default see ``images_of_identities``.
         metadata: JSON values that are kept with each image.
-        at_most: Only so many images, the first, of each identity.
+        at_most: Number of images of each identity, the first ones; all by default.
         skip_bad: Go on without unreadable images; ``bad`` names them.
         progress: Draw a bar on a terminal.
 
     Raises:
-        DataError: If there is no image, or, at the end, if some could not be read.
+        DataError: If there is no image or, at the end, if some could not be read.
     """
-    images = images_of_identities(folder, at_most)
-    return _enroll_all(gallery, images, metadata, skip_bad, progress)
-
-
-def enroll_named(
-    gallery: Gallery,
-    identity: str,
-    paths: Sequence[str | Path],
-    metadata: dict[str, Any] | None = None,
-    at_most: int | None = None,
-    skip_bad: bool = False,
-    progress: bool = True,
-) -> FolderEnrolled:
-    """Enroll files, and all files of folders and archives, as one identity.
-
-    The arguments are those of ``enroll_folder``.
-    """
-    addresses = addresses_of(gallery.verifier, paths, "right")[:at_most]
-    images = [(identity, address) for address in addresses]
-    return _enroll_all(gallery, images, metadata, skip_bad, progress)
-
-
-def _enroll_all(
-    gallery: Gallery,
-    images: Sequence[tuple[str, str]],
-    metadata: dict[str, Any] | None,
-    skip_bad: bool,
-    progress: bool,
-) -> FolderEnrolled:
-    n_new, bad = 0, list[tuple[str, str]]()
+    if identity is None:
+        found = [one for path in paths for one in images_of_identities(path)]
+    else:
+        found = [(identity, at) for at in addresses_of(gallery.verifier, paths, "right")]
+    seen = Counter[str]()
+    images, n_new, bad = [], 0, list[tuple[str, str]]()
+    for who, address in found:
+        seen[who] += 1
+        if at_most is None or seen[who] <= at_most:
+            images.append((who, address))
     for block in _blocks(images, "enrolling", progress):
         new, unreadable = _enroll_block(gallery, block, metadata)
         n_new, bad = n_new + new, bad + unreadable
     if n_new >= MANY:
-        gallery.maintain()  # a program that only enrolls ends before its index is made
+        gallery.maintain()  # a program that only enrolls ends before its index is built
     if not skip_bad or len(bad) == len(images):
         refuse_bad(bad, len(images))
-    return FolderEnrolled(
-        n_new=n_new,
-        n_known=len(images) - n_new - len(bad),
-        n_identities=len({identity for identity, _ in images}),
-        bad=tuple(bad),
-    )
+    n_known = len(images) - n_new - len(bad)
+    return FilesEnrolled(n_new, n_known, n_identities=len(seen), bad=tuple(bad))
 
 
 def _enroll_block(
@@ -141,7 +114,7 @@ def _enroll_block(
     """How many are new, and what is bad; one by one where the block has a bad file."""
     try:
         return gallery.enroll_many(block, metadata).n_new, []
-    except DataError as error:
+    except (DataError, ValueError) as error:  # an image, or the name of a folder
         if len(block) == 1:
             address = block[0][1]
             return 0, [(address, str(error).removeprefix(f"{address}: "))]
@@ -152,10 +125,9 @@ def _enroll_block(
 def check_folder(
     gallery: Gallery, folder: str | Path, progress: bool = True
 ) -> tuple[OpenSet, list[tuple[str, str, Identification]]]:
-    """Identify all images of ``IDENTITY/IMAGE`` and count how often that was right.
+    """Identify all images of ``IDENTITY/IMAGE`` and count how often that is right.
 
-    Folders whose name is not enrolled hold strangers. Images that are enrolled themselves
-    are left out.
+    Folders whose name is not enrolled hold unknown ones. Enrolled images are left out.
 
     Returns:
         The counts, and (identity, address, answer) of every image.
@@ -175,7 +147,7 @@ def check_folder(
         found = gallery.identify_many([address for _, address in left])
         answers += [(who, at, a) for (who, at), a in zip(left, found, strict=True)]
     if not answers:
-        raise DataError(f"every image of {folder} is enrolled itself: nothing to identify")
+        raise DataError(f"every image of {folder} is enrolled: nothing to identify")
     rows = [(who, answer, answer.matches) for who, _, answer in answers]
     result = open_set(
         is_known=[who in enrolled for who, _, _ in rows],
