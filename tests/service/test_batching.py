@@ -6,30 +6,31 @@ import time
 
 import pytest
 
-from onelook.service.batching import Batcher, deliver
+from onelook.service.batching import Batcher, Job, Upload, deliver
 
 
 class Work:
-    """Doubles numbers; can be held up; remembers its batches."""
+    """Doubles the numbers of jobs; can be held up; remembers its batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.go = threading.Event()
         self.go.set()
 
-    def __call__(self, asked) -> None:
-        self.batches.append([item for item, _ in asked])
+    def __call__(self, jobs) -> None:
+        self.batches.append([job.k for job in jobs])
         assert self.go.wait(10)
-        if any(item < 0 for item, _ in asked):
+        if any(job.k < 0 for job in jobs):
             raise ValueError("a negative number")
-        deliver((future, 2 * item) for item, future in asked)
+        deliver([(job.future, 2 * job.k) for job in jobs])
 
 
-async def ask(batcher: Batcher, *items: int) -> list:
-    loop = asyncio.get_running_loop()
-    futures = [loop.create_future() for _ in items]
-    for item, future in zip(items, futures, strict=True):
-        batcher.put(item, future)
+async def ask(batcher: Batcher, *numbers: int, n_images: int = 1) -> list:
+    """The answers to jobs of so many images each."""
+    loop, uploads = asyncio.get_running_loop(), [Upload("image", b"")] * n_images
+    futures = [loop.create_future() for _ in numbers]
+    for number, future in zip(numbers, futures, strict=True):
+        batcher.put(Job(uploads, ["left"] * n_images, print, future, number))
     return await asyncio.gather(*futures, return_exceptions=True)
 
 
@@ -50,7 +51,7 @@ def test_what_gathers_while_a_batch_is_in_work_is_the_next_batch():
     assert max(map(len, work.batches)) == 4
 
 
-def test_a_lone_item_does_not_wait():
+def test_a_lone_job_does_not_wait():
     batcher = Batcher(Work(), largest=32, wait=10.0)
     begun = time.monotonic()
     assert asyncio.run(ask(batcher, 3)) == [6]
@@ -76,9 +77,10 @@ def test_a_batch_waits_for_what_is_coming_but_not_for_ever():
 
 def test_a_full_batch_goes_at_once():
     work = Work()
-    batcher = Batcher(work, largest=6, wait=30.0, size=lambda item: item, coming=lambda: 1)
+    batcher = Batcher(work, largest=6, wait=30.0, coming=lambda: 1)
     begun = time.monotonic()
-    assert asyncio.run(ask(batcher, 3, 2, 1)) == [6, 4, 2]
+    assert asyncio.run(ask(batcher, 3, 2, 1, n_images=2)) == [6, 4, 2]
+    assert work.batches == [[3, 2, 1]]
     assert time.monotonic() - begun < 15
     batcher.close()
 

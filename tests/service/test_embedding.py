@@ -11,7 +11,8 @@ from PIL import Image
 
 from onelook.errors import DataError, TooLargeError
 from onelook.recipe import NamedSettings
-from onelook.service.embedding import Embedder, Upload
+from onelook.service.batching import Upload
+from onelook.service.embedding import Embedder
 from onelook.service.failures import Refusal
 from onelook.service.settings import ServiceSettings
 from onelook.verifier import from_function

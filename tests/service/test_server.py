@@ -234,7 +234,7 @@ def test_matrix_products_leave_a_core_free(monkeypatch):
     monkeypatch.setattr(server.torch, "set_num_threads", asked.append)
     monkeypatch.setattr(server, "threadpool_limits", asked.append)
     for n, expected in ((1, 1), (2, 1), (8, 7)):
-        monkeypatch.setattr(server.os, "sched_getaffinity", lambda _, n=n: range(n))
+        monkeypatch.setattr(server, "cores", lambda n=n: n)
         server.limit_threads()
         assert asked[-3:] == [server.SWITCH_SECONDS, expected, expected]
     assert server.SWITCH_SECONDS < before

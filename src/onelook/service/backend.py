@@ -2,19 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
 
 from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
-from onelook.service.batching import Asked, Batcher, deliver
-from onelook.service.embedding import Embedder, Job, Upload, Vectors
+from onelook.service.batching import Job, Upload, deliver
+from onelook.service.embedding import Embedder
 from onelook.service.failures import Refusal, overloaded
 from onelook.service.observing import Metrics
 from onelook.service.settings import ServiceSettings
@@ -24,21 +22,18 @@ from onelook.verifier import Verifier
 log = logging.getLogger("onelook.service")
 
 GALLERY_THREADS = 4
-MOST_SLOW = 8  # works of seconds that are accepted and not done
+MOST_SLOW = 8  # explanations that may wait
 
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Question:
-    """The embedding (1, D) of one probe: who is this, the ``k`` best?"""
-
-    vectors: Vectors
-    k: int
-
-
 class Backend:
-    """Made by ``create_app``; its threads begin with ``start`` and end with ``stop``.
+    """The shared state of one application; ``start`` and ``stop`` bound its threads.
+
+    Args:
+        verifier: The model.
+        gallery: Where identities are kept, if anywhere.
+        settings: Limits and access.
 
     Raises:
         ValueError: If the model takes no images.
@@ -63,16 +58,13 @@ class Backend:
         self._n_slow = 0
 
     def start(self) -> None:
-        """Begin the threads, and warm up beside the first requests."""
+        """Start the threads, and warm up beside the first requests."""
         self.embedder = Embedder(
             self.verifier, self.settings, self.metrics.batch_size.observe
         )
         self.metrics.watch_waiting(lambda: self.embedder.n_waiting)
-        self._identifier: Batcher[Question] = Batcher(
-            self._identify_batch, self.settings.batch_size, name="onelook-identify"
-        )
         self._threads = ThreadPoolExecutor(GALLERY_THREADS, "onelook-gallery")
-        # Explanations take seconds: one at a time leaves the other core to the rest.
+        # Explanations take seconds: one at a time leaves a core to other requests.
         self._slow_thread = ThreadPoolExecutor(1, "onelook-explain")
         self._warming = asyncio.get_running_loop().create_task(self._warm_up())
 
@@ -84,11 +76,10 @@ class Backend:
             log.exception("the model failed on a blank image; the service is not ready")
 
     async def stop(self) -> None:
-        """Finish what was accepted, then end the threads."""
+        """Finish accepted requests, then end the threads."""
         self.ready = False
         await self._warming
         self.embedder.close()
-        self._identifier.close()
         self._threads.shutdown()
         self._slow_thread.shutdown()
 
@@ -104,36 +95,37 @@ class Backend:
         return self._gallery
 
     async def identify(self, image: Upload, k: int) -> Identification:
-        """``Gallery.identify``; probes that wait are searched for in one go.
+        """``Gallery.identify``; probes that were embedded together are searched together.
 
         Raises:
             Refusal: If too many images are waiting.
             DataError: If it cannot be read.
             TooLargeError: If it has too many pixels.
         """
-        job = Job((image,), ("left",), partial(self._ask_gallery, k))
-        answer: Identification = await self.embedder.run(job)
+        answer: Identification = await self.embedder.run(
+            (image,), ("left",), self._ask_gallery, k=k
+        )
         return answer
 
-    def _ask_gallery(
-        self, k: int, probes: Sequence[tuple[Vectors, "asyncio.Future[Any]"]]
-    ) -> None:
-        # In a thread of its own: a gallery that hangs must not hold up comparisons.
-        for vectors, future in probes:
-            self._identifier.put(Question(vectors, k), future)
+    def _ask_gallery(self, jobs: list[Job]) -> None:
+        # In threads of its own: a gallery that hangs must not hold up comparisons.
+        self._threads.submit(self._identify, jobs)
 
-    def _identify_batch(self, asked: list[Asked[Question]]) -> None:
-        for k in sorted({question.k for question, _ in asked}):
-            some = [(one.vectors[0], future) for one, future in asked if one.k == k]
-            answers = self.gallery.identify_many([vector for vector, _ in some], k)
-            deliver(zip((future for _, future in some), answers, strict=True))
+    def _identify(self, jobs: list[Job]) -> None:
+        for k in sorted({job.k for job in jobs}):
+            some = [job for job in jobs if job.k == k]
+            try:
+                found = self.gallery.identify_many([job.vectors[0] for job in some], k)
+                deliver([(job.future, one) for job, one in zip(some, found, strict=True)])
+            except Exception as error:
+                deliver([(job.future, error) for job in some])
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Work that waits for disks or servers, off the event loop."""
+        """Run work that waits for disks or servers, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def slowly(self, work: Callable[[], Result]) -> Result:
-        """Work of seconds, one after the other.
+        """Run work that takes seconds, one call after the other.
 
         Raises:
             Refusal: If too much of it is waiting.
@@ -148,7 +140,7 @@ class Backend:
 
 
 def backend_of(request: Request) -> Backend:
-    """The backend of the application that a request came to."""
+    """The backend of the application that received a request."""
     backend = request.app.state.backend
     assert isinstance(backend, Backend)
     return backend

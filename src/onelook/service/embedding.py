@@ -1,67 +1,34 @@
-"""Embedder: encoded images of many requests in, embeddings or scores out; off the event
-loop."""
+"""Embedder: encoded images of many requests in, embeddings or scores out."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from onelook.data.inputs.images import Preprocess, header_in
-from onelook.service.batching import Asked, Batcher, deliver
+from onelook.data.inputs.images import Preprocess, cores, header_in
+from onelook.service.batching import Batcher, Job, Upload, Vectors, deliver
 from onelook.service.failures import overloaded
 from onelook.service.settings import ServiceSettings
 from onelook.verifier import Verifier
 
-# Images above this many pixels are decoded beside the others and not before them. Below it
-# one thread decodes: most of the time of a small drawing is Python, where two threads take
-# each other's turns (0.62 ms for a drawing of Omniglot with one thread, 1.02 with two).
+# Images above this many pixels are decoded beside the others, not before them. Below it
+# one thread decodes: most of the time of a small drawing is Python, where two threads
+# take turns (0.62 ms for a drawing of Omniglot with one thread, 1.02 ms with two).
 LARGE_PIXELS = 1_000_000
-
-Vectors = NDArray[np.float32]  # (N, D)
-# What is done with the embeddings of a batch of jobs, given with each job's future.
-Finish = Callable[[list[tuple[Vectors, "asyncio.Future[Any]"]]], None]
-
-
-@dataclass(frozen=True)
-class Upload:
-    """An encoded image.
-
-    Args:
-        name: Its name in messages: the field of the form, never the client's file name.
-        data: The bytes of the file.
-        filename: The client's name of the file, for answers only.
-    """
-
-    name: str
-    data: bytes
-    filename: str = ""
-
-
-@dataclass(eq=False)
-class Job:
-    """The images of one request, and what is done with their embeddings."""
-
-    uploads: Sequence[Upload]
-    sides: Sequence[str]
-    finish: Finish
-    loaded: list[Any] = field(default_factory=list)
 
 
 class Embedder:
-    """Decodes in threads, embeds in batches.
+    """Decodes in threads, embeds in batches, off the event loop.
 
     Args:
         verifier: The model.
         settings: Limits, and the sizes of batches.
-        on_batch: Is told the number of images of every batch.
+        on_batch: Called with the number of images of every batch.
     """
 
     def __init__(
@@ -76,17 +43,13 @@ class Embedder:
         self._n_waiting = 0
         self._n_decoding = 0
         self._lock = threading.Lock()
-        self._large = ThreadPoolExecutor(os.cpu_count() or 1, "onelook-decode-large")
-        self._decoder: Batcher[Job] = Batcher(
-            self._decode_batch, settings.batch_size, name="onelook-decode"
-        )
-        self._embedder: Batcher[Job] = Batcher(
+        self._decoder = ThreadPoolExecutor(1, "onelook-decode")
+        self._large = ThreadPoolExecutor(cores(), "onelook-decode-large")
+        self._batcher = Batcher(
             self._embed_batch,
-            settings.batch_size,
-            settings.batch_wait,
-            lambda job: len(job.uploads),
-            lambda: self._n_decoding,
-            "onelook-embed",
+            largest=settings.batch_size,
+            wait=settings.batch_wait,
+            coming=lambda: self._n_decoding,
         )
 
     @property
@@ -102,21 +65,28 @@ class Embedder:
             DataError: If one cannot be read.
             TooLargeError: If one has too many pixels.
         """
-        vectors: Vectors = await self.run(Job(uploads, sides, _deliver_vectors))
+        vectors: Vectors = await self.run(uploads, sides, _deliver_vectors)
         return vectors
 
     async def score(self, left: Upload, right: Upload) -> float:
         """Score of a pair; raises as ``embed`` does."""
-        job = Job((left, right), ("left", "right"), self._score_pairs)
-        return float(await self.run(job))
+        pair = (left, right)
+        return float(await self.run(pair, ("left", "right"), self._score_pairs))
 
-    async def run(self, job: Job) -> Any:
-        """Whatever the job's ``finish`` delivers; raises as ``embed`` does."""
-        with self.places(len(job.uploads)):
+    async def run(
+        self,
+        uploads: Sequence[Upload],
+        sides: Sequence[str],
+        finish: Callable[[list[Job]], None],
+        *,
+        k: int = 0,
+    ) -> Any:
+        """What ``finish`` delivers for these images; raises as ``embed`` does."""
+        with self.places(len(uploads)):
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             with self._lock:
                 self._n_decoding += 1
-            self._decoder.put(job, future)
+            self._decoder.submit(self._decode, Job(uploads, sides, finish, future, k))
             return await future
 
     @contextmanager
@@ -138,7 +108,7 @@ class Embedder:
         """Pixels of an image as its header says.
 
         Raises:
-            DataError: If it is no image.
+            DataError: If it is not an image.
             TooLargeError: If it has too many pixels.
         """
         limit = self._settings.max_pixels
@@ -149,61 +119,55 @@ class Embedder:
         """Run the model once alone and once on a full batch, as the first requests will."""
         loop = asyncio.get_running_loop()
         for n in (1, self._settings.batch_size):
-            sides = ("left", "right")
-            job = Job([Upload("blank", b"")] * 2 * n, sides * n, _deliver_vectors)
-            job.loaded = [_blank(self._verifier, side) for side in job.sides]
-            future: asyncio.Future[Any] = loop.create_future()
-            self._embedder.put(job, future)
-            await future
+            blanks, sides = [Upload("blank", b"")] * 2 * n, ("left", "right") * n
+            job = Job(blanks, sides, _deliver_vectors, loop.create_future())
+            job.loaded = [_blank(self._verifier, side) for side in sides]
+            self._batcher.put(job)
+            await job.future
 
     def close(self) -> None:
         """Finish what was accepted."""
-        self._decoder.close()
+        self._decoder.shutdown()
         self._large.shutdown()
-        self._embedder.close()
+        self._batcher.close()
 
-    def _decode_batch(self, asked: list[Asked[Job]]) -> None:
-        for job, future in asked:
-            try:
-                is_large = max(map(self.check_header, job.uploads)) > LARGE_PIXELS
-            except Exception as error:
-                self._end_decoding(future, error)
-                continue
-            if is_large:
-                self._large.submit(self._load, job, future)
-            else:
-                self._load(job, future)
+    def _decode(self, job: Job) -> None:
+        try:
+            is_large = max(map(self.check_header, job.uploads)) > LARGE_PIXELS
+        except Exception as error:
+            return self._end_decoding(job, error)
+        if is_large:
+            self._large.submit(self._load, job)
+        else:
+            self._load(job)
 
-    def _load(self, job: Job, future: "asyncio.Future[Any]") -> None:
+    def _load(self, job: Job) -> None:
         try:
             job.loaded = [
                 self._verifier.preprocess_of(side).load_bytes(upload.data, upload.name)  # type: ignore[union-attr]
                 for upload, side in zip(job.uploads, job.sides, strict=True)
             ]
         except Exception as error:
-            return self._end_decoding(future, error)
-        self._end_decoding(future)
-        self._embedder.put(job, future)
+            return self._end_decoding(job, error)
+        self._end_decoding(job)
+        self._batcher.put(job)
 
-    def _end_decoding(
-        self, future: "asyncio.Future[Any]", error: Exception | None = None
-    ) -> None:
+    def _end_decoding(self, job: Job, error: Exception | None = None) -> None:
         with self._lock:
             self._n_decoding -= 1
         if error is not None:
-            deliver([(future, error)])
+            deliver([(job.future, error)])
 
-    def _embed_batch(self, asked: list[Asked[Job]]) -> None:
-        images = [image for job, _ in asked for image in job.loaded]
-        sides = [side for job, _ in asked for side in job.sides]
+    def _embed_batch(self, jobs: list[Job]) -> None:
+        images = [image for job in jobs for image in job.loaded]
         self._on_batch(len(images))
-        vectors = self._embed(images, sides)
-        ends = np.cumsum([len(job.loaded) for job, _ in asked])
-        parts = np.split(vectors, ends[:-1])
+        vectors = self._embed(images, [side for job in jobs for side in job.sides])
+        ends = np.cumsum([len(job.loaded) for job in jobs])
         # Jobs of one kind finish together: pairs are scored in one go as well.
-        by_kind: dict[Finish, list[tuple[Vectors, asyncio.Future[Any]]]] = {}
-        for (job, future), part in zip(asked, parts, strict=True):
-            by_kind.setdefault(job.finish, []).append((part, future))
+        by_kind: dict[Callable[[list[Job]], None], list[Job]] = {}
+        for job, part in zip(jobs, np.split(vectors, ends[:-1]), strict=True):
+            job.vectors = part
+            by_kind.setdefault(job.finish, []).append(job)
         for finish, finished in by_kind.items():
             finish(finished)
 
@@ -221,19 +185,18 @@ class Embedder:
         assert vectors is not None  # no job is empty
         return vectors
 
-    def _score_pairs(self, pairs: list[tuple[Vectors, "asyncio.Future[Any]"]]) -> None:
-        both = np.stack([vectors for vectors, _ in pairs])  # (N, 2, D)
-        scores = self._verifier.score(both[:, 0], both[:, 1])
-        futures = [future for _, future in pairs]
-        deliver(zip(futures, scores.tolist(), strict=True))
+    def _score_pairs(self, jobs: list[Job]) -> None:
+        pairs = np.stack([job.vectors for job in jobs])  # (N, 2, D)
+        scores = self._verifier.score(pairs[:, 0], pairs[:, 1])
+        deliver([(job.future, score) for job, score in zip(jobs, scores, strict=True)])
 
 
-def _deliver_vectors(finished: list[tuple[Vectors, "asyncio.Future[Any]"]]) -> None:
-    deliver((future, vectors) for vectors, future in finished)
+def _deliver_vectors(jobs: list[Job]) -> None:
+    deliver([(job.future, job.vectors) for job in jobs])
 
 
 def _blank(verifier: Verifier, side: str) -> Any:
-    """What preprocessing would make of a white picture."""
+    """A white picture, as preprocessing makes it."""
     preprocess = verifier.preprocess_of(side)
     if isinstance(preprocess, Preprocess):
         return np.zeros(preprocess.input_shape, np.uint8)

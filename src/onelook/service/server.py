@@ -1,7 +1,6 @@
 """Server: run the application on one address until it is told to stop."""
 
 import ipaddress
-import os
 import signal
 import socket
 import sys
@@ -13,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from onelook.data.inputs.images import cores
 from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
 
@@ -54,20 +54,13 @@ def hosts_of(host: str, allowed: tuple[str, ...]) -> tuple[str, ...] | None:
     return (*LOOPBACK_NAMES, host.strip("[]").lower(), *allowed)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def limit_threads() -> None:
     """Set up this process for serving: leave one core to HTTP and decoding.
 
-    The threads of a matrix product wait busily for each other: where something else has one
-    of their cores, all of them wait and burn the others. Threads that want the interpreter
-    get it sooner than by default, or every system call of the event loop waits 5 ms for the
-    one that decodes (with 32 clients 184 comparisons/s instead of 150, on a busy machine).
+    The threads of a matrix product spin while they wait for each other: where other work
+    has one of their cores, all of them spin. The interpreter switches threads sooner than
+    by default, or every system call of the event loop waits 5 ms for the decoding thread
+    (with 32 clients 184 comparisons/s instead of 150, on a busy machine).
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     n = max(1, cores() - 1)

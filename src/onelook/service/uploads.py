@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 
 from onelook.gallery.store import MAX_NAME, validate_name
-from onelook.service.embedding import Upload
+from onelook.service.batching import Upload
 from onelook.service.failures import Refusal, overloaded
 from onelook.service.multipart import Part, parse_multipart
 from onelook.service.settings import ServiceSettings

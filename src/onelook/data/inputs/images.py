@@ -395,7 +395,7 @@ class Preprocess:
                     # Waiting counts little: it may be a slow disk or a busy machine.
                     fastest = min(fastest, max(busy, wall / 10) / len(part))
                     yield chunk
-                workers = _cores() if fastest > SECONDS_WORTH_A_THREAD else 1
+                workers = cores() if fastest > SECONDS_WORTH_A_THREAD else 1
             if workers == 1:
                 yield from map(self._load_part, parts)
             elif self.settings.ink is not None and len(parts) >= PARTS_WORTH_A_PROCESS:
@@ -489,7 +489,8 @@ def refuse_bad(
     raise DataError(f"{len(bad):,} of {n_all:,} {what} cannot be read:\n{text}")
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
