@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from onelook.data.inputs.images import Preprocess, cores, header_in
+from onelook.data.inputs.images import Preprocess, header_in
+from onelook.machine import cores
 from onelook.service.batching import Batcher, Job, Upload, Vectors, deliver
 from onelook.service.failures import overloaded
 from onelook.service.settings import ServiceSettings

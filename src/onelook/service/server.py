@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from onelook.data.inputs.images import cores
+from onelook.machine import cores
 from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
 

@@ -28,6 +28,7 @@ from onelook.data.inputs.framing import frame_ink, resize_and_pad
 from onelook.data.inputs.ink import WORKING_SIDE, NoInkError, find_ink, is_light_on_glass
 from onelook.data.inputs.processes import in_order, load_in_processes
 from onelook.errors import DataError, TooLargeError
+from onelook.machine import cores
 from onelook.recipe import ImageSettings, InkSettings
 
 if TYPE_CHECKING:
@@ -487,13 +488,6 @@ def refuse_bad(
         lines[-1] += "; --skip-bad (in Python skip_bad=True) goes on without them"
     text = "\n".join(lines)
     raise DataError(f"{len(bad):,} of {n_all:,} {what} cannot be read:\n{text}")
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def picture_of(address: str) -> NDArray[np.uint8]:
