@@ -1,144 +1,136 @@
-"""Explanations: which parts of two pictures made a network call them alike, or told them
-apart.
+"""Explanations: which parts of two pictures make a model find them alike, or different.
 
 A window slides over one picture and covers what lies under it, with paper where the picture
 is a drawing and with a blur where it is a photograph, while the other picture stays whole.
-Where the score falls, the covered part had made the two alike; where it rises, it had told
-them apart. Nothing but scores is asked of the network, so every encoder and every
-similarity is explained in the same way.
+Where the score falls, the covered part made the two alike; where it rises, it set them
+apart. Only scores are asked of the model, so every encoder and every similarity is
+explained in the same way.
 
 Reference:
     Zeiler, Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014.
 """
 
-import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
-from torch import Tensor
 
 from onelook.comparison import Comparison
 from onelook.data.inputs.images import Preprocess
 from onelook.errors import DataError
-from onelook.files import write_whole
-from onelook.report.pictures import Captioned, check_ending, render_columns, tint
+from onelook.report.pictures import Captioned, draw_columns, tint
 from onelook.verifier import Originals, Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
 Item = str | Path | bytes
 
-# Sides of the windows, as shares of the picture's, and their step as a share of a window.
-# Chosen among windows of 0.35 to 0.15, random masks (RISE) and integrated gradients, on 40
-# pairs each of Omniglot's background set and LFW's View 1: random masks mark as well for 3
-# to 8 times the time, gradients better on faces and worst on drawings, pixel by pixel.
+# Sides of the windows as shares of the picture's sides, and their step as a share of a
+# window. Chosen among windows of 0.35 to 0.15, random masks (RISE) and integrated
+# gradients on 40 pairs each of Omniglot's background set and LFW's View 1: random masks do
+# as well in 3 to 8 times the time; gradients do better on faces and worst on drawings.
 WINDOWS = (0.25, 0.15)
 STEP = 0.5
 # Spread of the heat-maps, as a share of the picture's side: hides the windows' edges.
 SMOOTHING = 1 / 32
-# A picture of which this share has one shade, give or take, is a drawing on paper.
+# A picture is a drawing on paper if this share of it has one shade, within these levels.
 PAPER_SHARE, SAME_SHADE = 0.5, 8
-# Difference from paper, in grey levels, from which a pixel counts as ink in full.
+# A pixel that differs from paper by this many grey levels counts fully as ink.
 FULL_INK = 64
-# Longer side of the picture that an embedding function is asked about, in pixels.
+# Longer side in pixels of the pictures that an embedding function is asked about.
 LONGEST_SIDE = 384
 BATCH_VALUES, LARGEST_BATCH = 2_000_000, 64
 ALIKE, APART = "#1f6f9f", "#c2512b"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Explanation:
-    """What a network says of a pair, and where in the pictures it has that from.
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One picture of a pair and its heat-maps.
 
-    Pictures are (H, W) or (H, W, 3) uint8: what the network sees, as a person sees it
-    (framed, aligned, dark ink on light paper). Heat-maps are (H, W) float32 in [0, 1], all
-    four on one scale: 1 is the part that moves the score most. A side that is no picture
-    (strokes) has None in all three places.
+    ``picture`` is (H, W) or (H, W, 3) uint8: what the network sees, as a person sees it
+    (framed, aligned, dark ink on light paper). The heat-maps are (H, W) float32 in [0, 1],
+    all four of a pair on one scale: 1 marks the part that moves the score most.
+    """
+
+    picture: Picture
+    alike: NDArray[np.float32]
+    apart: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The answer for a pair, and where in the pictures it comes from.
+
+    A side that is not a picture (strokes) is None.
     """
 
     comparison: Comparison
-    left_picture: Picture | None
-    right_picture: Picture | None
-    left_alike: NDArray[np.float32] | None
-    right_alike: NDArray[np.float32] | None
-    left_apart: NDArray[np.float32] | None
-    right_apart: NDArray[np.float32] | None
+    left: Side | None
+    right: Side | None
 
 
 def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
-    """Why a network finds two pictures alike or different: heat-maps over both.
+    """Heat-maps over two pictures: what makes them alike, and what sets them apart.
 
     Args:
-        verifier: Any verifier of which at least one side takes pictures.
+        verifier: Any verifier that takes pictures on at least one side.
         left: A file, or the bytes of one.
         right: The same; a file of strokes where that is the model's right side.
 
     Raises:
         DataError: If one cannot be read, or the model compares no pictures.
     """
-    kinds = [_takes_pictures(verifier, side) for side in ("left", "right")]
-    if not any(kinds):
+    names = ("left", "right")
+    if not any(_takes_pictures(verifier, side) for side in names):
         raise DataError(
-            f"{verifier.name} compares no pictures, so there is nothing to draw a heat-map "
-            "on; give a model of images with --model (in Python: another verifier)"
+            f"{verifier.name} does not compare pictures, so there is nothing to draw a "
+            "heat-map on; give a model of images with --model (in Python: another verifier)"
         )
-    embeddings = [_embed(verifier, left, "left"), _embed(verifier, right, "right")]
-    score = float(verifier.score(*embeddings)[0])
+    items = dict(zip(names, (left, right), strict=True))
+    embeddings = {side: _embed(verifier, item, side) for side, item in items.items()}
+    score = float(verifier.score(embeddings["left"], embeddings["right"])[0])
+    effects = {
+        side: _explain_side(verifier, items[side], side, embeddings[other])
+        for side, other in (names, names[::-1])
+        if _takes_pictures(verifier, side)
+    }
+    largest = max(float(np.abs(effect).max()) for _, effect in effects.values()) or 1.0
+    sides = {
+        side: Side(
+            picture, np.clip(effect / largest, 0, 1), np.clip(-effect / largest, 0, 1)
+        )
+        for side, (picture, effect) in effects.items()
+    }
     answer = verifier.judge(_name(left, "left"), _name(right, "right"), score)
-    sides = [
-        _explain_side(verifier, item, side, other) if is_picture else None
-        for item, side, other, is_picture in zip(
-            (left, right), ("left", "right"), embeddings[::-1], kinds, strict=True
-        )
-    ]
-    largest = max(float(np.abs(side[1]).max()) for side in sides if side is not None)
-    shown = [_shown(side, largest) for side in sides]
-    (left_picture, *left_maps), (right_picture, *right_maps) = shown
-    return Explanation(
-        answer, left_picture, right_picture, *_crossed(left_maps, right_maps)
-    )
+    return Explanation(answer, sides.get("left"), sides.get("right"))
 
 
 def draw_explanation(explanation: Explanation, path: str | Path) -> Path:
-    """Draw the pair, what made it alike and what told it apart, side by side.
+    """Draw the pair, what makes it alike and what sets it apart, side by side.
 
     Args:
         explanation: From ``explain``.
-        path: Ends in ``.png``, ``.jpg``, ``.webp``, ``.pdf`` or ``.svg``.
+        path: Ends in ``.png``, ``.jpg``, ``.webp`` or ``.pdf``.
 
     Raises:
         ValueError: If the ending is no known kind of picture.
     """
-    return write_whole(Path(path), _render(explanation, check_ending(path)))
-
-
-def explanation_png(explanation: Explanation) -> bytes:
-    """What ``draw_explanation`` draws, as the bytes of a PNG."""
-    return _render(explanation, "png")
-
-
-def _render(explanation: Explanation, kind: str) -> bytes:
-    sides = [
-        (explanation.left_picture, explanation.left_alike, explanation.left_apart),
-        (explanation.right_picture, explanation.right_alike, explanation.right_apart),
-    ]
-    seen = [(p, alike, apart) for p, alike, apart in sides if p is not None]
+    sides = [side for side in (explanation.left, explanation.right) if side is not None]
     columns = [
-        Captioned("what the network sees", [picture for picture, _, _ in seen]),
-        Captioned("made them alike", [tint(p, _map(m), ALIKE) for p, m, _ in seen], ALIKE),
-        Captioned("told them apart", [tint(p, _map(m), APART) for p, _, m in seen], APART),
+        Captioned("what the network sees", [side.picture for side in sides]),
+        Captioned(
+            "alike", [tint(side.picture, side.alike, ALIKE) for side in sides], ALIKE
+        ),
+        Captioned(
+            "different", [tint(side.picture, side.apart, APART) for side in sides], APART
+        ),
     ]
-    return render_columns(columns, str(explanation.comparison), kind)
-
-
-def _map(heat: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    assert heat is not None  # a side with a picture has both maps
-    return heat
+    return draw_columns(columns, str(explanation.comparison), path)
 
 
 def _takes_pictures(verifier: Verifier, side: str) -> bool:
@@ -174,62 +166,78 @@ def explain_pixels(
     """How far each part of a picture raises (> 0) or lowers (< 0) a pair's score, (H, W).
 
     Args:
-        verifier: Its ``side`` takes pictures.
+        verifier: Takes pictures on ``side``.
         pixels: (C, H, W) uint8, as the network's preprocessing gives them.
-        other: (1, D) embedding of what the picture is compared with.
-        side: The side that the picture stands on, ``"left"`` or ``"right"``.
+        other: (1, D) embedding of the item that the picture is compared with.
+        side: The side of the picture, ``"left"`` or ``"right"``.
     """
-    from captum.attr import Occlusion
+    from scipy import ndimage
 
-    score = _score_of(verifier, other, side)
+    def score(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        loaded: list[Any] = list(pictures)
+        if not isinstance(verifier.preprocess_of(side), Preprocess):
+            loaded = [_image(picture) for picture in pictures]
+        embeddings = verifier.embed_loaded(loaded, side)
+        pair = embeddings, np.repeat(other, len(embeddings), 0)
+        return verifier.score(*(pair if side == "left" else pair[::-1]))
+
     paper = _paper_of(pixels)
     cover = np.full_like(pixels, paper) if paper is not None else _blurred(pixels)
-    inputs, covers = (
-        torch.from_numpy(values.astype(np.float32))[None].to(verifier.device)
-        for values in (pixels, cover)
-    )
-    channels, height, width = pixels.shape
+    height, width = pixels.shape[1:]
     effect = np.zeros((height, width), np.float32)
-    batch = min(LARGEST_BATCH, max(1, BATCH_VALUES // pixels.size))
     for share in WINDOWS:
-        window = [max(2, round(share * length)) for length in (height, width)]
-        steps = [max(1, int(STEP * length)) for length in window]
-        changes = Occlusion(score).attribute(
-            inputs,
-            sliding_window_shapes=(channels, *window),
-            strides=(channels, *steps),
-            baselines=covers,
-            perturbations_per_eval=batch,
-        )  # (1, C, H, W), the same in every channel
+        window = max(2, round(share * height)), max(2, round(share * width))
+        steps = max(1, int(STEP * window[0])), max(1, int(STEP * window[1]))
         # A larger window changes more: each counts by what it changes along its side.
-        effect += changes[0, 0].float().cpu().numpy() / np.sqrt(window[0] * window[1])
-    smooth: NDArray[np.float32] = ndimage.gaussian_filter(
+        effect += occlusion(score, pixels, cover, window, steps) / math.sqrt(
+            window[0] * window[1]
+        )
+    heat: NDArray[np.float32] = ndimage.gaussian_filter(
         effect, SMOOTHING * min(height, width)
     )
-    return smooth if paper is None else smooth * _ink(pixels, paper)
+    if paper is not None:  # only ink is marked, and what lies within a pixel of it
+        ink = np.minimum(np.abs(pixels.mean(0) - paper) / FULL_INK, 1)
+        heat *= ndimage.maximum_filter(ink, 3).astype(np.float32)
+    return heat
 
 
-def _score_of(
-    verifier: Verifier, other: NDArray[np.float32], side: str
-) -> Callable[[Tensor], Tensor]:
-    """Pixels (N, C, H, W) in [0, 255] to scores (N,) with the other side's embedding."""
-    fixed = torch.from_numpy(other).to(verifier.device)
-    model, preprocess = verifier.model, verifier.preprocess_of(side)
+def occlusion(
+    score: Callable[[Sequence[NDArray[np.uint8]]], NDArray[np.float32]],
+    pixels: NDArray[np.uint8],
+    cover: NDArray[np.uint8],
+    window: tuple[int, int],
+    steps: tuple[int, int],
+) -> NDArray[np.float32]:
+    """How far the score falls on average where a window covers each place, (H, W).
 
-    @torch.inference_mode()
-    def score(images: Tensor) -> Tensor:
-        inputs: Any = images
-        if isinstance(preprocess, Preprocess):
-            inputs = preprocess.normalize(images / 255)
-        else:
-            inputs = [_image(pixels) for pixels in images.byte().cpu().numpy()]
-        embeddings = model.encode(inputs, side).to(fixed.device)  # (N, D)
-        others = fixed.expand(len(embeddings), -1)
-        pair = (embeddings, others) if side == "left" else (others, embeddings)
-        scores: Tensor = model.similarity(*pair)
-        return scores.float()
-
-    return score
+    Args:
+        score: Maps N pictures (C, H, W) to scores (N,).
+        pixels: (C, H, W), the picture.
+        cover: (C, H, W), shown under the window instead.
+        window: Height and width of the window in pixels.
+        steps: Steps down and across in pixels.
+    """
+    tops, lefts = (
+        [step * i for i in range(math.ceil(max(length - size, 0) / step) + 1)]
+        for length, size, step in zip(pixels.shape[1:], window, steps, strict=True)
+    )
+    places = [
+        (slice(top, top + window[0]), slice(left, left + window[1]))
+        for top, left in product(tops, lefts)
+    ]
+    whole = score([pixels])[0]
+    total, count = np.zeros((2, *pixels.shape[1:]), np.float32)
+    batch = min(LARGEST_BATCH, max(1, BATCH_VALUES // pixels.size))
+    for start in range(0, len(places), batch):
+        covered = []
+        for place in places[start : start + batch]:
+            covered.append(pixels.copy())
+            covered[-1][:, *place] = cover[:, *place]
+        for place, changed in zip(places[start:], score(covered), strict=False):
+            total[place] += whole - changed
+            count[place] += 1
+    mean: NDArray[np.float32] = total / count
+    return mean
 
 
 def _pixels(preprocess: Any, item: Item, name: str) -> NDArray[np.uint8]:
@@ -264,32 +272,9 @@ def _paper_of(pixels: NDArray[np.uint8]) -> int | None:
     return paper if around >= PAPER_SHARE * grey.size else None
 
 
-def _ink(pixels: NDArray[np.uint8], paper: int) -> NDArray[np.float32]:
-    """How much each place (H, W) belongs to what is drawn, in [0, 1], a pixel wider."""
-    contrast = np.abs(pixels.mean(0) - paper) / FULL_INK
-    wider: NDArray[np.float32] = ndimage.maximum_filter(np.minimum(contrast, 1), 3)
-    return wider.astype(np.float32)
-
-
 def _blurred(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A photograph (C, H, W) of which only light and colour are left."""
     image = _image(pixels)
     coarse = image.resize((6, 6), Image.Resampling.BOX)
     blurred = np.asarray(coarse.resize(image.size, Image.Resampling.BICUBIC))
     return blurred[None] if blurred.ndim == 2 else np.moveaxis(blurred, 2, 0)
-
-
-def _shown(
-    side: tuple[Picture, NDArray[np.float32]] | None, largest: float
-) -> tuple[Picture | None, NDArray[np.float32] | None, NDArray[np.float32] | None]:
-    """Picture, alike and apart of one side, as shares of the largest effect of the pair."""
-    if side is None:
-        return None, None, None
-    picture, effect = side
-    share = effect / (largest or 1.0)
-    return picture, np.clip(share, 0, 1), np.clip(0 - share, 0, 1)
-
-
-def _crossed(left: list[Any], right: list[Any]) -> tuple[Any, Any, Any, Any]:
-    """Left alike, right alike, left apart, right apart."""
-    return left[0], right[0], left[1], right[1]

@@ -14,8 +14,7 @@ from onelook.data.inputs.faces import FacePreprocess
 from onelook.data.inputs.images import Preprocess, decode, read_bytes
 from onelook.decision import Decision
 from onelook.errors import DataError
-from onelook.files import write_whole
-from onelook.report.pictures import Boxed, check_ending, render_boxes
+from onelook.report.pictures import Boxed, draw_boxes
 from onelook.verifier import Originals, Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
@@ -179,20 +178,11 @@ def draw_findings(findings: Findings, path: str | Path) -> Path:
 
     Args:
         findings: From ``find``.
-        path: Ends in ``.png``, ``.jpg``, ``.webp``, ``.pdf`` or ``.svg``.
+        path: Ends in ``.png``, ``.jpg``, ``.webp`` or ``.pdf``.
 
     Raises:
         ValueError: If the ending is no known kind of picture.
     """
-    return write_whole(Path(path), _render(findings, check_ending(path)))
-
-
-def findings_png(findings: Findings) -> bytes:
-    """What ``draw_findings`` draws, as the bytes of a PNG."""
-    return _render(findings, "png")
-
-
-def _render(findings: Findings, kind: str) -> bytes:
     boxes = [
         Boxed(
             (found.left, found.top, found.right, found.bottom),
@@ -203,7 +193,7 @@ def _render(findings: Findings, kind: str) -> bytes:
         )
         for found in findings.boxes
     ]
-    return render_boxes(findings.query_picture, findings.shown, boxes, str(findings), kind)
+    return draw_boxes(findings.query_picture, findings.shown, boxes, str(findings), path)
 
 
 def _image(item: Item, name: str) -> Image.Image:

@@ -7,7 +7,6 @@ import pytest
 from onelook.metrics import reliability, roc_curve
 from onelook.report.figures import (
     CLASSES,
-    as_rgb,
     draw_confusion,
     draw_curve,
     draw_det,
@@ -16,7 +15,6 @@ from onelook.report.figures import (
     draw_reliability,
     draw_roc,
     place_on_map,
-    shorten,
     to_svg,
 )
 
@@ -161,17 +159,6 @@ def test_a_map_of_more_classes_than_colours_changes_the_mark():
     svg = to_svg(draw_map(places, np.arange(60) % 20, names), "")
     titles = re.findall(r"<title>(class \d+)</title>", svg)
     assert len(titles) == 20 > len(CLASSES)
-
-
-def test_grey_pictures_become_colour():
-    grey = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    assert as_rgb(grey).shape == as_rgb(grey[:, :, None]).shape == (2, 3, 3)
-    assert (as_rgb(grey)[:, :, 1] == grey).all()
-
-
-def test_long_names_are_shortened_in_the_middle():
-    assert shorten("short", 8) == "short"
-    assert shorten("abcdefghijkl", 7) == "abc…jkl"
 
 
 def test_reliability_is_drawn_where_it_was_counted():

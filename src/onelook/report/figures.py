@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from onelook.metrics import Reliability, RocCurve, auc_of, eer_of
+from onelook.report.pictures import as_rgb, shorten
 
 # Stand-ins that ``to_svg`` turns into var(--ink), var(--muted), ...
 INK, MUTED, RULE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
@@ -399,21 +400,6 @@ def _add_thumbnail(
             pad=0.1,
         )
     )
-
-
-def as_rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W) or (H, W, 1) grey as (H, W, 3); colour as it is."""
-    if picture.ndim == 2:
-        picture = picture[:, :, None]
-    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
-
-
-def shorten(name: str, length: int) -> str:
-    """At most ``length`` characters, with an ellipsis in the middle."""
-    if len(name) <= length:
-        return name
-    head = (length - 1) // 2
-    return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"
 
 
 def to_svg(figure: Figure, alt: str) -> str:

@@ -6,8 +6,6 @@ a content policy forbids the rest. It reads on a phone and follows the reader's 
 dark.
 """
 
-import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -21,10 +19,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from onelook.comparison import data_address
 from onelook.files import write_whole
 from onelook.metrics import Reliability, far_at, frr_at, roc_curve
 from onelook.report.figures import (
-    as_rgb,
     draw_confusion,
     draw_curve,
     draw_det,
@@ -35,6 +33,7 @@ from onelook.report.figures import (
     place_on_map,
     to_svg,
 )
+from onelook.report.pictures import as_rgb
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, C)
 
@@ -468,6 +467,4 @@ def _tiny(picture: Picture) -> str:
 def _data_address(picture: Picture) -> str:
     image = Image.fromarray(as_rgb(picture) if picture.ndim == 3 else picture)
     image.thumbnail((256, 256))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_address(image)

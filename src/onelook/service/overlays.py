@@ -12,14 +12,13 @@ LARGEST_ALPHA = 200
 
 
 def overlays_of(explanation: Explanation) -> dict[str, str]:
-    """Both pictures, with what spoke for and against the same thing over each."""
+    """Both pictures, and over each what makes the two alike and what sets them apart."""
     addresses: dict[str, str] = {}
-    for side in ("left", "right"):
-        picture: NDArray[np.uint8] = getattr(explanation, f"{side}_picture")
-        addresses[side] = data_address(Image.fromarray(picture))
-        for kind, colour in (("alike", ALIKE), ("apart", APART)):
-            heat: NDArray[np.float32] = getattr(explanation, f"{side}_{kind}")
-            addresses[f"{side}_{kind}"] = data_address(_tinted(heat, colour))
+    for name in ("left", "right"):
+        side = getattr(explanation, name)
+        addresses[name] = data_address(Image.fromarray(side.picture))
+        addresses[f"{name}_alike"] = data_address(_tinted(side.alike, ALIKE))
+        addresses[f"{name}_apart"] = data_address(_tinted(side.apart, APART))
     return addresses
 
 

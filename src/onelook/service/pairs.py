@@ -86,7 +86,6 @@ async def explain(request: Request) -> Explanation:
         left, right = form.image("left"), form.image("right")
 
         def work() -> Explanation:
-            # These import matplotlib, which takes a second.
             from onelook.explain import explain as explain_pair
             from onelook.service.overlays import overlays_of
 
