@@ -14,8 +14,8 @@ import onelook
 from onelook.cli import main
 from onelook.data.inputs.images import read_bytes
 from onelook.data.inputs.sequences import TextPreprocess
-from onelook.data.sources import omniglot
 from onelook.data.sources.lfw import lfw_people
+from onelook.data.sources.omniglot import omniglot
 from onelook.decision import Decision, IdentifyRow
 from onelook.errors import DataError
 from onelook.find import draw_findings, find
