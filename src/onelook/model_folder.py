@@ -1,0 +1,240 @@
+"""A model folder: ``model.json``, the weights and the graphs, and how they are checked.
+
+``model.json`` ends in a digest of everything in it, and it holds the digests of the other
+files: a changed byte is refused, never answered by.
+"""
+
+import hashlib
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from onelook.card import Part, TrainingCard, modern_card
+from onelook.decision import Decision
+from onelook.errors import CheckpointError
+from onelook.files import write_whole
+from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE
+
+FORMAT, OLD_FORMAT = 2, 1
+SETTINGS_FILE = "model.json"
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Side = Literal["left", "right"]
+
+
+class Named(Part):
+    """A name from a table, and arguments."""
+
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class Network(Part):
+    """Which network it is."""
+
+    encoder: Named
+    right_encoder: Named | None = None
+    similarity: Named
+
+
+class Weights(Part):
+    """The weights: a file of this folder, or those of another model or package."""
+
+    sha256: Sha256
+    # The shipped model, or the encoder whose package has them; "" = this folder.
+    of_model: str = ""
+    of_encoder: str = ""
+
+
+class ModelFile(Part):
+    """The content of ``model.json``."""
+
+    format: Literal[2] = 2
+    onelook: str
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
+    embedding_size: Annotated[int, Field(gt=0)]
+    model: Network
+    preprocess: dict[str, Any]
+    right_preprocess: dict[str, Any] | None = None
+    decision: Decision | None
+    card: TrainingCard
+    weights: Weights
+    # SHA-256 of the ONNX graph of each side; none where only PyTorch can answer.
+    graphs: dict[Side, Sha256]
+    digest: Sha256
+
+
+class OldModelFile(Part):
+    """The content of ``model.json`` of format 1."""
+
+    format: Literal[1] = 1
+    onelook: str
+    model: Network
+    preprocess: dict[str, Any]
+    right_preprocess: dict[str, Any] | None = None
+    decision: Decision | None
+    card: TrainingCard
+    # SHA-256 of the file of weights; None where the encoder's package has them.
+    weights: Sha256 | None
+
+
+def read_settings(folder: Path) -> tuple[ModelFile | OldModelFile, dict[str, Any]]:
+    """The checked content of a folder's ``model.json``, and the same as plain values.
+
+    Raises:
+        CheckpointError: If it cannot be read, was changed, or has another format.
+    """
+    path = folder / SETTINGS_FILE
+    try:
+        text = path.read_text("utf-8")
+        content = json.loads(text, parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {_line(error)}") from error
+    if not isinstance(content, dict) or "format" not in content:
+        raise CheckpointError(f"{path} is not a onelook model: it has no 'format'")
+    if content["format"] not in (FORMAT, OLD_FORMAT):
+        raise CheckpointError(
+            f"{path} has format {content['format']!r}, onelook {_version()} reads format "
+            f"{OLD_FORMAT} and {FORMAT}: pip install -U onelook, or train again"
+        )
+    if content["format"] == FORMAT and content.get("digest") != digest_of(content):
+        raise CheckpointError(
+            f"{path} was changed after it was written: copy the whole folder again, or "
+            "calibrate or train again"
+        )
+    kind: type[ModelFile | OldModelFile] = ModelFile
+    if content["format"] == OLD_FORMAT:
+        kind, content = OldModelFile, _modern(content)
+        text = json.dumps(content)
+    try:
+        return kind.model_validate_json(text), content
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CheckpointError(f"{path}: {where}: {first['msg']}") from error
+
+
+def read_file(path: Path, sha256: str) -> bytes:
+    """A file of a model folder, whose digest is known.
+
+    Raises:
+        CheckpointError: If it cannot be read or is another file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {_line(error)}") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(
+            f"{path} is not the file that model.json was written with (cut off, changed, "
+            "or from another training): copy the whole folder again"
+        )
+    return content
+
+
+def write_folder(
+    folder: Path, content: dict[str, Any], weights: bytes, graphs: dict[str, bytes]
+) -> Path:
+    """Write a model folder; an older model there stays until the end.
+
+    Args:
+        content: That of ``model.json`` as plain values, without its format, version and
+            digests; ``weights`` only where they are those of another model or package.
+        weights: The content of the safetensors file.
+        graphs: The ONNX graph of each side.
+
+    Raises:
+        CheckpointError: If a value is of a wrong kind, or a weight is not a number.
+    """
+    tensors_of(weights, folder / WEIGHTS_FILE)
+    own = "weights" not in content
+    content = {
+        "format": FORMAT,
+        "onelook": _version(),
+        **content,
+        "weights": {"sha256": _sha256(weights), **content.get("weights", {})},
+        "graphs": {side: _sha256(graph) for side, graph in graphs.items()},
+    }
+    try:
+        text = json.dumps(content | {"digest": digest_of(content)}, indent=1)
+        ModelFile.model_validate_json(text)
+    except ValueError as error:
+        raise CheckpointError(f"{folder} cannot be written: {error}") from error
+    if own:
+        write_whole(folder / WEIGHTS_FILE, weights)
+    for side, graph in graphs.items():
+        write_whole(folder / GRAPH_FILES[side], graph)
+    for side in set(GRAPH_FILES) - set(graphs):
+        (folder / GRAPH_FILES[side]).unlink(missing_ok=True)
+    return write_whole(folder / SETTINGS_FILE, text + "\n").parent
+
+
+def digest_of(content: dict[str, Any]) -> str:
+    """SHA-256 of all values but the digest, however the file is laid out."""
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    plain = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _sha256(plain.encode())
+
+
+def tensors_of(weights: bytes, path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file by name.
+
+    Raises:
+        CheckpointError: If it is no such file, or a number in it is not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors: dict[str, NDArray[Any]] = load(weights)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {_line(error)}") from error
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{path}: the weights {name!r} hold values that are not finite numbers; "
+                "train again with a lower learning rate"
+            )
+    return tensors
+
+
+def fingerprint_of(settings: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> str:
+    """16 hexadecimal digits of the weights and of what decides an embedding.
+
+    Args:
+        settings: "model", "preprocess" and, of a pseudo-siamese network,
+            "right_preprocess".
+        tensors: All weights by name.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _modern(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a file of format 1 with today's keys in its card."""
+    card = content.get("card")
+    return content | {"card": modern_card(card) if isinstance(card, dict) else card}
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number")
+
+
+def _line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _version() -> str:
+    return metadata.version("onelook")
