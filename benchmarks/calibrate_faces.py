@@ -21,7 +21,7 @@ from onelook.calibration.fit import fit_items
 from onelook.calibration.rows import identify_rows, summary_rows
 from onelook.data.inputs.faces import FacePreprocess
 from onelook.data.inputs.pixels import PixelStore
-from onelook.data.sources.class_folders import find_data
+from onelook.data.sources import find
 from onelook.data.sources.lfw import lfw_people, lfw_view1
 from onelook.evaluation.pairing import sample_pairs
 from onelook.evaluation.scorer import score_rows
@@ -64,7 +64,7 @@ def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
         "similarity": {"name": "euclidean", "arguments": {}},
     }
     verifier = onelook.Verifier(build_model(model), preprocess)
-    people = lfw_people(find_data("lfw"), "DevTest")
+    people = lfw_people(find("lfw"), "DevTest")
     embeddings = embeddings_of(verifier, people.paths)
     fitted = fit_items(verifier, embeddings, embeddings, people.labels, far=FAR)
     verifier.decision = fitted.decision
@@ -91,7 +91,7 @@ def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
 
 def check(verifier: onelook.Verifier) -> None:
     """Print how often the decision is wrong or unsure about people of peopleDevTrain."""
-    pairs = lfw_view1(find_data("lfw"), "train")
+    pairs = lfw_view1(find("lfw"), "train")
     paths, items = np.unique([*pairs.left, *pairs.right], return_inverse=True)
     left, right = np.split(items, 2)
     embeddings = embeddings_of(verifier, paths.tolist())

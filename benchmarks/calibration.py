@@ -22,7 +22,7 @@ from onelook.calibration.galleries import simulate_galleries
 from onelook.calibration.groups import rates_at
 from onelook.calibration.pairs import ClassPairs, score_drawn_pairs
 from onelook.data.items import Dataset
-from onelook.data.sources.class_folders import find_data
+from onelook.data.sources import find
 from onelook.data.sources.lfw import lfw_people
 from onelook.data.sources.omniglot import omniglot
 from onelook.decision import Decision
@@ -48,8 +48,8 @@ def main() -> None:
 def others(name: str) -> Dataset:
     """Classes that neither trained nor calibrated the model of that name."""
     if name == "omniglot":
-        return omniglot(find_data("omniglot"), "evaluation")
-    return lfw_people(find_data("lfw"), "DevTest")
+        return omniglot(find("omniglot"), "evaluation")
+    return lfw_people(find("lfw"), "DevTest")
 
 
 def measure(verifier: Verifier, data: Dataset) -> None:

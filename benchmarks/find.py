@@ -22,8 +22,8 @@ from sklearn.datasets import load_sample_image
 import onelook
 from onelook.data.inputs.images import decode, read_bytes
 from onelook.data.items import Dataset
-from onelook.data.sources.class_folders import omniglot
 from onelook.data.sources.lfw import lfw_people
+from onelook.data.sources.omniglot import omniglot
 from onelook.find import Findings, find
 from onelook.verifier import Verifier
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import onelook
-from onelook.data.sources.class_folders import find_data
+from onelook.data.sources import find
 from onelook.data.sources.omniglot import omniglot
 from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import Entry
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="write results.json")
     arguments = parser.parse_args()
     verifier = onelook.load("omniglot")
-    drawings = omniglot(find_data("omniglot", arguments.data), "evaluation")
+    drawings = omniglot(find("omniglot", arguments.data), "evaluation")
     mixture = Mixture.of(verifier.embed(drawings.paths), drawings.labels)
     folder = Path(arguments.keep or tempfile.mkdtemp(prefix="gallery-"))
     try:

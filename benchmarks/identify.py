@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from onelook.calibration.calibrate import calibrate
 from onelook.data.items import Dataset
-from onelook.data.sources.class_folders import att, find_data
+from onelook.data.sources import find
+from onelook.data.sources.att import att
 from onelook.data.sources.omniglot import omniglot
 from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
@@ -51,7 +52,7 @@ def main() -> None:
 
 def characters(verifier: Verifier) -> None:
     clock = Clock()
-    data = omniglot(find_data("omniglot"), "evaluation")
+    data = omniglot(find("omniglot"), "evaluation")
     assert data.groups is not None and data.drawers is not None
     embeddings = verifier.embed(data.paths)
     galleries = []
@@ -72,7 +73,7 @@ def characters(verifier: Verifier) -> None:
 
 def faces(verifier: Verifier) -> None:
     clock = Clock()
-    data = att(find_data("att"))
+    data = att(find("att"))
     embeddings = verifier.embed(data.paths)
     people = np.arange(data.n_classes)
     photographs = np.stack([np.flatnonzero(data.labels == one) for one in people])

@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from onelook.data.sources import lfw
-from onelook.data.sources.class_folders import find_data
+from onelook.data.sources import find, lfw
 from onelook.evaluation.pairing import draw_pairs
 from onelook.evaluation.scorer import Scorer, score_pairs
 from onelook.evaluation.verification import VerificationResult, score_folds
@@ -105,7 +104,7 @@ def measure(
     scorer_of: Callable[[int], Scorer], held_out: float, seed: int
 ) -> VerificationResult:
     """View 2, each fold at the threshold of people that its network was not trained on."""
-    root = find_data("lfw")
+    root = find("lfw")
 
     def threshold_of(fold: int) -> float:
         others = lfw.lfw_people_outside(root, [fold])

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from onelook.data.parts import STROKE_FOLDS
-from onelook.data.sources.class_folders import att, find_data
+from onelook.data.sources import find, source_of
+from onelook.data.sources.att import att
+from onelook.data.sources.strokes import N_FOLDS as STROKE_FOLDS
 from onelook.evaluation.oneshot import OneShotResult
 from onelook.evaluation.protocols import (
     BASELINES,
-    DEFAULT_PROTOCOLS,
     Result,
     evaluate,
     scorer_of,
@@ -96,7 +96,7 @@ def main() -> None:
             results.setdefault(protocol, []).append(result)
             continue
         run = _trained(name, seeded, folder, clock)
-        protocols = PROTOCOLS_OF.get(name, [DEFAULT_PROTOCOLS[recipe.data.source]])
+        protocols = PROTOCOLS_OF.get(name, [source_of(recipe.data).protocol])
         for protocol in arguments.protocols or protocols:
             results.setdefault(protocol, []).append(evaluate(run.verifier, protocol))
     is_small = recipe.data.part.startswith("small")
@@ -209,7 +209,7 @@ def _att_folds(
     clock: Clock,
 ) -> VerificationResult:
     """Eight folds of five people: each is tested with a network that never saw them."""
-    people = att(find_data("att"))
+    people = att(find("att"))
     assert people.folds is not None
     results = []
     for fold in range(1, n_folds + 1):

@@ -228,7 +228,12 @@ def test_data_names_the_line_of_a_malformed_pair_file(onelook, three, tmp_path):
 
 def test_an_unknown_source_lists_the_known(onelook):
     status, _, err = onelook("data", "omniglott")
-    assert status == 1 and "no source 'omniglott'" in err and "omniglot, sick" in err
+    assert status == 1 and "no source 'omniglott'" in err and "omniglot, strokes" in err
+
+
+def test_data_sets_are_listed(onelook):
+    status, out, _ = onelook("data")
+    assert status == 0 and "omniglot" in out and "40 products" in out
 
 
 def test_evaluate_prints_what_the_library_measures(onelook, shapes_folder, tmp_path):

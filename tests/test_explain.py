@@ -13,8 +13,9 @@ import onelook
 from onelook.cli import main
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
-from onelook.data.sources.class_folders import att, omniglot
+from onelook.data.sources.att import att
 from onelook.data.sources.lfw import lfw_view1
+from onelook.data.sources.omniglot import omniglot
 from onelook.errors import DataError
 from onelook.explain import draw_explanation, explain, occlusion
 from onelook.models.encoders.sequence import LstmEncoder, StrokeEncoder

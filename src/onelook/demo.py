@@ -7,10 +7,9 @@ from pathlib import Path
 
 from onelook.data.inputs.images import picture_of
 from onelook.data.items import Dataset
-from onelook.data.parts import digits_part
-from onelook.data.sources import class_folders as sources
-from onelook.data.sources import omniglot
-from onelook.data.sources.download import download_source
+from onelook.data.sources import download, find
+from onelook.data.sources.digits import digits_part
+from onelook.data.sources.omniglot import omniglot, omniglot_runs
 from onelook.errors import DataError
 from onelook.evaluation.oneshot import n_way_k_shot, omniglot_20_runs
 from onelook.evaluation.verification import verify_all_pairs
@@ -27,7 +26,7 @@ class DemoData:
     """Which recipe the demonstration trains, on what, and the classes it is tested on."""
 
     recipe: str
-    folder: Path | None
+    folder: str | Path | None
     test: Dataset
 
 
@@ -55,7 +54,7 @@ def demo(
     verifier = run.verifier
     echo(f"trained in {run.seconds:.0f} s; now tested on classes that it has never seen:\n")
     if found.folder is not None:
-        echo(str(omniglot_20_runs(verifier, omniglot.omniglot_runs(found.folder))))
+        echo(str(omniglot_20_runs(verifier, omniglot_runs(found.folder))))
     else:
         echo(str(n_way_k_shot(verifier, found.test, found.test.n_classes, 1)))
     threshold = verifier.card["metrics"]["held-out best threshold"]
@@ -70,18 +69,18 @@ def find_demo_data(data: str | Path | None, echo: Echo) -> DemoData:
     """Omniglot where it is or can be fetched, otherwise the digits that scikit-learn
     ships."""
     try:
-        root = sources.find_data("omniglot", data)
+        root = find("omniglot", data)
     except DataError:
         if data is not None:
             raise
         echo("Omniglot is not on this machine; fetching the official archives (15 MB)")
         try:
-            root = download_source("omniglot")
+            root = download("omniglot")
         except DataError as error:
             echo(f"{error}\ntaking the handwritten digits that scikit-learn ships instead")
             return DemoData("digits", None, digits_part("test"))
     echo(f"Omniglot: {root}")
-    return DemoData("omniglot-fast", root, omniglot.omniglot(root, "evaluation"))
+    return DemoData("omniglot-fast", root, omniglot(root, "evaluation"))
 
 
 def _compare_two_pairs(run: Run, test: Dataset, echo: Echo) -> None:

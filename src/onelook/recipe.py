@@ -18,17 +18,8 @@ class Settings(BaseModel):
 
 
 class DataSettings(Settings):
-    source: Literal[
-        "omniglot",
-        "lfw",
-        "att",
-        "digits",
-        "class-folder",
-        "pairs",
-        "pair-table",
-        "strokes",
-        "sick",
-    ]
+    # A name from onelook.data.sources.SOURCES: "onelook data list" prints them.
+    source: str
     # The part of the source that is trained on; each source documents its own ("" = its
     # default).
     part: str = ""

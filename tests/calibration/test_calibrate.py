@@ -10,7 +10,7 @@ from PIL import Image
 
 import onelook
 from onelook.calibration import fit, groups
-from onelook.calibration.calibrate import Source, calibrate, save_decision
+from onelook.calibration.calibrate import DataChoice, calibrate, save_decision
 from onelook.calibration.check import check
 from onelook.calibration.galleries import simulate_galleries
 from onelook.calibration.groups import Rates
@@ -216,7 +216,7 @@ def test_a_training_ends_with_the_decision_that_its_held_out_classes_support(run
 
 def test_what_a_model_was_trained_on_is_left_out(run, shapes_folder):
     held = held_out_classes(run.verifier, shapes_folder)
-    opened = unseen(run.verifier, Source(shapes_folder))
+    opened = unseen(run.verifier, DataChoice(shapes_folder))
     assert opened.data.class_names == held.class_names and len(held.class_names) == 12
     assert "left out 12 of 24 classes" in opened.notes[0]
     drift = check(run.verifier, shapes_folder)
@@ -230,7 +230,7 @@ def test_what_cannot_be_known_of_the_training_is_said(run, tmp_path):
             noise = np.random.default_rng([shape, i]).integers(0, 255, (16, 16))
             Image.fromarray(noise.astype(np.uint8)).save(tmp_path / f"c{shape}/{i}.png")
     found = calibrate(run.verifier, tmp_path, far=0.1)
-    assert "cannot be told here" in found.notes[0]
+    assert "is not known here" in found.notes[0]
     with pytest.raises(DataError, match="not the data that shapes was trained on"):
         held_out_classes(run.verifier, tmp_path)
     own = from_function(lambda images: np.zeros((len(images), 2)), name="mine")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onelook.data.describe import describe, open_source, pairs_to_draw
+from onelook.data.describe import describe, pairs_to_draw
 from onelook.data.items import Dataset
+from onelook.data.sources import open_source
 from onelook.errors import DataError
 
 
@@ -84,7 +85,7 @@ def test_pairs_that_are_drawn_are_half_same_and_tell_the_truth(shapes_folder):
 def test_a_pair_file_is_counted_and_drawn(folder):
     file = folder / "pairs.csv"
     file.write_text("# same=0\na/1.png,a/2.png,0\na/1.png,b/1.png,1\na/3.png,c/1.png,1\n")
-    pairs = open_source(str(file), path=folder)
+    pairs = open_source(str(file), root=folder)
     description = describe(pairs)
     assert (description.facts["same"], description.facts["different"]) == (1, 2)
     assert description.facts["distinct sides"] == 5
@@ -94,7 +95,7 @@ def test_a_pair_file_is_counted_and_drawn(folder):
 
 def test_a_second_place_for_a_folder_is_refused(folder):
     with pytest.raises(DataError, match="leave out 'elsewhere'"):
-        open_source(str(folder), path="elsewhere")
+        open_source(str(folder), root="elsewhere")
 
 
 @pytest.mark.data
@@ -115,5 +116,5 @@ def test_a_second_place_for_a_folder_is_refused(folder):
 )
 def test_published_sizes(source, facts, data_root):
     place = data_root / {"att": "att_faces"}.get(source, source)
-    found = describe(open_source(source, place)).facts
+    found = describe(open_source(source, root=place)).facts
     assert {key: found[key] for key in facts} == facts

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onelook.data.sources.class_folders import sick
 from onelook.data.sources.omniglot import omniglot_runs
+from onelook.data.sources.sick import sick
 from onelook.evaluation.baselines import ModifiedHausdorff, NearestPixels, WordOverlap
 from onelook.evaluation.oneshot import omniglot_20_runs
 from onelook.evaluation.sentences import evaluate_graded

@@ -1,5 +1,6 @@
 """One-shot protocols on drawn points, against plain loops."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -196,13 +197,14 @@ def test_matching_asks_every_item_once_among_its_drawer_and_group():
         ]
         distances = [np.hypot(*(table[path] - table[right.paths[j]])) for j in rivals]
         correct.append(rivals[int(np.argmin(distances))] == i)
-    result = matching_trials(TableScorer(table, shared=False), left, right)
+    pairs = dataclasses.replace(left, right_paths=right.paths)
+    result = matching_trials(TableScorer(table, shared=False), pairs)
     assert result.accuracy == pytest.approx(np.mean(correct))
     assert result.n_trials == len(left) and result.n_way == 4 and result.chance == 0.25
-    fewer = matching_trials(TableScorer(table, shared=False), left, right, n_way=2)
+    fewer = matching_trials(TableScorer(table, shared=False), pairs, n_way=2)
     assert fewer.chance == 0.5 and fewer.accuracy > result.accuracy
-    with pytest.raises(DataError, match="must be the same item"):
-        matching_trials(TableScorer(table), left, right.subset(np.arange(5)))
+    with pytest.raises(DataError, match="have no right side to match"):
+        matching_trials(TableScorer(table), left)
 
 
 def negative_distances(left, right):

@@ -16,7 +16,7 @@ from onelook.data.items import Dataset, Pairs
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.evaluation.scorer import embed_both
-from onelook.evaluation.unseen import Source, Unseen, groups_of, unseen
+from onelook.evaluation.unseen import DataChoice, Unseen, groups_of, unseen
 from onelook.files import write_whole
 from onelook.shipped import shipped_folder
 from onelook.tables import Rows, aligned, html_table
@@ -27,7 +27,7 @@ NO_GALLERIES = (
     "a list of pairs gives no thresholds for galleries; these need a folder of classes"
 )
 
-Data = str | Path | Dataset | Pairs | Source | None
+Data = str | Path | Dataset | Pairs | DataChoice | None
 Grouping = tuple[NDArray[np.int64], tuple[str, ...]]
 # A model, left and right embeddings (N, D), and labels (N,).
 Embedded = tuple[Verifier, NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
@@ -124,9 +124,9 @@ def calibrate(
     Args:
         verifier: Model to calibrate; it is not changed.
         data: Images of classes that it was neither trained nor tested on: a class folder, a
-            known source, a pair file, a Dataset or Pairs, or a Source that says more; None
-            for the classes that its own training held out. What it was trained on is left
-            out, if its card says what that was.
+            data set's name, a pair file, a Dataset or Pairs, or a DataChoice that says
+            more; None for the classes that its own training held out. What it was trained
+            on is left out, if its card says what that was.
         far: False-accept rate wanted; it needs 30 / far different pairs.
         prior: Fraction of same pairs where the model will be used.
         group_by: "folder", or a CSV file of NAME,GROUP lines, for a table of errors by
@@ -194,7 +194,7 @@ def open_unseen(
     Raises:
         DataError: If nothing is left, or if groups are asked of a list of pairs.
     """
-    opened = unseen(verifier, data if isinstance(data, Source) else Source(data))
+    opened = unseen(verifier, data if isinstance(data, DataChoice) else DataChoice(data))
     if isinstance(opened.data, Pairs):
         if group_by is not None:
             raise DataError("--group-by needs a folder of classes, not a list of pairs")

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-from onelook.data.items import Pairs
+from onelook.data.items import Pairs, connected_components
 from onelook.errors import DataError
 from onelook.evaluation.pairing import draw_pairs, folder_classes
 from onelook.evaluation.scorer import Scorer, score_pairs, score_rows
@@ -141,9 +139,7 @@ def listed_pairs(scorer: Scorer, pairs: Pairs) -> ClassPairs:
     if names is None:
         files, rows = np.unique([*pairs.left, *pairs.right], return_inverse=True)
         a, b = rows[: len(pairs)], rows[len(pairs) :]
-        joined = (np.ones(int(pairs.is_same.sum())), (a[pairs.is_same], b[pairs.is_same]))
-        graph = coo_matrix(joined, (len(files), len(files)))
-        of_file = connected_components(graph)[1]
+        of_file = connected_components(len(files), a[pairs.is_same], b[pairs.is_same])
         left, right = of_file[a], of_file[b]
     else:
         left, right = np.unique([*names[0], *names[1]], return_inverse=True)[1].reshape(

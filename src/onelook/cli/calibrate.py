@@ -80,13 +80,13 @@ def calibrate(
     from onelook.calibration.calibrate import calibrate as fit
     from onelook.calibration.calibrate import save_decision
     from onelook.calibration.check import check as check_threshold
-    from onelook.evaluation.unseen import Source
+    from onelook.evaluation.unseen import DataChoice
     from onelook.report.page import write_report
     from onelook.training.reporting import calibration_inputs
     from onelook.verifier import load
 
     verifier = load(model)
-    source = Source(data, part, root, depth, same)
+    source = DataChoice(data, part, root, depth, same)
     if check:
         if data is None:
             raise typer.BadParameter("name fresh data to check on", param_hint="--data")

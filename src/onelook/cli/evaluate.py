@@ -23,16 +23,18 @@ from onelook.cli.shared import (
 @app.command(epilog=example("onelook data photos/ --show pairs.png"))
 def data(
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="SOURCE", help="A known source, a folder of CLASS/IMAGE, or a pair file"
+            metavar="SOURCE",
+            help="A data set by name, a folder of CLASS/IMAGE, or a pair file "
+            "[default: list the data sets]",
         ),
-    ],
+    ] = None,
     path: Annotated[
         Path | None,
         typer.Argument(
             metavar="PATH",
-            help="Where a known source lies; what a pair file is relative to",
+            help="Where a data set lies; what a pair file is relative to",
         ),
     ] = None,
     download: Annotated[
@@ -49,15 +51,14 @@ def data(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Describe a source: classes, sizes, groups, and what is broken.
+    """Describe data: classes, sizes, groups, and what is broken."""
+    from onelook.data import describe, sources
 
-    Known sources: att, digits, lfw, lfw-funneled, lfw-plain, omniglot, sick, strokes.
-    """
-    from onelook.data import describe
-
+    if source is None:
+        return print_rows({n: s.about for n, s in sources.DATA_SETS.items()}, as_json)
     if download:
-        path = describe.download(source, path)
-    opened = describe.open_source(source, path, depth, same)
+        path = sources.download(source, path)
+    opened = sources.open_source(source, root=path, depth=depth, same=same)
     description = describe.describe(opened)
     if as_json:
         print_json(description.to_dict())

@@ -1,9 +1,6 @@
 """What a source holds, before it is trained on: classes, sizes, and what is broken."""
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,28 +8,11 @@ from numpy.typing import NDArray
 
 from onelook.data.inputs.images import CHUNK, Preprocess
 from onelook.data.inputs.pixels import ImageSummary, describe_images
-from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
+from onelook.data.items import Dataset, Pairs
 from onelook.data.sampling import BalancedPairs
-from onelook.data.sources import class_folders as sources
-from onelook.data.sources.download import download_source
-from onelook.data.sources.pair_files import read_pairs
 from onelook.errors import DataError
 from onelook.progress import tracked
 from onelook.recipe import ImageSettings
-
-Path_ = str | Path | None
-# Known sources and how they are opened; any other source is a folder or a pair file.
-SOURCES: dict[str, Callable[[Path_], Dataset | Pairs]] = {
-    "att": lambda path: sources.att(sources.find_data("att", path)),
-    "digits": lambda path: sources.digits(path),
-    "lfw": lambda path: sources.lfw(sources.find_data("lfw", path)),
-    "lfw-funneled": lambda path: sources.lfw(sources.find_data("lfw", path), "funneled"),
-    "lfw-plain": lambda path: sources.lfw(sources.find_data("lfw", path), "plain"),
-    "omniglot": lambda path: sources.omniglot(sources.find_data("omniglot", path), "all"),
-    "sick": lambda path: _all_of_sick(sources.find_data("sick", path)),
-    "strokes": lambda path: sources.strokes(sources.find_data("omniglot", path)).images,
-}
-_OTHER_NAMES = {"att_faces": "att"}
 
 
 @dataclass(frozen=True)
@@ -77,55 +57,14 @@ class Description:
         return "\n".join(lines)
 
 
-def download(source: str, folder: Path_ = None) -> Path:
-    """Fetch the official archives of a known source to where ``open_source`` finds them."""
-    archives = "omniglot" if source == "strokes" else source
-    return download_source(archives, None if folder is None else Path(folder).expanduser())
-
-
-def open_source(
-    source: str, path: Path_ = None, depth: int = 0, same: int | None = None
-) -> Dataset | Pairs:
-    """The items of a known source, of a folder of classes, or the pairs of a pair file.
-
-    Args:
-        source: A name in ``SOURCES``, a folder or archive of ``CLASS/IMAGE``, or a file of
-            ``PATH PATH LABEL`` lines.
-        path: Where a known source lies; what the paths of a pair file are relative to.
-        depth: How many folders stand above a class folder.
-        same: The label of a same pair, where the pair file does not say it.
-
-    Raises:
-        DataError: If there is no such source, or it is malformed.
-    """
-    name = _OTHER_NAMES.get(source, source)
-    if name in SOURCES:
-        return SOURCES[name](path)
-    place = os.path.expanduser(source)
-    if not os.path.exists(place) and ARCHIVE_SEPARATOR not in place:
-        raise DataError(
-            f"no source {source!r}: neither a folder nor a file, and known are "
-            f"{', '.join(SOURCES)}"
-        )
-    if os.path.isfile(place) and not place.lower().endswith(
-        (".zip", ".tgz", ".tar.gz", ".tar")
-    ):
-        return read_pairs(place, root=path or "", same=same)
-    if path is not None:
-        raise DataError(
-            f"{source} is itself the place of the images; leave out {str(path)!r}"
-        )
-    return sources.class_folder(source, depth=depth)
-
-
 def describe(data: Dataset | Pairs, progress: bool = True) -> Description:
     """Count what a source holds; decode every image to find those that cannot be read."""
     if isinstance(data, Dataset):
         return Description(data.name, _facts_of_items(data), _look_at(data.paths, progress))
-    # Graded pairs are texts: only SICK has targets.
-    files = sorted({*data.left, *data.right})
-    images = _look_at(files, progress) if data.targets is None else None
-    return Description(data.source or "pairs", _facts_of_pairs(data, len(files)), images)
+    sides = ((data.left_side, data.left), (data.right_side, data.right))
+    files = sorted({address for kind, side in sides if kind == "path" for address in side})
+    images = _look_at(files, progress) if files else None
+    return Description(data.source or "pairs", _facts_of_pairs(data), images)
 
 
 def pairs_to_draw(
@@ -179,13 +118,18 @@ def _facts_of_items(data: Dataset) -> dict[str, Any]:
     return {**facts, "fingerprint": data.fingerprint}
 
 
-def _facts_of_pairs(data: Pairs, n_distinct: int) -> dict[str, Any]:
-    facts: dict[str, Any] = {"pairs": len(data), "distinct sides": n_distinct}
+def _facts_of_pairs(data: Pairs) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "pairs": len(data),
+        "distinct sides": len({*data.left, *data.right}),
+    }
     if data.is_same is not None:
         facts["same"] = int(data.is_same.sum())
         facts["different"] = int((~data.is_same).sum())
     if data.targets is not None:
         facts["targets"] = _spread(data.targets)
+    if data.splits is not None:
+        facts["splits"] = _counts(data.splits)
     if data.folds is not None:
         facts["folds"] = _counts(data.folds)
     return facts
@@ -227,14 +171,3 @@ def _look_at(addresses: tuple[str, ...] | list[str], progress: bool) -> ImageSum
         total=-(-summary.n_images // CHUNK),
     )
     return replace(summary, bad=[entry for chunk in chunks for entry in chunk.bad])
-
-
-def _all_of_sick(root: Path) -> Pairs:
-    parts = {split: sources.sick(root, split) for split in ("train", "trial", "test")}
-    counts = ", ".join(f"{len(part):,} {split}" for split, part in parts.items())
-    return Pairs(
-        tuple(text for part in parts.values() for text in part.left),
-        tuple(text for part in parts.values() for text in part.right),
-        targets=np.concatenate([np.asarray(part.targets) for part in parts.values()]),
-        source=f"SICK 2014 ({counts})",
-    )

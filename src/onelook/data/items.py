@@ -1,8 +1,10 @@
 """Dataset and Pairs: what each item of a collection is. They know addresses, not pixels."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from onelook.errors import DataError
 
 ARCHIVE_SEPARATOR = "!/"
+SideKind = Literal["path", "text"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,8 @@ class Dataset:
         folds: (N,) int64, the official fold of the item counted from 1 (0 = in none), or
             ``None``.
         splits: (N,) str, the official split such as ``"train"``, or ``None``.
+        right_paths: N addresses of what stands on the right of each item where the two
+            sides differ: the pen strokes of a drawing, say. ``None``: both sides are alike.
 
     Raises:
         DataError: If the columns differ in length or a label has no name.
@@ -43,9 +48,10 @@ class Dataset:
     drawers: NDArray[np.int64] | None = None
     folds: NDArray[np.int64] | None = None
     splits: NDArray[np.str_] | None = None
+    right_paths: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        for column in ("labels", "groups", "drawers", "folds", "splits"):
+        for column in ("labels", "groups", "drawers", "folds", "splits", "right_paths"):
             values = getattr(self, column)
             if values is not None and len(values) != len(self.paths):
                 raise DataError(
@@ -103,6 +109,7 @@ class Dataset:
             drawers=None if self.drawers is None else self.drawers[indices],
             folds=None if self.folds is None else self.folds[indices],
             splits=None if self.splits is None else self.splits[indices],
+            right_paths=_picked(self.right_paths, indices),
         )
 
     def of_split(self, split: str) -> "Dataset":
@@ -125,6 +132,31 @@ class Dataset:
             )
         keep = [self.group_names.index(name) for name in wanted]
         return self.subset(np.isin(self.groups, keep))
+
+    def without(self, addresses: Collection[str]) -> "Dataset":
+        """The items whose paths are not among these addresses."""
+        left_out = set(addresses)
+        return self.subset(np.array([path not in left_out for path in self.paths], bool))
+
+    def hold_out(
+        self, fraction: float, seed: int, by: Literal["class", "group", "name"] = "class"
+    ) -> tuple["Dataset", "Dataset"]:
+        """Split into what is trained on and the classes that a training holds out whole.
+
+        Args:
+            fraction: Share of the classes (or groups) that are held out.
+            seed: Seed of the draw.
+            by: What is held out whole: classes, groups such as alphabets (classes where
+                there are none), or classes by a hash of their names.
+        """
+        parts = {"train": 1 - fraction, "validation": fraction}
+        split = self.split_by_class
+        if by == "name":
+            split = self.split_by_name
+        elif by == "group" and self.groups is not None:
+            split = self.split_by_group
+        halves = split(parts, seed)
+        return halves["train"], halves["validation"]
 
     def split_by_class(
         self, fractions: Mapping[str, float], seed: int
@@ -220,9 +252,13 @@ class Pairs:
         is_same: (N,) bool, True for a pair of the same class, or ``None``.
         targets: (N,) float32, how alike the two sides are, or ``None``.
         folds: (N,) int64, the official fold counted from 1, or ``None``.
+        splits: (N,) str, the official split such as ``"train"``, or ``None``.
         line_numbers: (N,) int64, where each pair stands in its file, counted from 1, or
             ``None``.
         source: The file or set that the pairs come from, for messages and reports.
+        left_side: Whether ``left`` holds addresses (``"path"``) or texts (``"text"``).
+        right_side: The same for ``right``.
+        identities: Who is on each address, where the source says so.
 
     Raises:
         DataError: If the columns differ in length.
@@ -233,11 +269,15 @@ class Pairs:
     is_same: NDArray[np.bool_] | None = None
     targets: NDArray[np.float32] | None = None
     folds: NDArray[np.int64] | None = None
+    splits: NDArray[np.str_] | None = None
     line_numbers: NDArray[np.int64] | None = None
     source: str = ""
+    left_side: SideKind = "path"
+    right_side: SideKind = "path"
+    identities: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        for column in ("right", "is_same", "targets", "folds", "line_numbers"):
+        for column in ("right", *_PAIR_COLUMNS):
             values = getattr(self, column)
             if values is not None and len(values) != len(self.left):
                 raise DataError(
@@ -251,15 +291,96 @@ class Pairs:
     def subset(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Pairs":
         """The pairs that ``keep`` selects, (N,) bool or indices."""
         indices = np.arange(len(self))[keep]
-        return Pairs(
-            left=tuple(self.left[i] for i in indices),
-            right=tuple(self.right[i] for i in indices),
-            is_same=None if self.is_same is None else self.is_same[indices],
-            targets=None if self.targets is None else self.targets[indices],
-            folds=None if self.folds is None else self.folds[indices],
-            line_numbers=None if self.line_numbers is None else self.line_numbers[indices],
-            source=self.source,
+        columns: dict[str, Any] = {
+            name: column[indices]
+            for name in _PAIR_COLUMNS
+            if (column := getattr(self, name)) is not None
+        }
+        left = tuple(self.left[i] for i in indices)
+        right = tuple(self.right[i] for i in indices)
+        return replace(self, left=left, right=right, **columns)
+
+    def within(self, items: Collection[str]) -> "Pairs":
+        """The pairs with both sides among these addresses or texts."""
+        known = set(items)
+        sides = zip(self.left, self.right, strict=True)
+        return self.subset(np.array([a in known and b in known for a, b in sides], bool))
+
+    def hold_out(self, fraction: float, seed: int) -> tuple["Pairs", "Pairs"]:
+        """Split into what is trained on and what is not, so that they share no left side.
+
+        Where the source has a split named ``"validation"``, that one is held out.
+
+        Raises:
+            DataError: If there is only one left side.
+        """
+        if self.splits is not None and "validation" in self.splits:
+            official = self.splits == "validation"
+            return self.subset(~official), self.subset(official)
+        _, lefts = np.unique(self.left, return_inverse=True)
+        order = np.random.default_rng(seed).permutation(int(lefts.max()) + 1)
+        n_held = max(1, round(fraction * len(order)))
+        if n_held >= len(order):
+            raise DataError(f"{self.source}: one left side only; nothing can be held out")
+        held = np.isin(lefts, order[:n_held])
+        return self.subset(~held), self.subset(held)
+
+    def with_identities(self) -> "Pairs":
+        """The same pairs; items joined by "same" pairs are one identity.
+
+        Raises:
+            DataError: If the pairs do not say which are the same.
+        """
+        if self.is_same is None:
+            raise DataError(
+                f"{self.source}: its pairs are graded, not same or different, so they do "
+                "not say who is on them"
+            )
+        items = sorted({*self.left, *self.right})
+        index = {item: i for i, item in enumerate(items)}
+        left, right = (
+            np.array([index[item] for item in side], dtype=np.int64)[self.is_same]
+            for side in (self.left, self.right)
         )
+        of_item = connected_components(len(items), left, right).tolist()
+        width = len(str(len(items)))
+        names = [f"identity {one + 1:0{width}}" for one in of_item]
+        return replace(self, identities=dict(zip(items, names, strict=True)))
+
+    def items(self) -> Dataset:
+        """The distinct items of both sides; their classes are the identities on them."""
+        assert self.identities is not None
+        paths = tuple(sorted({*self.left, *self.right}))
+        names, labels = np.unique(
+            [self.identities[path] for path in paths], return_inverse=True
+        )
+        name = Path(self.source).name or "pairs"
+        return Dataset(name, paths, labels.astype(np.int64), tuple(names.tolist()))
+
+
+_PAIR_COLUMNS = ("is_same", "targets", "folds", "splits", "line_numbers")
+
+
+def connected_components(
+    n: int, left: NDArray[np.int64], right: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(N,) component of each of ``n`` nodes, from 0 by their first nodes.
+
+    Args:
+        n: Number of nodes.
+        left: (M,) one end of each edge.
+        right: (M,) the other end.
+    """
+    first = np.arange(n)  # the first node of the component, as far as is known
+    while True:
+        least = np.minimum(first[left], first[right])
+        nearer = first.copy()
+        for ends in (left, right, first[left], first[right]):
+            np.minimum.at(nearer, ends, least)
+        nearer = nearer[nearer]
+        if (nearer == first).all():
+            return np.unique(first, return_inverse=True)[1].astype(np.int64)
+        first = nearer
 
 
 def _check_fractions(fractions: Mapping[str, float]) -> None:
@@ -278,3 +399,9 @@ def _renumber(
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     kept, renumbered = np.unique(values, return_inverse=True)
     return renumbered.astype(np.int64), tuple(names[i] for i in kept)
+
+
+def _picked(
+    column: tuple[str, ...] | None, indices: NDArray[np.int64]
+) -> tuple[str, ...] | None:
+    return None if column is None else tuple(column[i] for i in indices)

@@ -278,31 +278,28 @@ def vinyals_episodes(
 
 def matching_trials(
     scorer: Scorer,
-    left: Dataset,
-    right: Dataset,
+    pairs: Dataset,
     n_way: int = 20,
     seed: int = 0,
     protocol: str = "",
 ) -> OneShotResult:
     """Which of up to ``n_way`` right sides belongs to this left side?
 
-    Item i of both data sets is one thing, such as a drawing and its own pen strokes. The
-    candidates are its own right side and those of other classes, drawn by chance from its
-    group (if there are groups) and drawer (if drawers are known): fewer than ``n_way``
-    where there are no more. One item for each class, group and drawer is asked.
+    An item has two sides, such as a drawing and its own pen strokes. The candidates are its
+    own right side and those of other classes, drawn by chance from its group (if there are
+    groups) and drawer (if drawers are known): fewer than ``n_way`` where there are no more.
+    One item for each class, group and drawer is asked.
 
     Raises:
-        DataError: If the two data sets do not hold the same classes in the same order.
+        DataError: If the items have no ``right_paths``.
     """
-    if not np.array_equal(left.labels, right.labels):
-        raise DataError(
-            f"{left.name} and {right.name}: item i of both must be the same item"
-        )
-    left_embeddings = scorer.embed(left.paths, "left")
-    right_embeddings = scorer.embed(right.paths, "right")
+    if pairs.right_paths is None:
+        raise DataError(f"{pairs.name}: its items have no right side to match")
+    left_embeddings = scorer.embed(pairs.paths, "left")
+    right_embeddings = scorer.embed(pairs.right_paths, "right")
     generator = np.random.default_rng(seed)
     credits, asked, chosen, ways = [], [], [], []
-    for items in _cells(left, generator):
+    for items in _cells(pairs, generator):
         scores = to_numpy(
             scorer.score_matrix(left_embeddings[items], right_embeddings[items])
         )
@@ -317,7 +314,7 @@ def matching_trials(
         ways.append(np.full(len(items), candidates.shape[1]))
     correct, items, way_of = (np.concatenate(x) for x in (credits, asked, ways))
     return OneShotResult(
-        protocol=protocol or f"{left.name} matched to {right.name}, same drawer and group",
+        protocol=protocol or f"both sides of {pairs.name} matched, same drawer and group",
         model=scorer.name,
         accuracy=float(correct.mean()),
         interval=wilson_interval(float(correct.sum()), len(correct)),
@@ -325,15 +322,15 @@ def matching_trials(
         n_way=int(way_of.max()),
         n_shot=1,
         n_trials=len(correct),
-        n_classes=len(np.unique(left.labels[items])),
+        n_classes=len(np.unique(pairs.labels[items])),
         chance=float(np.mean(1 / way_of)),
         seed=seed,
         per_group={}
-        if left.groups is None
-        else _per_group(correct, left.groups[items], left),
-        answers=left.labels[items],
-        predictions=left.labels[np.concatenate(chosen)],
-        class_names=left.class_names,
+        if pairs.groups is None
+        else _per_group(correct, pairs.groups[items], pairs),
+        answers=pairs.labels[items],
+        predictions=pairs.labels[np.concatenate(chosen)],
+        class_names=pairs.class_names,
     )
 
 

@@ -9,10 +9,19 @@ import numpy as np
 
 from onelook.data.inputs.faces import FacePreprocess
 from onelook.data.items import Dataset, Pairs
-from onelook.data.parts import digits_part, stroke_part
-from onelook.data.sources import class_folders as sources
-from onelook.data.sources import lfw, omniglot
-from onelook.data.sources.pair_files import read_pair_table, read_pairs
+from onelook.data.sources import SOURCES, find, read_pairs_like
+from onelook.data.sources.att import att
+from onelook.data.sources.class_folders import class_folder
+from onelook.data.sources.digits import digits_part, digits_upscaled
+from onelook.data.sources.lfw import lfw_view1, lfw_view2
+from onelook.data.sources.omniglot import (
+    omniglot,
+    omniglot_koch,
+    omniglot_runs,
+    omniglot_vinyals,
+)
+from onelook.data.sources.sick import sick
+from onelook.data.sources.strokes import strokes
 from onelook.errors import DataError
 from onelook.evaluation.baselines import ModifiedHausdorff, NearestPixels, WordOverlap
 from onelook.evaluation.oneshot import (
@@ -33,6 +42,7 @@ from onelook.evaluation.verification import (
     verify_all_pairs,
     verify_pairs,
 )
+from onelook.recipe import DataSettings
 from onelook.verifier import Verifier, load
 
 Result = OneShotResult | VerificationResult | GradedResult
@@ -83,14 +93,6 @@ def scorer_of(name: str | Path) -> Scorer:
     return BASELINES[str(name)]() if str(name) in BASELINES else load(name)
 
 
-def _omniglot(data: Data) -> Path:
-    return sources.find_data("omniglot", data)
-
-
-def _lfw(data: Data) -> Path:
-    return sources.find_data("lfw", data)
-
-
 def _chosen_threshold(scorer: Scorer) -> float | None:
     """The most accurate threshold on the classes held out of the model's own training."""
     if not isinstance(scorer, Verifier):
@@ -107,12 +109,12 @@ def _data_settings(scorer: Any) -> dict[str, Any]:
 
 
 def _within_alphabet(scorer: Scorer, data: Data) -> OneShotResult:
-    return within_alphabet_trials(scorer, omniglot.omniglot(_omniglot(data), "evaluation"))
+    return within_alphabet_trials(scorer, omniglot(find("omniglot", data), "evaluation"))
 
 
 def _koch_verification(scorer: Scorer, data: Data) -> VerificationResult:
     """10,000 test pairs, the threshold chosen on 10,000 pairs of the validation drawers."""
-    koch = omniglot.omniglot_koch(_omniglot(data))
+    koch = omniglot_koch(find("omniglot", data))
     test, validation = (
         koch_pairs(koch.of_split(s), 10_000, seed=0) for s in ("test", "val")
     )
@@ -126,7 +128,7 @@ def _koch_verification(scorer: Scorer, data: Data) -> VerificationResult:
 
 def _vinyals(n_way: int, n_shot: int) -> Callable[[Scorer, Data], OneShotResult]:
     def run(scorer: Scorer, data: Data) -> OneShotResult:
-        test = omniglot.omniglot_vinyals(_omniglot(data)).of_split("test")
+        test = omniglot_vinyals(find("omniglot", data)).of_split("test")
         return vinyals_episodes(scorer, test, n_way, n_shot)
 
     return run
@@ -152,9 +154,9 @@ def _faces_there(
 
 
 def _lfw_view1(scorer: Scorer, data: Data) -> VerificationResult:
-    pairs = lfw.lfw_view1(_lfw(data), "test")
+    pairs = lfw_view1(find("lfw", data), "test")
     threshold = _chosen_threshold(scorer)
-    threshold_pairs = lfw.lfw_view1(_lfw(data), "train") if threshold is None else None
+    threshold_pairs = lfw_view1(find("lfw", data), "train") if threshold is None else None
     return _faces_there(
         scorer,
         lambda patient: verify_pairs(
@@ -168,12 +170,12 @@ def _lfw_view1(scorer: Scorer, data: Data) -> VerificationResult:
 
 
 def _lfw_view2(scorer: Scorer, data: Data) -> VerificationResult:
-    pairs = lfw.lfw_view2(_lfw(data))
+    pairs = lfw_view2(find("lfw", data))
     return _faces_there(scorer, lambda patient: lfw_folds(patient, pairs))
 
 
 def _att_people(scorer: Scorer, data: Data) -> VerificationResult:
-    people = sources.att(sources.find_data("att", data)).of_split("test")
+    people = att(find("att", data)).of_split("test")
     return verify_all_pairs(
         scorer,
         people,
@@ -185,14 +187,15 @@ def _att_people(scorer: Scorer, data: Data) -> VerificationResult:
 
 def _strokes(scorer: Scorer, data: Data) -> OneShotResult:
     """On the alphabets that the model's own part leaves out; on all for any other model."""
-    part = str(_data_settings(scorer).get("part", ""))
-    both = stroke_part(omniglot.strokes(_omniglot(data)), part.removeprefix("not-"))
-    return matching_trials(scorer, both.images, both.strokes)
+    part = str(_data_settings(scorer).get("part", "")).removeprefix("not-")
+    both = strokes(find("strokes", data), part or "all")
+    what = "Omniglot drawings of strokes matched to Omniglot strokes"
+    return matching_trials(scorer, both, protocol=f"{what}, same drawer and group")
 
 
 def _sick(scorer: Scorer, data: Data) -> GradedResult:
-    root = sources.find_data("sick", data)
-    return evaluate_graded(scorer, sources.sick(root, "test"), "SICK test: 4,927 pairs")
+    pairs = sick(find("sick", data), "test")
+    return evaluate_graded(scorer, pairs, "SICK test: 4,927 pairs")
 
 
 def _digits(scorer: Scorer, data: Data) -> VerificationResult:
@@ -207,7 +210,7 @@ def _digits(scorer: Scorer, data: Data) -> VerificationResult:
 def _digits_one_shot(scorer: Scorer, data: Data) -> OneShotResult:
     return n_way_k_shot(
         scorer,
-        sources.digits_upscaled(),
+        digits_upscaled(),
         n_way=10,
         n_shot=1,
         protocol="scikit-learn's digits, 10-way, a stand-in for MNIST; nothing fine-tuned",
@@ -221,7 +224,7 @@ def _own_folder(scorer: Scorer, data: Data, depth: int | None = None) -> Dataset
             "this protocol needs --data, the folder of your images (CLASS/IMAGE)"
         )
     trained = int(_data_settings(scorer).get("depth", 0))
-    return sources.class_folder(data, depth=trained if depth is None else depth)
+    return class_folder(data, depth=trained if depth is None else depth)
 
 
 def _folder_one_shot(scorer: Scorer, dataset: Dataset) -> OneShotResult:
@@ -248,20 +251,8 @@ def read_pairs_for(
         raise DataError(
             f"expected a pair file, got {path}; name one with --data or --pairs"
         )
-    settings = _data_settings(model)
-    if settings.get("source") != "pair-table":
-        return read_pairs(path, root=root, same=same)
-    return read_pair_table(
-        path,
-        left=settings["left_column"],
-        right=settings["right_column"],
-        label=settings["label_column"],
-        label_kind=settings["label"],
-        left_side=settings["left_side"],
-        right_side=settings["right_side"],
-        root=root,
-        same=same,
-    )
+    settings = DataSettings.model_validate({"source": "pairs"} | _data_settings(model))
+    return read_pairs_like(settings, path, root, same)
 
 
 def _pair_file(scorer: Scorer, data: Data) -> Result:
@@ -275,7 +266,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "omniglot-20-runs": Protocol(
         "the official 20 one-shot runs of Lake et al., 400 trials",
         lambda scorer, data: omniglot_20_runs(
-            scorer, omniglot.omniglot_runs(_omniglot(data))
+            scorer, omniglot_runs(find("omniglot", data))
         ),
     ),
     "omniglot-within-alphabet": Protocol(
@@ -284,7 +275,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "koch-one-shot": Protocol(
         "Koch's 400 trials on ten alphabets and four drawers",
         lambda scorer, data: koch_trials(
-            scorer, omniglot.omniglot_koch(_omniglot(data)).of_split("test")
+            scorer, omniglot_koch(find("omniglot", data)).of_split("test")
         ),
     ),
     "koch-verification": Protocol("Koch's 10,000 verification pairs", _koch_verification),
@@ -323,19 +314,6 @@ PROTOCOLS: dict[str, Protocol] = {
     "pairs": Protocol("your pair file", _pair_file),
 }
 
-# The protocol that a model is measured by by default: that of its source.
-DEFAULT_PROTOCOLS: dict[str, str] = {
-    "omniglot": "omniglot-20-runs",
-    "lfw": "lfw-view1",
-    "att": "att-s5-s7",
-    "digits": "digits",
-    "class-folder": "folder-one-shot",
-    "pairs": "pairs",
-    "pair-table": "pairs",
-    "strokes": "strokes-20w",
-    "sick": "sick-test",
-}
-
 
 def default_protocol(model: Any) -> str:
     """The protocol of a model's own source.
@@ -344,7 +322,7 @@ def default_protocol(model: Any) -> str:
         DataError: If the model does not say what it was trained on.
     """
     card = getattr(model, "card", {})
-    source = card.get("recipe", {}).get("data", {}).get("source")
-    if source not in DEFAULT_PROTOCOLS:
+    source = SOURCES.get(card.get("recipe", {}).get("data", {}).get("source"))
+    if source is None or not source.protocol:
         raise DataError(f"name a protocol: {', '.join(PROTOCOLS)}")
-    return DEFAULT_PROTOCOLS[source]
+    return source.protocol

@@ -7,29 +7,24 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from onelook.data.describe import open_source
 from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
-from onelook.data.parts import labelled_dataset, split_held_out
+from onelook.data.sources import DATA_SETS, open_source, open_training_data, source_of
 from onelook.errors import DataError
 from onelook.recipe import DataSettings
 from onelook.verifier import Verifier
 
-# Trainings on these have classes that can be listed again.
-LABELLED = ("omniglot", "lfw", "att", "digits", "class-folder")
-
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """Where data for a calibration comes from.
+class DataChoice:
+    """Which data a calibration uses.
 
     Args:
-        data: A known source's name, a class folder or a pair file, or what was opened
-            already; None for the classes that the model's own training held out.
-        part: Of a known source, as recipes name it: "evaluation", "DevTest", ...
-        root: Where a known source (or the training's own data) lies; what the paths of a
-            pair file are relative to.
+        data: A data set's name, a class folder or a pair file, or what was opened already;
+            None for the classes that the model's own training held out.
+        part: Part of a data set, as recipes name it: "evaluation", "DevTest", ...
+        root: Where a data set (or the training's own data) lies; what the paths of a pair
+            file are relative to.
         depth: Folders above the class folders; the training's own by default.
         same: The label of a same pair where a pair file does not say it.
     """
@@ -61,10 +56,9 @@ def held_out_classes(verifier: Verifier, data: str | Path | None = None) -> Data
         data: Folder of the training data, as for ``train``.
 
     Raises:
-        DataError: If the model's card does not tell them, or the data is another one.
+        DataError: If the model's card does not name them, or the data is another one.
     """
-    settings = _settings(verifier)
-    train, held = _halves(verifier, settings, labelled_dataset(settings, data))
+    train, held = _halves(verifier, _open_trained(verifier, data))
     if train is None:
         raise DataError(
             f"this is not the data that {verifier.name} was trained on, so what was held "
@@ -73,34 +67,29 @@ def held_out_classes(verifier: Verifier, data: str | Path | None = None) -> Data
     return held
 
 
-def unseen(verifier: Verifier, source: Source) -> Unseen:
+def unseen(verifier: Verifier, choice: DataChoice) -> Unseen:
     """Open data and leave out what the model was trained on.
 
     Raises:
         DataError: If the data is not found, or nothing of it is left.
     """
-    data, path = source.data, source.root
+    data, root = choice.data, choice.root
     if data is None:
-        return Unseen(held_out_classes(verifier, path), ())
-    opened: Dataset | Pairs
+        return Unseen(held_out_classes(verifier, root), ())
     if isinstance(data, Dataset | Pairs):
         opened = data
-    elif source.part:
-        opened = _part(str(data), source.part, path)
     else:
         own = verifier.card.get("recipe", {}).get("data", {}).get("depth", 0)
-        depth = own if source.depth is None else source.depth
-        opened = open_source(str(data), path, depth, source.same)
+        depth = own if choice.depth is None else choice.depth
+        opened = open_source(data, choice.part, root, depth=depth, same=choice.same)
     try:
-        settings = _settings(verifier)
-        trained: Dataset | None
-        if settings.source != "class-folder":
-            here = path if data == settings.source else None
-            trained, _ = _halves(verifier, settings, labelled_dataset(settings, here))
+        source = source_of(_settings(verifier))
+        trained: Dataset | None = None
+        if not source.yours:
+            here = root if DATA_SETS.get(str(data)) is source else None
+            trained, _ = _halves(verifier, _open_trained(verifier, here))
         elif isinstance(opened, Dataset):
-            trained, _ = _halves(verifier, settings, opened)
-        else:
-            trained = None
+            trained, _ = _halves(verifier, opened)
     except DataError:
         trained = None
     if trained is None:
@@ -110,45 +99,40 @@ def unseen(verifier: Verifier, source: Source) -> Unseen:
 
 def _unknown(verifier: Verifier) -> str:
     return (
-        f"which classes {verifier.name} was trained on cannot be told here: none of these "
+        f"which classes {verifier.name} was trained on is not known here: none of these "
         "may be one of them, or the threshold is far too strict"
     )
 
 
-def _part(source: str, part: str, path: str | Path | None) -> Dataset:
-    try:
-        settings = DataSettings.model_validate({"source": source, "part": part})
-    except ValidationError as error:
-        raise DataError(
-            f"a part goes with a known source ({', '.join(LABELLED[:-1])}), not with "
-            f"{source!r}"
-        ) from error
-    return labelled_dataset(settings, path)
-
-
 def _settings(verifier: Verifier) -> DataSettings:
-    """What the model was trained on, if its classes can be listed again."""
+    """What the model was trained on."""
     recipe = verifier.card.get("recipe")
     if recipe is None:
         raise DataError(
             f"the card of {verifier.name} has no recipe, so what its training held out is "
             "not known; pass --data with classes that it has not seen"
         )
-    settings = DataSettings.model_validate(recipe["data"])
-    if settings.source not in LABELLED or settings.pair_file:
+    return DataSettings.model_validate(recipe["data"])
+
+
+def _open_trained(verifier: Verifier, root: str | Path | None) -> Dataset:
+    """The data of the model's training, if that has classes of one kind of item."""
+    settings = _settings(verifier)
+    opened = open_training_data(settings, root)
+    if not isinstance(opened, Dataset) or opened.right_paths is not None:
         raise DataError(
             f"{verifier.name} was trained on {settings.source}, whose held-out part cannot "
             "be opened again here; pass --data with classes that it has not seen"
         )
-    return settings
+    return opened
 
 
-def _halves(
-    verifier: Verifier, settings: DataSettings, dataset: Dataset
-) -> tuple[Dataset | None, Dataset]:
+def _halves(verifier: Verifier, dataset: Dataset) -> tuple[Dataset | None, Dataset]:
     """What of ``dataset`` was trained on and what was held out; None where the model was
     trained on something else."""
-    train, held = split_held_out(dataset, settings, verifier.card["recipe"]["seed"])
+    settings, seed = _settings(verifier), verifier.card["recipe"]["seed"]
+    fraction, by = settings.validation_fraction, settings.validation_by
+    train, held = dataset.hold_out(fraction, seed, by)
     known = verifier.card.get("data", {}).get("fingerprint")
     return (train if train.fingerprint == known else None), held
 

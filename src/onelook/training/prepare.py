@@ -1,35 +1,30 @@
-"""From a recipe and its data to what a training works on: stores, sampler, held-out
-items."""
+"""From a recipe to what a training works on: open, split, inputs, stores, sampler."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.pixels import PixelStore
-from onelook.data.inputs.sequences import SequenceStore, StrokePreprocess
+from onelook.data.inputs.sequences import SequenceStore, StrokePreprocess, TextPreprocess
 from onelook.data.items import Dataset, Pairs
-from onelook.data.parts import labelled_dataset, split_held_out, stroke_part
 from onelook.data.sampling import (
     FEWEST_OF_CLASS,
+    AlignedPairs,
     BalancedPairs,
     ClassBatches,
     PairListBatches,
     Sampler,
     Triplets,
 )
-from onelook.data.sources import class_folders as sources
-from onelook.data.sources import lfw, omniglot
-from onelook.data.sources.pair_files import read_pairs
+from onelook.data.sources import addresses_to_store, open_training_data
 from onelook.errors import DataError
-from onelook.recipe import DataSettings, Recipe, SamplingSettings
-from onelook.training.data import HeldOut, Side, TrainingData
-from onelook.training.pair_tables import sick_material, table_material
+from onelook.recipe import Recipe, SamplingSettings
+from onelook.training.data import AnyPreprocess, HeldOut, Side, Store, TrainingData
 
 log = logging.getLogger(__name__)
 
@@ -46,57 +41,236 @@ def prepare(
         recipe: Its ``data``, ``images``, ``left``, ``right`` and ``sampling`` blocks.
         data: Folder of the data; None looks in ``ONELOOK_DATA`` and in the user's cache.
         skip_bad: Go on without the images that cannot be read.
-        progress: Show progress bars on standard error.
+        progress: Report progress on standard error.
 
     Raises:
         DataError: If the data is not found, too small, or has broken images.
     """
-    if recipe.data.source == "sick":
-        return sick_material(recipe, data)
-    if recipe.data.source == "pair-table":
-        return table_material(recipe, data, skip_bad, progress)
-    if recipe.data.source == "strokes":
-        return _images_and_strokes(recipe, data, skip_bad, progress)
-    if recipe.images is None:
-        raise DataError(
-            f"recipe {recipe.name} needs an 'images' block for {recipe.data.source}"
-        )
-    preprocess = Preprocess(recipe.images)
-    if recipe.data.pair_file or recipe.data.source == "pairs":
-        return _listed_pairs(recipe, preprocess, data, skip_bad, progress)
-    return _labelled_images(recipe, preprocess, data, skip_bad, progress)
+    opened = open_training_data(recipe.data, data)
+    stores = _Stores(recipe, skip_bad, progress)
+    if isinstance(opened, Dataset):
+        return _prepare_items(recipe, opened, data, stores)
+    if opened.identities is not None:
+        return _prepare_identities(recipe, opened, stores)
+    if recipe.right_encoder is None:
+        return _prepare_twin_pairs(recipe, opened, stores)
+    return _prepare_pairs_of_two_kinds(recipe, opened, stores)
 
 
-def _labelled_images(
-    recipe: Recipe,
-    preprocess: Preprocess,
-    data: str | Path | None,
-    skip_bad: bool,
-    progress: bool,
+class _Stores:
+    """Makes the inputs that a recipe describes, and stores of what they load."""
+
+    def __init__(self, recipe: Recipe, skip_bad: bool, progress: bool) -> None:
+        self.recipe, self.skip_bad, self.progress = recipe, skip_bad, progress
+
+    def input_of(
+        self, side: str, is_text: bool = False, texts: Sequence[str] = ()
+    ) -> AnyPreprocess:
+        """The input of a side; the words of a text input are those of ``texts``."""
+        recipe = self.recipe
+        block = recipe.left if side == "left" else recipe.right
+        if is_text:
+            if block is None:
+                raise DataError(
+                    f"recipe {recipe.name} needs a {side!r} block for its texts"
+                )
+            return TextPreprocess.fit(texts, block)
+        if block is not None and block.kind == "strokes":
+            return StrokePreprocess(block)
+        if recipe.images is None:
+            raise DataError(
+                f"recipe {recipe.name} needs an 'images' block for its {side} side"
+            )
+        return Preprocess(recipe.images)
+
+    def store(self, addresses: Sequence[str], taken: AnyPreprocess) -> Store:
+        """All of these items, loaded once."""
+        if isinstance(taken, Preprocess):
+            return PixelStore.prepare(
+                addresses, taken, skip_bad=self.skip_bad, progress=self.progress
+            )
+        return SequenceStore.prepare(addresses, taken)
+
+
+def _bad(store: Store) -> set[str]:
+    """Addresses of items that could not be read."""
+    return {address for address, _ in store.bad} if isinstance(store, PixelStore) else set()
+
+
+def _prepare_items(
+    recipe: Recipe, items: Dataset, data: str | Path | None, stores: _Stores
 ) -> TrainingData:
-    dataset = labelled_dataset(recipe.data, data)
-    addresses = dataset.paths
-    if recipe.data.source == "lfw":
-        # One store for all parts: ten folds would decode nearly the same images ten times.
-        addresses = lfw.lfw(sources.find_data("lfw", data)).paths
-    store = PixelStore.prepare(addresses, preprocess, skip_bad=skip_bad, progress=progress)
-    if store.bad:
-        bad = {address for address, _ in store.bad}
-        dataset = dataset.subset(np.array([path not in bad for path in dataset.paths]))
-    train, held = split_held_out(dataset, recipe.data, recipe.seed)
-    side = Side(store, store.rows(train.paths))
+    """Labelled items; each may have a right side of another kind."""
+    left = stores.input_of("left")
+    store = stores.store(addresses_to_store(recipe.data, data, items), left)
+    right = right_store = None
+    if items.right_paths is not None:
+        right = stores.input_of("right")
+        right_store = stores.store(items.right_paths, right)
+    bad = _bad(store)
+    train, held = _hold_out(recipe, items.without(bad))
+
+    def right_side(part: Dataset) -> Side | None:
+        if right_store is None or part.right_paths is None:
+            return None
+        return Side(right_store, right_store.rows(part.right_paths))
+
     return TrainingData(
-        left=side,
-        right=None,
+        left=Side(store, store.rows(train.paths)),
+        right=right_side(train),
         n_items=len(train),
         sampler=_sampler(recipe, train),
-        held_out=_held_out_items(held, Side(store, store.rows(held.paths))),
-        preprocess=preprocess,
-        about={**_about(train, held), "skipped images": len(store.bad)},
+        held_out=_held_out_items(
+            held, Side(store, store.rows(held.paths)), right_side(held)
+        ),
+        preprocess=left,
+        right_preprocess=right,
+        about={**_about_items(train, held), "skipped images": len(bad)},
     )
 
 
-def _about(train: Dataset, held: Dataset) -> dict[str, Any]:
+def _prepare_identities(recipe: Recipe, pairs: Pairs, stores: _Stores) -> TrainingData:
+    """Pairs that the data lists; some of the identities on them are held out whole."""
+    items, taken = pairs.items(), stores.input_of("left")
+    store = stores.store(items.paths, taken)
+    train, held = _hold_out(recipe, items.without(_bad(store)))
+    kept = pairs.within(train.paths)
+    if not len(kept):
+        raise DataError(
+            f"{pairs.source}: no pair is left to train on after holding out "
+            f"{held.n_classes} of {items.n_classes} identities; lower "
+            "data.validation_fraction"
+        )
+    return TrainingData(
+        left=Side(store, store.rows(train.paths)),
+        right=None,
+        n_items=len(train),
+        sampler=_pair_batches(recipe, kept, train.paths),
+        held_out=_held_out_items(held, Side(store, store.rows(held.paths))),
+        preprocess=taken,
+        about={
+            **_about_items(train, held),
+            "training pairs": len(kept),
+            "all pairs": len(pairs),
+        },
+    )
+
+
+def _prepare_twin_pairs(recipe: Recipe, pairs: Pairs, stores: _Stores) -> TrainingData:
+    """Pairs of one kind: an item that stands on both sides is kept and encoded once."""
+    if pairs.left_side != pairs.right_side:
+        raise DataError(
+            f"recipe {recipe.name}: the sides are {pairs.left_side} and "
+            f"{pairs.right_side}; give a right_encoder"
+        )
+    train, held = pairs.hold_out(recipe.data.validation_fraction, recipe.seed)
+    texts = [*train.left, *train.right]
+    taken = stores.input_of("left", pairs.left_side == "text", texts)
+    store = stores.store(sorted({*pairs.left, *pairs.right}), taken)
+    every = sorted({*pairs.left, *pairs.right} - _bad(store))
+    train, held = train.within(every), held.within(every)
+    side = Side(store, store.rows(every))
+    ends = _indices(every, held.left), _indices(every, held.right)
+    return TrainingData(
+        left=side,
+        right=None,
+        n_items=len(every),
+        sampler=_pair_batches(recipe, train, every),
+        held_out=_held_out_pairs(held, (side, side), ends, every),
+        preprocess=taken,
+        about=_about_pairs(train, held),
+    )
+
+
+def _prepare_pairs_of_two_kinds(
+    recipe: Recipe, pairs: Pairs, stores: _Stores
+) -> TrainingData:
+    """Pairs whose sides have an encoder each: item i is the pair i."""
+    train, held = pairs.hold_out(recipe.data.validation_fraction, recipe.seed)
+    left = stores.input_of("left", pairs.left_side == "text", train.left)
+    right = stores.input_of("right", pairs.right_side == "text", train.right)
+    left_store = stores.store(sorted({*pairs.left}), left)
+    right_store = stores.store(sorted({*pairs.right}), right)
+    readable = {*pairs.left, *pairs.right} - _bad(left_store) - _bad(right_store)
+    train, held = train.within(readable), held.within(readable)
+    numbers = np.arange(len(held))
+    return TrainingData(
+        left=Side(left_store, left_store.rows(train.left)),
+        right=Side(right_store, right_store.rows(train.right)),
+        n_items=len(train),
+        sampler=AlignedPairs(
+            len(train),
+            recipe.sampling.batch_size,
+            is_same=train.is_same,
+            targets=train.targets,
+            seed=recipe.seed,
+        ),
+        held_out=_held_out_pairs(
+            held,
+            (
+                Side(left_store, left_store.rows(held.left)),
+                Side(right_store, right_store.rows(held.right)),
+            ),
+            (numbers, numbers),
+            held.left,
+        ),
+        preprocess=left,
+        right_preprocess=right,
+        about=_about_pairs(train, held),
+    )
+
+
+def _hold_out(recipe: Recipe, items: Dataset) -> tuple[Dataset, Dataset]:
+    settings = recipe.data
+    return items.hold_out(settings.validation_fraction, recipe.seed, settings.validation_by)
+
+
+def _held_out_items(held: Dataset, left: Side, right: Side | None = None) -> HeldOut:
+    return HeldOut(
+        left,
+        right or left,
+        held.labels,
+        held.groups,
+        held.drawers,
+        class_names=held.class_names,
+        addresses=held.paths,
+    )
+
+
+def _held_out_pairs(
+    held: Pairs,
+    sides: tuple[Side, Side],
+    ends: tuple[NDArray[np.int64], NDArray[np.int64]],
+    addresses: Sequence[str],
+) -> HeldOut:
+    return HeldOut(
+        *sides,
+        np.arange(len(addresses)),
+        pair_left=ends[0],
+        pair_right=ends[1],
+        is_same=held.is_same,
+        targets=held.targets,
+        addresses=tuple(addresses),
+    )
+
+
+def _indices(items: Sequence[str], wanted: Sequence[str]) -> NDArray[np.int64]:
+    index = {item: i for i, item in enumerate(items)}
+    return np.array([index[item] for item in wanted], dtype=np.int64)
+
+
+def _pair_batches(recipe: Recipe, pairs: Pairs, items: Sequence[str]) -> PairListBatches:
+    return PairListBatches(
+        _indices(items, pairs.left),
+        _indices(items, pairs.right),
+        recipe.sampling.batch_size,
+        is_same=pairs.is_same,
+        targets=pairs.targets,
+        seed=recipe.seed,
+    )
+
+
+def _about_items(train: Dataset, held: Dataset) -> dict[str, Any]:
     return {
         "training data": train.name,
         "training images": len(train),
@@ -107,11 +281,12 @@ def _about(train: Dataset, held: Dataset) -> dict[str, Any]:
     }
 
 
-def _held_out_items(held: Dataset, side: Side) -> HeldOut:
-    return HeldOut(
-        side, side, held.labels, held.groups, held.drawers, class_names=held.class_names,
-        addresses=held.paths,
-    )  # fmt: skip
+def _about_pairs(train: Pairs, held: Pairs) -> dict[str, Any]:
+    return {
+        "training data": Path(train.source).name,
+        "training pairs": len(train),
+        "held-out pairs": len(held),
+    }
 
 
 def _sampler(recipe: Recipe, train: Dataset) -> Sampler:
@@ -158,126 +333,3 @@ def _classes_per_batch(train: Dataset, settings: SamplingSettings, rotations: in
         )
         return there
     return settings.classes_per_batch
-
-
-def _listed_pairs(
-    recipe: Recipe,
-    preprocess: Preprocess,
-    data: str | Path | None,
-    skip_bad: bool,
-    progress: bool,
-) -> TrainingData:
-    """Pairs that the data gives, some people (or other identities) of them held out
-    whole."""
-    pairs, addresses, labels, class_names = _pairs_with_identities(recipe.data, data)
-    store = PixelStore.prepare(addresses, preprocess, skip_bad=skip_bad, progress=progress)
-    bad = {address for address, _ in store.bad}
-    items = Dataset("pairs", tuple(addresses), labels, class_names)
-    items = items.subset(np.array([address not in bad for address in addresses]))
-    train, held = split_held_out(items, recipe.data, recipe.seed)
-    index = {address: i for i, address in enumerate(train.paths)}
-    keep = np.array(
-        [a in index and b in index for a, b in zip(pairs.left, pairs.right, strict=True)]
-    )
-    kept = pairs.subset(keep)
-    if not len(kept):
-        raise DataError(
-            f"{pairs.source}: no pair is left to train on after holding out "
-            f"{held.n_classes} of {items.n_classes} identities; lower "
-            f"data.validation_fraction"
-        )
-    sampler = PairListBatches(
-        np.array([index[address] for address in kept.left]),
-        np.array([index[address] for address in kept.right]),
-        recipe.sampling.batch_size,
-        is_same=kept.is_same,
-        seed=recipe.seed,
-    )
-    return TrainingData(
-        left=Side(store, store.rows(train.paths)),
-        right=None,
-        n_items=len(train),
-        sampler=sampler,
-        held_out=_held_out_items(held, Side(store, store.rows(held.paths))),
-        preprocess=preprocess,
-        about={**_about(train, held), "training pairs": len(kept), "all pairs": len(pairs)},
-    )
-
-
-def _pairs_with_identities(
-    settings: DataSettings, data: str | Path | None
-) -> tuple[Pairs, list[str], NDArray[np.int64], tuple[str, ...]]:
-    """The pairs, their distinct files, and who is on each file.
-
-    LFW names its people. In any other pair file the files joined by "same" pairs are one
-    identity.
-    """
-    if settings.source == "lfw":
-        pairs = lfw.lfw_pair_file(sources.find_data("lfw", data), settings.pair_file)
-        addresses = sorted({*pairs.left, *pairs.right})
-        people = [address.split("/")[-2] for address in addresses]
-        class_names, labels = np.unique(people, return_inverse=True)
-        return pairs, addresses, labels.astype(np.int64), tuple(class_names.tolist())
-    if data is None:
-        raise DataError(
-            "a pairs recipe needs --data, the folder of its images and pair file"
-        )
-    pairs = read_pairs(Path(data) / (settings.pair_file or "pairs.txt"), root=data)
-    addresses = sorted({*pairs.left, *pairs.right})
-    index = {address: i for i, address in enumerate(addresses)}
-    assert pairs.is_same is not None
-    left = np.array([index[a] for a in pairs.left])[pairs.is_same]
-    right = np.array([index[b] for b in pairs.right])[pairs.is_same]
-    n = len(addresses)
-    _, labels = connected_components(
-        coo_matrix((np.ones(len(left)), (left, right)), (n, n))
-    )
-    names = tuple(f"identity {i + 1}" for i in range(int(labels.max()) + 1))
-    return pairs, addresses, labels.astype(np.int64), names
-
-
-def _images_and_strokes(
-    recipe: Recipe, data: str | Path | None, skip_bad: bool, progress: bool
-) -> TrainingData:
-    """Drawings on the left, the pen strokes they came from on the right."""
-    if recipe.images is None or recipe.right is None:
-        raise DataError(f"recipe {recipe.name} needs an 'images' block and a 'right' block")
-    both = stroke_part(
-        omniglot.strokes(sources.find_data("omniglot", data)), recipe.data.part
-    )
-    preprocess, right_preprocess = Preprocess(recipe.images), StrokePreprocess(recipe.right)
-    pixels = PixelStore.prepare(
-        both.images.paths, preprocess, skip_bad=skip_bad, progress=progress
-    )
-    strokes = SequenceStore.prepare(both.strokes.paths, right_preprocess)
-    images = both.images
-    stroke_of = dict(zip(images.paths, both.strokes.paths, strict=True))
-    if pixels.bad:
-        bad = {address for address, _ in pixels.bad}
-        images = images.subset(np.array([path not in bad for path in images.paths]))
-    train, held = split_held_out(images, recipe.data, recipe.seed)
-
-    def sides(part: Dataset) -> tuple[Side, Side]:
-        stroke_rows = strokes.rows([stroke_of[path] for path in part.paths])
-        return Side(pixels, pixels.rows(part.paths)), Side(strokes, stroke_rows)
-
-    left, right = sides(train)
-    held_left, held_right = sides(held)
-    return TrainingData(
-        left=left,
-        right=right,
-        n_items=len(train),
-        sampler=_sampler(recipe, train),
-        held_out=HeldOut(
-            held_left,
-            held_right,
-            held.labels,
-            held.groups,
-            held.drawers,
-            class_names=held.class_names,
-            addresses=held.paths,
-        ),  # fmt: skip
-        preprocess=preprocess,
-        right_preprocess=right_preprocess,
-        about=_about(train, held),
-    )

@@ -10,7 +10,8 @@ from drawings import OWN_PEN, WAYS, coverage, on_paper, pen_path, photographed
 from onelook.data.inputs.images import Preprocess
 from onelook.data.inputs.ink import WORKING_SIDE, NoInkError, find_ink
 from onelook.data.inputs.sequences import read_strokes
-from onelook.data.sources.omniglot import omniglot, strokes
+from onelook.data.sources.omniglot import omniglot
+from onelook.data.sources.strokes import strokes
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings
 
@@ -78,9 +79,9 @@ def test_ink_gives_the_pixels_that_the_shipped_weights_were_trained_on(way):
 
 @pytest.fixture(scope="module")
 def real_paths(data_root: Path) -> list:
-    pens = strokes(data_root).strokes
+    pens = strokes(data_root).right_paths
     rows = np.random.default_rng(3).choice(len(pens), 6, replace=False)
-    return [pen_path(read_strokes(pens.paths[row])) for row in rows]
+    return [pen_path(read_strokes(pens[row])) for row in rows]
 
 
 @pytest.mark.data

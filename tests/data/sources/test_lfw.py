@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from onelook.data.archives import address_exists
-from onelook.data.sources.class_folders import (
+from onelook.data.sources.lfw import (
+    folds_of_part,
     lfw,
     lfw_pair_file,
     lfw_people,
+    lfw_people_outside,
     lfw_view1,
     lfw_view2,
 )
-from onelook.data.sources.lfw import folds_of_part, lfw_people_outside
 from onelook.data.sources.pair_files import read_pairs
 from onelook.errors import DataError
 

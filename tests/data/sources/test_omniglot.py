@@ -10,13 +10,13 @@ import pytest
 
 from onelook.data.archives import address_exists
 from onelook.data.sources import omniglot as module
-from onelook.data.sources.class_folders import (
+from onelook.data.sources.omniglot import (
     omniglot,
     omniglot_koch,
     omniglot_runs,
     omniglot_vinyals,
-    strokes,
 )
+from onelook.data.sources.strokes import strokes
 from onelook.errors import DataError
 
 
@@ -128,11 +128,15 @@ def test_an_alphabet_in_both_stroke_archives_is_taken_once(tmp_path):
             names(f"strokes_background_{part}", alphabets, "txt"),
         )
     data = strokes(tmp_path)
-    assert len(data.strokes) == len(data.images) == 12
-    for pen, image in zip(data.strokes.paths, data.images.paths, strict=True):
+    assert len(data) == len(data.right_paths) == 12
+    for pen, image in zip(data.right_paths, data.paths, strict=True):
         assert re.split("[/.]", pen)[-4:-1] == re.split("[/.]", image)[-4:-1]
-    assert "small1" in data.strokes.paths[0] and "small2" in data.strokes.paths[-1]
-    np.testing.assert_array_equal(data.strokes.labels, data.images.labels)
+    assert "small1" in data.right_paths[0] and "small2" in data.right_paths[-1]
+    fold = strokes(tmp_path, "not-fold1")
+    assert fold.group_names == ("B",) and "small2" in fold.right_paths[0]
+    assert strokes(tmp_path, "fold1").group_names == ("A",)
+    with pytest.raises(ValueError, match="unknown part 'fold5' of strokes; known: all"):
+        strokes(tmp_path, "fold5")
     write(tmp_path / "images_background.zip", names("images_background", ["A"]))
     with pytest.raises(DataError, match=r"has no drawing .*\(6 of 12 have none\)"):
         strokes(tmp_path)
@@ -259,10 +263,8 @@ def test_the_real_runs_are_drawings_of_the_ten_alphabets(real):
 @pytest.mark.data
 def test_the_real_strokes_are_eight_alphabets(real):
     data = strokes(real)
-    assert len(data.strokes) == 4_840 and len(data.strokes.group_names) == 8
-    assert set(data.strokes.group_names) == {*module.SMALL1, *module.SMALL2}
-    assert data.strokes.n_classes == 242
-    np.testing.assert_array_equal(data.strokes.drawers, data.images.drawers)
+    assert len(data) == len(data.right_paths) == 4_840 and data.n_classes == 242
+    assert set(data.group_names) == {*module.SMALL1, *module.SMALL2}
 
 
 @pytest.mark.data

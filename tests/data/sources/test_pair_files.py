@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 
 from onelook.data.items import Pairs
-from onelook.data.sources.pair_files import (
-    read_lfw_pairs,
-    read_pair_table,
-    read_pairs,
-    resolver,
-    write_pairs,
-)
+from onelook.data.sources.lfw import read_lfw_pairs
+from onelook.data.sources.pair_files import read_pairs, resolver, write_pairs
+from onelook.data.sources.pair_tables import read_pair_table
 from onelook.errors import DataError
 
 

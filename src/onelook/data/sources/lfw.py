@@ -1,7 +1,7 @@
 """Labeled Faces in the Wild: photographs, View 1, View 2 and the lists of people."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +9,11 @@ import numpy as np
 
 from onelook.data.archives import Tree, locate, open_tree
 from onelook.data.items import Dataset, Pairs
-from onelook.data.sources.pair_files import decode_lines, read_lfw_pairs, read_pairs
+from onelook.data.sources.fetch import Archive
+from onelook.data.sources.pair_files import decode_lines, read_lines, read_pairs
+from onelook.data.sources.source import Source
 from onelook.errors import DataError
+from onelook.recipe import DataSettings
 
 # Best aligned first: what ``variant=None`` takes when there are several.
 VARIANTS = {
@@ -83,7 +86,9 @@ def lfw_pair_file(
 ) -> Pairs:
     """Pairs from a ``PATH PATH 1|0`` file beside LFW, 1 = same person."""
     faces = _faces(root, variant)
-    return read_pairs(_list(root, name), same=1, resolve=faces.find_path, check=False)
+    pairs = read_pairs(_list(root, name), same=1, resolve=faces.find_path, check=False)
+    people = {address: address.split("/")[-2] for address in (*pairs.left, *pairs.right)}
+    return replace(pairs, identities=people)
 
 
 def lfw_people(root: str | Path, part: str, variant: str | None = None) -> Dataset:
@@ -251,3 +256,153 @@ def _photographs(tree: Tree, variant: str) -> dict[tuple[str, int], str]:
         if match and (variant != "plain" or "funneled" not in (match[1] or "")):
             found[match[2], int(match[3])] = tree.address(name)
     return found
+
+
+def read_lfw_pairs(path: str | Path, resolve: Callable[[str, int], str]) -> Pairs:
+    """Read ``pairs.txt``, ``pairsDevTrain.txt`` or ``pairsDevTest.txt`` of LFW.
+
+    The first line is ``N`` or ``FOLDS N``. Each fold has N lines ``PERSON I J`` (same),
+    then N lines ``PERSON I PERSON J`` (different), with tabs between.
+
+    Args:
+        path: The file.
+        resolve: The address of one image, from the person's name and the image's number. A
+            DataError that it raises is given the line's number.
+
+    Raises:
+        DataError: If a line is malformed or the counts differ from the header's.
+    """
+    lines = read_lines(path)
+    n_folds, n_each = _lfw_header(path, lines[0])
+    left: list[str] = []
+    right: list[str] = []
+    labels: list[bool] = []
+    numbers: list[int] = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        fields = line.rstrip().split("\t")
+        if len(fields) not in (3, 4):
+            raise DataError(
+                f"{path}:{number}: expected 3 or 4 tab-separated fields, "
+                f"got {len(fields)}: {line!r}"
+            )
+        fold, place = divmod(len(left), 2 * n_each)
+        if fold == n_folds:
+            raise DataError(
+                f"{path}:{number}: line 1 says {2 * n_each * n_folds} pairs, "
+                "here is one more"
+            )
+        is_same = len(fields) == 3
+        if is_same != (place < n_each):
+            expected = "3 fields (same)" if place < n_each else "4 fields (different)"
+            raise DataError(
+                f"{path}:{number}: expected {expected} for pair {place + 1} of fold "
+                f"{fold + 1} ({n_each} same pairs, then {n_each} different), "
+                f"got {len(fields)}: {line!r}"
+            )
+        other = fields[0] if is_same else fields[2]
+        try:
+            left.append(resolve(fields[0], _image_number(fields[1])))
+            right.append(resolve(other, _image_number(fields[-1])))
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from error
+        labels.append(is_same)
+        numbers.append(number)
+    if len(left) != 2 * n_each * n_folds:
+        raise DataError(
+            f"{path}: line 1 says {2 * n_each * n_folds} pairs, the file has {len(left)}; "
+            "is it whole?"
+        )
+    folds = np.arange(len(left), dtype=np.int64) // (2 * n_each) + 1
+    return Pairs(
+        tuple(left),
+        tuple(right),
+        is_same=np.array(labels, dtype=np.bool_),
+        folds=folds if n_folds > 1 else None,
+        line_numbers=np.array(numbers, dtype=np.int64),
+        source=str(path),
+    )
+
+
+def _lfw_header(path: str | Path, line: str) -> tuple[int, int]:
+    fields = line.split()
+    if len(fields) not in (1, 2) or not all(f.isdecimal() and int(f) > 0 for f in fields):
+        raise DataError(
+            f"{path}:1: expected the number of pairs of each kind, or folds and that "
+            f"number, got {line!r}"
+        )
+    return (int(fields[0]) if len(fields) == 2 else 1), int(fields[-1])
+
+
+def _image_number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise DataError(f"an image's number is a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def _open(
+    root: str | Path, settings: DataSettings, variant: str | None = None
+) -> Dataset | Pairs:
+    if settings.pair_file:
+        return lfw_pair_file(root, settings.pair_file, variant)
+    if settings.part == "all":
+        return lfw(root, variant)
+    if settings.part.startswith("not-fold"):
+        return lfw_people_outside(root, folds_of_part(settings.part), variant)
+    return lfw_people(root, settings.part, variant)
+
+
+_HOME = "http://vis-www.cs.umass.edu/lfw"
+
+
+def _archive(name: str, md5: str, mirror: str = "") -> Archive:
+    """One official file; scikit-learn fetches the same bytes from the mirror."""
+    mirrors = [f"https://ndownloader.figshare.com/files/{mirror}"] if mirror else []
+    return Archive(name, (f"{_HOME}/{name}", *mirrors), md5=md5)
+
+
+def _source(
+    name: str, about: str, photographs: Archive, variant: str | None = None
+) -> Source:
+    return Source(
+        name,
+        about,
+        lambda root, settings: _open(root, settings, variant),
+        parts=("DevTrain", "DevTest", "folds", "not-fold1,2", "all"),
+        protocol="lfw-view1",
+        archives=(photographs, *_LISTS),
+        marks=tuple(
+            s + suffix for v in VARIANTS.values() for s in v for suffix in SUFFIXES
+        ),
+        folder="lfw",
+        # Ten folds would decode nearly the same photographs ten times.
+        one_store=True,
+    )
+
+
+_LISTS = (
+    _archive("pairs.txt", "9f1ba174e4e1c508ff7cdf10ac338a7d", "5976006"),
+    _archive("pairsDevTrain.txt", "4f27cbf15b2da4a85c1907eb4181ad21", "5976012"),
+    _archive("pairsDevTest.txt", "5132f7440eb68cf58910c8a45a2ac10b", "5976009"),
+    _archive("people.txt", "450f0863dd89e85e73936a6d71a3474b"),
+    _archive("peopleDevTrain.txt", "54eaac34beb6d042ed3a7d883e247a21"),
+    _archive("peopleDevTest.txt", "e4bf5be0a43b5dcd9dc5ccfcb8fb19c5"),
+)
+SOURCE = _source(
+    "lfw",
+    "13,233 photographs of 5,749 people, deep-funneled (or as they lie there)",
+    _archive("lfw-deepfunneled.tgz", "68331da3eb755a505a502b5aacb3c201"),
+)
+FUNNELED = _source(
+    "lfw-funneled",
+    "the same photographs, funneled",
+    _archive("lfw-funneled.tgz", "1b42dfed7d15c9b2dd63d5e5840c86ad", "5976015"),
+    "funneled",
+)
+PLAIN = _source(
+    "lfw-plain",
+    "the same photographs, not aligned",
+    _archive("lfw.tgz", "a17d05bd522c52d84eca14327a23d494", "5976018"),
+    "plain",
+)

@@ -1,25 +1,24 @@
-"""Lists of pairs: both label conventions, folds and line numbers kept."""
+"""Files of pairs, PATH PATH LABEL: both label conventions, line numbers kept."""
 
-import csv
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from onelook.data.archives import address_exists, split_address
 from onelook.data.items import ARCHIVE_SEPARATOR, Pairs
+from onelook.data.sources.source import Source
 from onelook.errors import DataError
 from onelook.files import write_whole
+from onelook.recipe import DataSettings
 
 Resolve = Callable[[str], str]
-Side = Literal["path", "text"]
 
 _HEADER = re.compile(r"#\s*same\s*=\s*(\S+)\s*", re.IGNORECASE)
-_CONVENTION = "say whether 1 or 0 marks a pair of the same class: --same 1 or --same 0"
+CONVENTION = "say whether 1 or 0 marks a pair of the same class: --same 1 or --same 0"
 
 
 def resolver(root: str | Path = "") -> Resolve:
@@ -72,9 +71,9 @@ def read_pairs(
             or contradicts the file's own.
         ValueError: If ``same`` is neither 0 nor 1.
     """
-    _check_same(same)
-    lines = _read_lines(path)
-    same = _convention(path, lines, same)
+    check_same(same)
+    lines = read_lines(path)
+    same = convention(path, lines, same)
     to_address = resolver(root) if resolve is None else resolve
     left: list[str] = []
     right: list[str] = []
@@ -86,7 +85,7 @@ def read_pairs(
         first, second, label = _split_pair(path, number, line)
         if same is None:
             raise DataError(
-                f"{path}:{number}: what does label {label!r} mean? {_CONVENTION}"
+                f"{path}:{number}: what does label {label!r} mean? {CONVENTION}"
             )
         if label not in ("0", "1"):
             raise DataError(
@@ -98,7 +97,7 @@ def read_pairs(
                 address = to_address(name)
             except DataError as error:
                 raise DataError(f"{path}:{number}: {error}") from error
-            side.append(_existing(path, number, address, check))
+            side.append(existing(path, number, address, check))
         labels.append(int(label) == same)
         numbers.append(number)
     if not left:
@@ -107,146 +106,6 @@ def read_pairs(
         tuple(left),
         tuple(right),
         is_same=np.array(labels, dtype=np.bool_),
-        line_numbers=np.array(numbers, dtype=np.int64),
-        source=str(path),
-    )
-
-
-def read_lfw_pairs(path: str | Path, resolve: Callable[[str, int], str]) -> Pairs:
-    """Read ``pairs.txt``, ``pairsDevTrain.txt`` or ``pairsDevTest.txt`` of LFW.
-
-    The first line is ``N`` or ``FOLDS N``. Each fold has N lines ``PERSON I J`` (same),
-    then N lines ``PERSON I PERSON J`` (different), with tabs between.
-
-    Args:
-        path: The file.
-        resolve: The address of one image, from the person's name and the image's number. A
-            DataError that it raises is given the line's number.
-
-    Raises:
-        DataError: If a line is malformed or the counts differ from the header's.
-    """
-    lines = _read_lines(path)
-    n_folds, n_each = _lfw_header(path, lines[0])
-    left: list[str] = []
-    right: list[str] = []
-    labels: list[bool] = []
-    numbers: list[int] = []
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
-            continue
-        fields = line.rstrip().split("\t")
-        if len(fields) not in (3, 4):
-            raise DataError(
-                f"{path}:{number}: expected 3 or 4 tab-separated fields, "
-                f"got {len(fields)}: {line!r}"
-            )
-        fold, place = divmod(len(left), 2 * n_each)
-        if fold == n_folds:
-            raise DataError(
-                f"{path}:{number}: line 1 says {2 * n_each * n_folds} pairs, "
-                "here is one more"
-            )
-        is_same = len(fields) == 3
-        if is_same != (place < n_each):
-            expected = "3 fields (same)" if place < n_each else "4 fields (different)"
-            raise DataError(
-                f"{path}:{number}: expected {expected} for pair {place + 1} of fold "
-                f"{fold + 1} ({n_each} same pairs, then {n_each} different), "
-                f"got {len(fields)}: {line!r}"
-            )
-        other = fields[0] if is_same else fields[2]
-        try:
-            left.append(resolve(fields[0], _image_number(fields[1])))
-            right.append(resolve(other, _image_number(fields[-1])))
-        except DataError as error:
-            raise DataError(f"{path}:{number}: {error}") from error
-        labels.append(is_same)
-        numbers.append(number)
-    if len(left) != 2 * n_each * n_folds:
-        raise DataError(
-            f"{path}: line 1 says {2 * n_each * n_folds} pairs, the file has {len(left)}; "
-            "is it whole?"
-        )
-    folds = np.arange(len(left), dtype=np.int64) // (2 * n_each) + 1
-    return Pairs(
-        tuple(left),
-        tuple(right),
-        is_same=np.array(labels, dtype=np.bool_),
-        folds=folds if n_folds > 1 else None,
-        line_numbers=np.array(numbers, dtype=np.int64),
-        source=str(path),
-    )
-
-
-def read_pair_table(
-    path: str | Path,
-    *,
-    left: str = "left",
-    right: str = "right",
-    label: str | None = "label",
-    label_kind: Literal["is_same", "target"] = "is_same",
-    left_side: Side = "path",
-    right_side: Side = "path",
-    root: str | Path = "",
-    same: int | None = None,
-    check: bool = True,
-    quotes: bool = True,
-) -> Pairs:
-    """Read pairs from a table with column names: CSV, or with tabs or semicolons.
-
-    Args:
-        path: The file, UTF-8. Lines before the column names may start with ``#``, such as
-            ``# same=1``.
-        left: Name of the column of left sides.
-        right: Name of the column of right sides.
-        label: Name of the column of labels; ``None`` where there is none.
-        label_kind: ``"is_same"`` for ``same``/``different`` or 0/1 (then the convention
-            must be known, as for ``read_pairs``), ``"target"`` for a number that grows with
-            likeness.
-        left_side: Whether the left column holds paths or the texts themselves.
-        right_side: The same for the right column.
-        root: What paths are relative to; see ``resolver``.
-        same: 0 or 1: the label of a pair of the same class.
-        check: Refuse a pair whose file is not there.
-        quotes: Whether ``"`` quotes a field, as in CSV; otherwise it is text like any
-            other.
-
-    Raises:
-        DataError: If a column is missing, a row is malformed or a file is not there.
-        ValueError: If ``same`` is neither 0 nor 1.
-    """
-    _check_same(same)
-    lines = _read_lines(path)
-    start = next((i for i, x in enumerate(lines) if x.strip() and x.strip()[0] != "#"), 0)
-    same = _convention(path, lines[:start], same)
-    wanted = [left, right] if label is None else [left, right, label]
-    rows = _table_rows(path, lines, start, wanted, quotes)
-    to_address = resolver(root)
-    sides: tuple[list[str], list[str]] = ([], [])
-    labels: list[float] = []
-    numbers: list[int] = []
-    for number, row in rows:
-        for side, kind, value, column in zip(
-            sides, (left_side, right_side), row, (left, right), strict=False
-        ):
-            if not value.strip():
-                raise DataError(f"{path}:{number}: column {column!r} is empty")
-            if kind == "path":
-                value = _existing(path, number, to_address(value), check)
-            side.append(value)
-        if label is not None:
-            labels.append(_table_label(path, number, row[2].strip(), label_kind, same))
-        numbers.append(number)
-    if not numbers:
-        raise DataError(f"{path} holds no pairs below its line of column names")
-    is_same = label is not None and label_kind == "is_same"
-    target = label is not None and label_kind == "target"
-    return Pairs(
-        tuple(sides[0]),
-        tuple(sides[1]),
-        is_same=np.array(labels, dtype=np.bool_) if is_same else None,
-        targets=np.array(labels, dtype=np.float32) if target else None,
         line_numbers=np.array(numbers, dtype=np.int64),
         source=str(path),
     )
@@ -265,7 +124,7 @@ def write_pairs(path: str | Path, pairs: Pairs, same: int = 1) -> None:
             line.
         ValueError: If ``same`` is neither 0 nor 1.
     """
-    _check_same(same)
+    check_same(same)
     if pairs.is_same is None:
         raise DataError(f"{pairs.source or 'the pairs'} have no is_same to write")
     lines = [f"# same={same}\n"]
@@ -282,12 +141,12 @@ def write_pairs(path: str | Path, pairs: Pairs, same: int = 1) -> None:
     write_whole(Path(path), "".join(lines))
 
 
-def _check_same(same: int | None) -> None:
+def check_same(same: int | None) -> None:
     if same not in (None, 0, 1):
         raise ValueError(f"same must be 0 or 1, got {same!r}")
 
 
-def _read_lines(path: str | Path) -> list[str]:
+def read_lines(path: str | Path) -> list[str]:
     """Lines of a UTF-8 file, without their ends; a byte order mark is dropped."""
     try:
         data = Path(path).read_bytes()
@@ -313,7 +172,7 @@ def decode_lines(path: str | Path, data: bytes) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _convention(path: str | Path, lines: Sequence[str], same: int | None) -> int | None:
+def convention(path: str | Path, lines: Sequence[str], same: int | None) -> int | None:
     """What marks a pair of the same class: the file's header must not deny the option."""
     found: int | None = None
     for number, line in enumerate(lines, start=1):
@@ -350,7 +209,7 @@ def _split_pair(path: str | Path, number: int, line: str) -> tuple[str, str, str
     return best[0], best[1], best[2]
 
 
-def _existing(path: str | Path, number: int, address: str, check: bool) -> str:
+def existing(path: str | Path, number: int, address: str, check: bool) -> str:
     if check and not address_exists(address):
         raise DataError(
             f"{path}:{number}: there is no file {address}; "
@@ -359,75 +218,23 @@ def _existing(path: str | Path, number: int, address: str, check: bool) -> str:
     return address
 
 
-def _lfw_header(path: str | Path, line: str) -> tuple[int, int]:
-    fields = line.split()
-    if len(fields) not in (1, 2) or not all(f.isdecimal() and int(f) > 0 for f in fields):
-        raise DataError(
-            f"{path}:1: expected the number of pairs of each kind, or folds and that "
-            f"number, got {line!r}"
-        )
-    return (int(fields[0]) if len(fields) == 2 else 1), int(fields[-1])
+def _read(
+    path: str | Path, root: str | Path, settings: DataSettings, same: int | None = None
+) -> Pairs:
+    return read_pairs(path, root, same)
 
 
-def _image_number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise DataError(f"an image's number is a whole number from 1, got {text!r}")
-    return int(text)
+def _open(root: str | Path, settings: DataSettings) -> Pairs:
+    """The pairs of a training; files joined by "same" pairs are one identity."""
+    pairs = read_pairs(Path(root) / (settings.pair_file or "pairs.txt"), root)
+    return pairs.with_identities()
 
 
-def _table_rows(
-    path: str | Path, lines: Sequence[str], start: int, wanted: Sequence[str], quotes: bool
-) -> Iterator[tuple[int, list[str]]]:
-    """Line number and wanted fields of each row."""
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    separator, names = "", [""]
-    for separator in ("\t", ",", ";"):
-        names = [name.strip() for name in lines[start].split(separator)]
-        names = [name.strip('"') for name in names] if quotes else names
-        if all(name in names for name in wanted):
-            break
-    else:
-        raise DataError(
-            f"{path}:{start + 1}: no column {wanted[0]!r}, {wanted[1]!r}"
-            f"{f' or {wanted[2]!r}' if len(wanted) > 2 else ''} in {lines[start]!r}; "
-            "name the columns with --left, --right and --label"
-        )
-    columns = [names.index(name) for name in wanted]
-    body = [line + "\n" for line in lines[start + 1 :]]
-    reader = csv.reader(body, delimiter=separator, quoting=quoting, strict=True)
-    first = 1
-    try:
-        for row in reader:
-            number, first = start + 1 + first, reader.line_num + 1
-            if not row:
-                continue
-            if len(row) != len(names):
-                raise DataError(
-                    f"{path}:{number}: expected {len(names)} fields, got {len(row)}: "
-                    f"{separator.join(row)!r}"
-                )
-            yield number, [row[column] for column in columns]
-    except csv.Error as error:
-        raise DataError(f"{path}:{start + 1 + first}: {error}; check the quotes") from error
-
-
-def _table_label(
-    path: str | Path, number: int, value: str, kind: str, same: int | None
-) -> float:
-    if kind == "target":
-        try:
-            target = float(value)
-        except ValueError:
-            target = float("nan")
-        if not np.isfinite(target):
-            raise DataError(f"{path}:{number}: the target must be a number, got {value!r}")
-        return target
-    if value.lower() in ("same", "different"):
-        return value.lower() == "same"
-    if value not in ("0", "1"):
-        raise DataError(
-            f"{path}:{number}: label must be 0, 1, same or different, got {value!r}"
-        )
-    if same is None:
-        raise DataError(f"{path}:{number}: what does label {value!r} mean? {_CONVENTION}")
-    return int(value) == same
+SOURCE = Source(
+    "pairs",
+    "your file of PATH PATH LABEL lines",
+    _open,
+    protocol="pairs",
+    yours="the folder of its images and pair file",
+    read=_read,
+)
