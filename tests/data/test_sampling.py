@@ -25,6 +25,11 @@ COLUMNS = (
 )  # of a Batch
 
 
+def counts(n_way, n_shot, n_query, n_episodes):
+    values = (n_way, n_shot, n_query, n_episodes)
+    return dict(zip(("n_way", "n_shot", "n_query", "n_episodes"), values, strict=True))
+
+
 def batches_equal(one, other):
     return all(np.array_equal(getattr(one, c), getattr(other, c)) for c in COLUMNS)
 
@@ -74,7 +79,7 @@ def test_sampling_opens_no_item():
     for cls in (BalancedPairs, Triplets):
         cls(data.labels, 8, 0, data.groups, 0.5).batch(0)
     ClassBatches(data.labels, 3, 2, 0, data.groups, 0.5).batch(0)
-    sample_episodes(data.labels, 3, 1, 1, 4, 0, data.groups)
+    sample_episodes(data.labels, **counts(3, 1, 1, 4), seed=0, groups=data.groups)
     with pytest.raises(AssertionError, match="was opened"):
         BalancedPairs(data, 8, 0)
 
@@ -313,7 +318,7 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="class 1 lies in 2"):
         BalancedPairs([0, 0, 1, 1], 4, 0, [0, 0, 0, 1])
     with pytest.raises(ValueError, match="n_query must be positive, got 0"):
-        sample_episodes(LABELS, 5, 1, 0, 10, 0)
+        sample_episodes(LABELS, **counts(5, 1, 0, 10), seed=0)
     with pytest.raises(ValueError, match="either is_same or targets"):
         PairListBatches([0], [1], 4, 0)
     with pytest.raises(ValueError, match="equally long, got 1, 1 and 2"):

@@ -19,6 +19,10 @@ class Episodes:
     Args:
         support: (E, n_way * n_shot) int64, class-major.
         query: (E, n_way * n_query) int64, class-major.
+        n_way: Number of classes in an episode.
+        n_shot: Number of support items of each class.
+        n_query: Number of query items of each class.
+        seed: Seed of the draws.
         groups: (E,) int64, the group of each episode, or ``None``.
     """
 
@@ -41,6 +45,7 @@ class Episodes:
 
 def sample_episodes(
     labels: ArrayLike,
+    *,
     n_way: int,
     n_shot: int,
     n_query: int,
@@ -53,26 +58,26 @@ def sample_episodes(
 
     Args:
         labels: (N,) int64.
-        n_way: Classes an episode.
-        n_shot: Support items a class.
-        n_query: Query items a class.
-        n_episodes: E.
-        seed: Of every draw.
-        groups: (N,) int64. When given, an episode stays within one group, and the groups
-            that have enough classes take turns, so that each counts alike.
-        drawers: (N,) int64. When given, ``n_shot + n_query`` drawers are drawn for an
-            episode, one
+        n_way: Number of classes in an episode.
+        n_shot: Number of support items of each class.
+        n_query: Number of query items of each class.
+        n_episodes: Number of episodes, E.
+        seed: Seed of every draw.
+        groups: (N,) int64. If given, an episode stays within one group, and the groups that
+            have enough classes take turns, so that each counts alike.
+        drawers: (N,) int64. If given, an episode draws ``n_shot + n_query`` drawers, one
             for each support and query item, the same for all its classes: with one shot and
-                one
-            query, one drawer gives the support and another the queries. Only classes that
-            every drawer of their group (without groups: of the data) has drawn take part.
+            one query, one drawer gives the support and another the queries. Only classes
+            that every drawer of their group (without groups: of the data) has drawn take
+            part.
 
     Raises:
         DataError: If too few classes have enough items.
         ValueError: If a count is not positive.
 
     Example:
-        >>> episodes = sample_episodes([0, 0, 1, 1, 2, 2], 2, 1, 1, n_episodes=3, seed=0)
+        >>> labels, counts = [0, 0, 1, 1, 2, 2], {"n_way": 2, "n_shot": 1, "n_query": 1}
+        >>> episodes = sample_episodes(labels, **counts, n_episodes=3, seed=0)
         >>> episodes.support.shape, episodes.query_ways.tolist()
         ((3, 2), [0, 1])
     """

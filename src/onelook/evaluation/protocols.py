@@ -24,10 +24,10 @@ from onelook.data.sources.sick import sick
 from onelook.data.sources.strokes import strokes
 from onelook.errors import DataError
 from onelook.evaluation.baselines import ModifiedHausdorff, NearestPixels, WordOverlap
+from onelook.evaluation.matching import matching_trials
 from onelook.evaluation.oneshot import (
     OneShotResult,
     koch_trials,
-    matching_trials,
     n_way_k_shot,
     omniglot_20_runs,
     vinyals_episodes,

@@ -210,7 +210,9 @@ def _confusion(
     if n_way < 2 or not held_out.class_names:
         return None
     try:
-        episodes = sample_episodes(held_out.labels, n_way, 1, 1, 500, seed)
+        episodes = sample_episodes(
+            held_out.labels, n_way=n_way, n_shot=1, n_query=1, n_episodes=500, seed=seed
+        )
     except DataError:
         return None
     n_classes = len(held_out.class_names)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.evaluation.matched import matched_correct
+from onelook.evaluation.matching import match_sides
 from onelook.evaluation.oneshot import within_group_accuracy
 from onelook.evaluation.pairing import sample_pairs
 from onelook.evaluation.scorer import score_rows
@@ -77,7 +77,7 @@ def validate(
         pairs = held_out_pairs(verifier, held_out, left, right, seed)
         return roc_auc(pairs.scores, pairs.is_same)
     if right is not left:
-        correct = matched_correct(
+        matches = match_sides(
             left,
             right,
             held_out.labels,
@@ -87,7 +87,7 @@ def validate(
             seed=seed,
             score_matrix=verifier.score_matrix,
         )
-        return float(correct.mean())
+        return float(matches.credits.mean())
     return within_group_accuracy(
         left,
         held_out.labels,

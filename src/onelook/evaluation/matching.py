@@ -1,0 +1,138 @@
+"""Matching: which right side belongs to this left side, such as strokes to a drawing?"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.data.items import Dataset
+from onelook.errors import DataError
+from onelook.evaluation.oneshot import OneShotResult, accuracy_by_group, decide
+from onelook.evaluation.scorer import ScoreMatrix, Scorer
+from onelook.metrics import to_numpy, wilson_interval
+
+Indices = NDArray[np.int64]
+
+
+def matching_trials(
+    scorer: Scorer,
+    dataset: Dataset,
+    n_way: int = 20,
+    *,
+    seed: int = 0,
+    protocol: str = "",
+) -> OneShotResult:
+    """Which of up to ``n_way`` right sides belongs to this left side?
+
+    Args:
+        scorer: A Verifier with two encoders.
+        dataset: Items with two sides, such as a drawing and its own pen strokes.
+        n_way: Largest number of candidates.
+        seed: Seed of the choice of items and candidates, as in ``match_sides``.
+        protocol: Name for the result.
+
+    Raises:
+        DataError: If the items have no ``right_paths``.
+    """
+    if dataset.right_paths is None:
+        raise DataError(f"{dataset.name}: its items have no right side to match")
+    found = match_sides(
+        scorer.embed(dataset.paths, "left"),
+        scorer.embed(dataset.right_paths, "right"),
+        dataset.labels,
+        dataset.groups,
+        dataset.drawers,
+        n_way=n_way,
+        seed=seed,
+        score_matrix=scorer.score_matrix,
+    )
+    correct, items, per_group = found.credits, found.items, {}
+    if dataset.groups is not None:
+        per_group = accuracy_by_group(correct, dataset.groups[items], dataset)
+    return OneShotResult(
+        protocol=protocol or f"both sides of {dataset.name} matched, same drawer and group",
+        model=scorer.name,
+        accuracy=float(correct.mean()),
+        interval=wilson_interval(float(correct.sum()), len(correct)),
+        interval_kind="Wilson, over items",
+        n_way=int(found.n_candidates.max()),
+        n_shot=1,
+        n_trials=len(correct),
+        n_classes=len(np.unique(dataset.labels[items])),
+        chance=float(np.mean(1 / found.n_candidates)),
+        seed=seed,
+        per_group=per_group,
+        answers=dataset.labels[items],
+        predictions=dataset.labels[found.chosen],
+        class_names=dataset.class_names,
+    )
+
+
+class Matches(NamedTuple):
+    """What M left items were matched to, as indices of items."""
+
+    credits: NDArray[np.float64]  # (M,) 1 where the own right side is best, less in ties
+    items: Indices  # (M,) the items asked
+    chosen: Indices  # (M,) the items whose right side was best
+    n_candidates: Indices  # (M,)
+
+
+def match_sides(
+    left: Any,
+    right: Any,
+    labels: Indices,
+    groups: Indices | None,
+    drawers: Indices | None,
+    *,
+    n_way: int,
+    seed: int,
+    score_matrix: ScoreMatrix,
+) -> Matches:
+    """Match left sides to right sides within their group and drawer.
+
+    One random item is asked of each class, group and drawer. Its candidates are its own
+    right side and those of other items asked in its group and drawer.
+
+    Args:
+        left, right: (N, D) embeddings of both sides; row i of both is one item.
+        labels: (N,) classes of the items.
+        groups: (N,) groups of the items, such as alphabets, or None for one group.
+        drawers: (N,) drawers of the items, or None if they are unknown.
+        n_way: Largest number of candidates.
+        seed: Seed of the choice of items and candidates.
+        score_matrix: Function from (A, D) and (B, D) to (A, B) scores.
+
+    Raises:
+        DataError: If no group and drawer has two classes.
+    """
+    generator = np.random.default_rng(seed)
+    cells = []
+    for items in _cells(labels, groups, drawers, generator):
+        scores = to_numpy(score_matrix(left[items], right[items]))
+        lots = generator.random(scores.shape)
+        np.fill_diagonal(lots, -1.0)  # the own right side always takes part, in column 0
+        candidates = lots.argsort(axis=1)[:, :n_way]
+        answers = np.zeros(len(items), np.int64)
+        credit, best = decide(np.take_along_axis(scores, candidates, axis=1), answers)
+        chosen = items[candidates[np.arange(len(items)), best]]
+        cells.append((credit, items, chosen, np.full(len(items), candidates.shape[1])))
+    if not cells:
+        raise DataError("nothing to match: no two classes share a group and a drawer")
+    return Matches(*(np.concatenate(column) for column in zip(*cells, strict=True)))
+
+
+def _cells(
+    labels: Indices,
+    groups: Indices | None,
+    drawers: Indices | None,
+    generator: np.random.Generator,
+) -> Iterator[Indices]:
+    """For each group and drawer with two classes or more, one random item of each class."""
+    columns = [np.zeros_like(labels) if c is None else c for c in (groups, drawers)]
+    _, cells = np.unique(np.stack(columns), axis=1, return_inverse=True)
+    for cell in range(cells.max(initial=-1) + 1):
+        pool = generator.permutation(np.flatnonzero(cells == cell))
+        _, first = np.unique(labels[pool], return_index=True)
+        if len(first) > 1:
+            yield pool[first]
