@@ -338,6 +338,7 @@ def raw_pixels(images):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "data"),
     [("omniglot", "omniglot"), ("faces", "lfw"), ("faces", "att"), ("pixels", "att")],

@@ -104,7 +104,7 @@ def examples_of(code: str) -> list[tuple[str, str]]:
 def _run_console(block: Block, folder: Path, servers: list[subprocess.Popen[str]]) -> None:
     for command, expected in commands_of(block.code):
         if command.endswith("&"):
-            servers.append(_start(command.removesuffix("&"), folder))
+            servers.append(start_service(command.removesuffix("&"), folder))
             continue
         answer = subprocess.run(
             ["bash", "-ec", command],
@@ -136,7 +136,7 @@ def commands_of(code: str) -> list[tuple[str, str]]:
     return found
 
 
-def _start(command: str, folder: Path) -> subprocess.Popen[str]:
+def start_service(command: str, folder: Path) -> subprocess.Popen[str]:
     """Start a service and wait until it says where it answers."""
     log = folder / "service.log"
     with log.open("w") as output:
