@@ -108,8 +108,7 @@ def measure(
 
     def threshold_of(fold: int) -> float:
         others = lfw.lfw_people_outside(root, [fold])
-        shares = {"train": 1 - held_out, "validation": held_out}
-        held = others.split_by_name(shares, seed)["validation"]
+        _, held = others.hold_out(held_out, seed, "name")
         half = THRESHOLD_PAIRS // 2
         left, right = draw_pairs(held.labels, half, half, seed=seed)
         paths = np.array(held.paths, object)

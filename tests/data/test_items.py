@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onelook.data.items import Dataset
+from onelook.data.items import Dataset, Pairs, connected_components
 from onelook.errors import DataError
 
 
@@ -74,49 +74,36 @@ def test_of_split_and_of_groups_say_what_is_known():
         replace(whole, splits=None).of_split("train")
 
 
-@pytest.mark.parametrize("unit", ["class", "group"])
-def test_splits_share_no_class_and_lose_no_item(unit):
+@pytest.mark.parametrize("by", ["class", "group"])
+def test_what_is_held_out_shares_no_class_and_nothing_is_lost(by):
     whole = letters()
-    split = whole.split_by_class if unit == "class" else whole.split_by_group
-    parts = split({"train": 0.5, "val": 0.25, "test": 0.25}, seed=3)
-    assert sorted(p for part in parts.values() for p in part.paths) == sorted(whole.paths)
-    names = [
-        part.class_names if unit == "class" else part.group_names for part in parts.values()
-    ]
-    assert sum(map(len, names)) == len(set().union(*names))
-    assert all(len(some) for some in names)
+    train, held = whole.hold_out(0.25, 3, by)
+    assert sorted(train.paths + held.paths) == sorted(whole.paths)
+    names = "class_names" if by == "class" else "group_names"
+    assert not set(getattr(train, names)) & set(getattr(held, names))
+    assert len(train) and len(held)
+    if by == "group":  # without groups, classes
+        assert replace(whole, groups=None).hold_out(0.25, 3, by)[1].n_classes == 3
 
 
 def test_a_split_is_its_seed_s():
     whole = letters()
-    shares = {"train": 0.5, "test": 0.5}
-    first, again = whole.split_by_class(shares, 1), whole.split_by_class(shares, 1)
-    assert first["train"].paths == again["train"].paths
-    assert any(
-        whole.split_by_class(shares, s)["train"].paths != first["train"].paths
-        for s in range(5)
-    )
+    first = whole.hold_out(0.5, 1)[1].paths
+    assert whole.hold_out(0.5, 1)[1].paths == first
+    assert any(whole.hold_out(0.5, seed)[1].paths != first for seed in range(5))
 
 
-@pytest.mark.parametrize(
-    "shares",
-    [(0.5, 0.0001, 0.4999), (0.98, 0.01, 0.01), (0.01, 0.01, 0.98), (0.3, 0.3, 0.4)],
-)
-@pytest.mark.parametrize("n_classes", [3, 4, 10])
-def test_every_part_keeps_a_class_however_small_its_share(shares, n_classes):
-    whole = letters(n_classes)
-    parts = whole.split_by_class(dict(zip("abc", shares, strict=True)), seed=0)
-    counts = [part.n_classes for part in parts.values()]
-    assert min(counts) >= 1 and sum(counts) == n_classes
+@pytest.mark.parametrize("fraction", [0.0001, 0.3, 0.99])
+@pytest.mark.parametrize("n_classes", [2, 4, 10])
+def test_both_parts_keep_a_class_however_small_their_fraction(fraction, n_classes):
+    train, held = letters(n_classes).hold_out(fraction, seed=0)
+    assert min(train.n_classes, held.n_classes) >= 1
+    assert held.n_classes == min(max(round(fraction * n_classes), 1), n_classes - 1)
 
 
-def test_impossible_splits_are_refused():
-    with pytest.raises(ValueError, match="must add up to 1"):
-        letters().split_by_class({"train": 0.5, "test": 0.4}, 0)
-    with pytest.raises(DataError, match="3 groups, too few for 4 parts"):
-        letters().split_by_group(dict.fromkeys("abcd", 0.25), 0)
-    with pytest.raises(DataError, match="no groups to split by"):
-        replace(letters(), groups=None).split_by_group({"a": 1.0}, 0)
+def test_a_single_class_cannot_be_held_out():
+    with pytest.raises(DataError, match="has 1 classes, too few to hold one out"):
+        letters(1).hold_out(0.5, 0)
 
 
 def test_the_fingerprint_is_the_data_s_and_not_the_place_s():
@@ -135,21 +122,38 @@ def test_a_file_name_that_is_not_utf8_has_a_fingerprint():
 
 def test_a_class_goes_by_its_name_whatever_else_is_there():
     whole = letters(n_classes=200)
-    fractions = {"train": 0.7, "validation": 0.3}
-    parts = whole.split_by_name(fractions, seed=3)
-    names = {part: set(data.class_names) for part, data in parts.items()}
-    assert names["train"] | names["validation"] == set(whole.class_names)
-    assert not names["train"] & names["validation"]
-    assert 0.2 < len(names["validation"]) / 200 < 0.4
+    train, held = (set(part.class_names) for part in whole.hold_out(0.3, 3, "name"))
+    assert train | held == set(whole.class_names) and not train & held
+    assert 0.2 < len(held) / 200 < 0.4
     some = whole.subset(whole.labels % 3 == 1)
-    for part, data in some.split_by_name(fractions, seed=3).items():
-        assert set(data.class_names) == names[part] & set(some.class_names)
-    other = whole.split_by_name(fractions, seed=4)["validation"]
-    assert set(other.class_names) != names["validation"]
+    assert set(some.hold_out(0.3, 3, "name")[1].class_names) == held & set(some.class_names)
+    assert set(whole.hold_out(0.3, 4, "name")[1].class_names) != held
+    with pytest.raises(DataError, match="seed 0 holds out all or none"):
+        letters(2).hold_out(0.001, 0, "name")
 
 
-def test_a_split_by_name_that_leaves_a_part_empty_is_refused():
-    with pytest.raises(DataError, match="none of their names falls to validation"):
-        letters(2).split_by_name({"train": 0.999, "validation": 0.001}, seed=0)
-    with pytest.raises(ValueError, match="must add up to 1"):
-        letters().split_by_name({"train": 0.9}, seed=0)
+def test_components_match_a_plain_search():
+    rng = np.random.default_rng(0)
+    for n, m in ((1, 0), (6, 3), (40, 25), (200, 150)):
+        left, right = rng.integers(0, n, (2, m))
+        expected = -np.ones(n, int)
+        for start in range(n):
+            waiting = [start] if expected[start] < 0 else []
+            while waiting:
+                node = waiting.pop()
+                if expected[node] < 0:
+                    expected[node] = start
+                    waiting += [*right[left == node], *left[right == node]]
+        found = connected_components(n, left, right)
+        assert found.tolist() == np.unique(expected, return_inverse=True)[1].tolist()
+    chain = np.arange(999)
+    assert connected_components(1000, chain, chain + 1).max() == 0
+
+
+def test_items_joined_by_same_pairs_are_one_identity():
+    pairs = Pairs(("a", "b", "c", "a"), ("b", "c", "d", "e"), np.array([1, 1, 0, 0], bool))
+    items = pairs.with_identities().items()
+    assert items.paths == tuple("abcde") and items.labels.tolist() == [0, 0, 0, 1, 2]
+    assert len(pairs.within(("a", "b", "e"))) == 2
+    with pytest.raises(DataError, match="graded, not same or different"):
+        replace(pairs, is_same=None).with_identities()

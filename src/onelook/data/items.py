@@ -144,102 +144,40 @@ class Dataset:
         """Split into what is trained on and the classes that a training holds out whole.
 
         Args:
-            fraction: Share of the classes (or groups) that are held out.
+            fraction: Fraction of the classes (or groups) that are held out; at least one
+                is held out, and one is left.
             seed: Seed of the draw.
-            by: What is held out whole: classes, groups such as alphabets (classes where
-                there are none), or classes by a hash of their names.
+            by: What is held out whole: classes; groups such as alphabets (classes where
+                there are none); or classes by their names alone, so that two data sets
+                that share a class agree on its part, and a network that begins with the
+                weights of another never meets what either of them held out.
+
+        Raises:
+            DataError: If there are too few classes or groups.
         """
-        parts = {"train": 1 - fraction, "validation": fraction}
-        split = self.split_by_class
         if by == "name":
-            split = self.split_by_name
-        elif by == "group" and self.groups is not None:
-            split = self.split_by_group
-        halves = split(parts, seed)
-        return halves["train"], halves["validation"]
-
-    def split_by_class(
-        self, fractions: Mapping[str, float], seed: int
-    ) -> dict[str, "Dataset"]:
-        """Split into parts that share no class.
-
-        Args:
-            fractions: Share of the classes for each part, in (0, 1), adding up to 1.
-            seed: Of the shuffle of the classes.
-
-        Raises:
-            DataError: If there are fewer classes than parts.
-            ValueError: If the fractions do not add up to 1.
-        """
-        return self._split_whole(self.labels, self.n_classes, fractions, seed, "classes")
-
-    def split_by_group(
-        self, fractions: Mapping[str, float], seed: int
-    ) -> dict[str, "Dataset"]:
-        """Split into parts that share no group (alphabet); see ``split_by_class``."""
-        if self.groups is None:
-            raise DataError(
-                f"{self.name} has no groups to split by; split it by class instead"
-            )
-        return self._split_whole(
-            self.groups, len(self.group_names), fractions, seed, "groups"
-        )
-
-    def split_by_name(
-        self, fractions: Mapping[str, float], seed: int
-    ) -> dict[str, "Dataset"]:
-        """As ``split_by_class``, but a class goes by its name alone, whatever else is here.
-
-        Two data sets that share a class agree on its part, so that a network that begins
-        with the weights of another one never meets what either of them held out. The shares
-        of the classes are those asked for only on average.
-
-        Raises:
-            DataError: If a part gets no class.
-            ValueError: If the fractions do not add up to 1.
-        """
-        _check_fractions(fractions)
-        ends = np.cumsum(list(fractions.values()))
-        places = np.array([_place(name, seed) for name in self.class_names])
-        # The last end is 1 but for rounding.
-        part_of = np.minimum(np.searchsorted(ends, places, side="right"), len(ends) - 1)
-        for i, part in enumerate(fractions):
-            if i not in part_of:
+            places = np.array([_place(name, seed) for name in self.class_names])
+            is_held = (places >= 1 - fraction)[self.labels]
+            if is_held.all() or not is_held.any():
                 raise DataError(
-                    f"{self.name} has {self.n_classes} classes and none of their names "
-                    f"falls to {part} with seed {seed}; give it a larger fraction, or "
-                    f"another seed"
+                    f"{self.name} has {self.n_classes} classes, and by their names seed "
+                    f"{seed} holds out all or none; choose another fraction or seed"
                 )
-        return {
-            part: self.subset(part_of[self.labels] == i, f"{self.name} {part}")
-            for i, part in enumerate(fractions)
-        }
-
-    def _split_whole(
-        self,
-        column: NDArray[np.int64],
-        n_units: int,
-        fractions: Mapping[str, float],
-        seed: int,
-        units: str,
-    ) -> dict[str, "Dataset"]:
-        _check_fractions(fractions)
-        if n_units < len(fractions):
-            raise DataError(
-                f"{self.name} has {n_units} {units}, too few for {len(fractions)} parts "
-                f"{', '.join(fractions)}; add classes or ask for fewer parts"
-            )
-        order = np.random.default_rng(seed).permutation(n_units)
-        ends = np.round(np.cumsum(list(fractions.values())) * n_units).astype(int)
-        # Every part keeps at least one unit, however small its share.
-        for i in range(len(ends)):
-            least = ends[i - 1] + 1 if i else 1
-            ends[i] = min(max(ends[i], least), n_units - (len(ends) - 1 - i))
-        starts = [0, *ends[:-1]]
-        return {
-            part: self.subset(np.isin(column, order[start:end]), f"{self.name} {part}")
-            for part, start, end in zip(fractions, starts, ends, strict=True)
-        }
+        else:
+            whole, n, units = self.labels, self.n_classes, "classes"
+            if by == "group" and self.groups is not None:
+                whole, n, units = self.groups, len(self.group_names), "groups"
+            if n < 2:
+                raise DataError(
+                    f"{self.name} has {n} {units}, too few to hold one out; add {units}"
+                )
+            order = np.random.default_rng(seed).permutation(n)
+            n_trained = int(np.clip(np.round((1 - fraction) * n), 1, n - 1))
+            is_held = np.isin(whole, order[n_trained:])
+        return (
+            self.subset(~is_held, f"{self.name} train"),
+            self.subset(is_held, f"{self.name} validation"),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -381,11 +319,6 @@ def connected_components(
         if (nearer == first).all():
             return np.unique(first, return_inverse=True)[1].astype(np.int64)
         first = nearer
-
-
-def _check_fractions(fractions: Mapping[str, float]) -> None:
-    if abs(sum(fractions.values()) - 1.0) > 1e-6:
-        raise ValueError(f"fractions must add up to 1, got {dict(fractions)}")
 
 
 def _place(name: str, seed: int) -> float:
