@@ -107,7 +107,7 @@ def measure(
     root = find("lfw")
 
     def threshold_of(fold: int) -> float:
-        others = lfw.lfw_people_outside(root, [fold])
+        others = lfw.lfw_people(root, f"not-fold{fold}")
         _, held = others.hold_out(held_out, seed, "name")
         half = THRESHOLD_PAIRS // 2
         left, right = draw_pairs(held.labels, half, half, seed=seed)

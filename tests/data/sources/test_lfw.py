@@ -13,9 +13,9 @@ from onelook.data.sources.lfw import (
     lfw,
     lfw_pair_file,
     lfw_people,
-    lfw_people_outside,
     lfw_view1,
     lfw_view2,
+    read_lfw_pairs,
 )
 from onelook.data.sources.pair_files import read_pairs
 from onelook.errors import DataError
@@ -109,10 +109,10 @@ def test_people_lists_keep_their_folds(folder):
 
 def test_people_outside_folds_are_all_the_others(folder):
     (folder / "people.txt").write_text("3\n1\nBob\t1\n1\nAda_B\t3\n1\nCy\t2\n")
-    assert lfw_people_outside(folder, [2]).class_names == ("Bob", "Cy")
-    outside = lfw_people_outside(folder, folds_of_part("not-fold3,1"))
+    assert lfw_people(folder, "not-fold2").class_names == ("Bob", "Cy")
+    outside = lfw_people(folder, "not-fold3,1")
     assert outside.class_names == ("Ada_B",) and outside.folds.tolist() == [2, 2, 2]
-    assert "but 1,3" in outside.name
+    assert "not-fold3,1" in outside.name
 
 
 @pytest.mark.parametrize("folds", ["", "0", "11", "1,", "3,3", "x", "1,2,3,4,5,6,7,8,9,10"])
@@ -155,10 +155,77 @@ def test_unknown_names_and_missing_lists_are_refused(folder):
         lfw(folder, "x")
     with pytest.raises(ValueError, match="unknown split 'val'"):
         lfw_view1(folder, "val")
-    with pytest.raises(ValueError, match="unknown part 'x' of LFW; known: DevTrain"):
+    with pytest.raises(ValueError, match="unknown part 'x' of lfw; known: DevTrain"):
         lfw_people(folder, "x")
     with pytest.raises(DataError, match="no pairs.txt in .*--download fetches"):
         lfw_view2(folder)
+
+
+def text(folder, content, name="pairs.txt"):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def address(person, number):
+    return f"{person}/{number}"
+
+
+FOLDS = "2\t1\nAda\t1\t2\nAda\t1\tBob\t3\nCy\t2\t4\nCy\t1\tDee\t1\n"
+
+
+def test_lfw_folds_and_lines_are_kept(tmp_path):
+    pairs = read_lfw_pairs(text(tmp_path, FOLDS), address)
+    assert pairs.left == ("Ada/1", "Ada/1", "Cy/2", "Cy/1")
+    assert pairs.right == ("Ada/2", "Bob/3", "Cy/4", "Dee/1")
+    assert pairs.is_same.tolist() == [True, False, True, False]
+    assert pairs.folds.tolist() == [1, 1, 2, 2]
+    assert pairs.line_numbers.tolist() == [2, 3, 4, 5]
+    development = read_lfw_pairs(
+        text(tmp_path, "1\n" + "\n".join(FOLDS.split("\n")[1:3])), address
+    )
+    assert development.folds is None and len(development) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            FOLDS.replace("Ada\t1\tBob\t3", "Ada\t1"),
+            r"pairs.txt:3: expected 3 or 4 tab-sep.*got 2",
+        ),
+        (
+            FOLDS.replace("Cy\t2\t4", "Cy\tx\t4"),
+            "pairs.txt:4: an image's number .* got 'x'",
+        ),
+        (
+            FOLDS.replace("Cy\t2\t4", "Cy\t0\t4"),
+            "pairs.txt:4: an image's number .* got '0'",
+        ),
+        (
+            FOLDS.replace("Ada\t1\t2\n", ""),
+            r"pairs.txt:2: expected 3 fields \(same\) for pair 1",
+        ),
+        (FOLDS + "Cy\t1\t2\n", "pairs.txt:6: line 1 says 4 pairs, here is one more"),
+        (FOLDS.rpartition("Cy")[0], "pairs.txt: line 1 says 4 pairs, the file has 3"),
+        ("Ada\t1\t2\n", "pairs.txt:1: expected the number of pairs of each kind"),
+        ("0\n", "pairs.txt:1: expected the number"),
+        ("", "pairs.txt:1: expected the number"),
+    ],
+)
+def test_a_malformed_lfw_file_is_named_with_its_line(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        read_lfw_pairs(text(tmp_path, content), address)
+
+
+def test_a_missing_lfw_image_is_named_with_its_line(tmp_path):
+    def missing(person, number):
+        if person == "Cy":
+            raise DataError(f"no image {number} of {person}")
+        return address(person, number)
+
+    with pytest.raises(DataError, match="pairs.txt:4: no image 2 of Cy"):
+        read_lfw_pairs(text(tmp_path, FOLDS), missing)
 
 
 @pytest.mark.data

@@ -1,7 +1,6 @@
 """Omniglot from zips and trees, its runs, strokes and splits."""
 
 import logging
-import re
 import zipfile
 from contextlib import ExitStack
 
@@ -16,7 +15,6 @@ from onelook.data.sources.omniglot import (
     omniglot_runs,
     omniglot_vinyals,
 )
-from onelook.data.sources.strokes import strokes
 from onelook.errors import DataError
 
 
@@ -108,8 +106,6 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
         omniglot(tmp_path, "big")
     with pytest.raises(DataError, match="no all_runs.zip in"):
         omniglot_runs(tmp_path)
-    with pytest.raises(DataError, match="no strokes_background_small1.zip"):
-        strokes(tmp_path)
     write(tmp_path / "images_background.zip", names("images_background", ["A"]))
     write(tmp_path / "images_evaluation.zip", names("images_evaluation", ["Tibetan"]))
     with pytest.raises(
@@ -118,28 +114,6 @@ def test_what_is_missing_or_unknown_is_named(tmp_path):
         omniglot_koch(tmp_path)
     with pytest.raises(DataError, match="needs all 1,623 characters .* has 4; fetch"):
         omniglot_vinyals(tmp_path)
-
-
-def test_an_alphabet_in_both_stroke_archives_is_taken_once(tmp_path):
-    write(tmp_path / "images_background.zip", names("images_background", ["A", "B"]))
-    for part, alphabets in (("small1", ["A"]), ("small2", ["A", "B"])):
-        write(
-            tmp_path / f"strokes_background_{part}.zip",
-            names(f"strokes_background_{part}", alphabets, "txt"),
-        )
-    data = strokes(tmp_path)
-    assert len(data) == len(data.right_paths) == 12
-    for pen, image in zip(data.right_paths, data.paths, strict=True):
-        assert re.split("[/.]", pen)[-4:-1] == re.split("[/.]", image)[-4:-1]
-    assert "small1" in data.right_paths[0] and "small2" in data.right_paths[-1]
-    fold = strokes(tmp_path, "not-fold1")
-    assert fold.group_names == ("B",) and "small2" in fold.right_paths[0]
-    assert strokes(tmp_path, "fold1").group_names == ("A",)
-    with pytest.raises(ValueError, match="unknown part 'fold5' of strokes; known: all"):
-        strokes(tmp_path, "fold5")
-    write(tmp_path / "images_background.zip", names("images_background", ["A"]))
-    with pytest.raises(DataError, match=r"has no drawing .*\(6 of 12 have none\)"):
-        strokes(tmp_path)
 
 
 def runs(order=range(20)):
@@ -258,13 +232,6 @@ def test_the_real_runs_are_drawings_of_the_ten_alphabets(real):
             np.testing.assert_array_equal(answers, evaluation.labels[queries])
             found += 1
     assert found == 4  # two runs of each of these two alphabets
-
-
-@pytest.mark.data
-def test_the_real_strokes_are_eight_alphabets(real):
-    data = strokes(real)
-    assert len(data) == len(data.right_paths) == 4_840 and data.n_classes == 242
-    assert set(data.group_names) == {*module.SMALL1, *module.SMALL2}
 
 
 @pytest.mark.data

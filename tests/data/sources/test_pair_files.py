@@ -1,4 +1,4 @@
-"""Pair files: conventions, folds, line numbers, and what each malformed file prints."""
+"""Pair files: conventions, line numbers, and what each malformed file prints."""
 
 import random
 import zipfile
@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from onelook.data.items import Pairs
-from onelook.data.sources.lfw import read_lfw_pairs
 from onelook.data.sources.pair_files import read_pairs, resolver, write_pairs
-from onelook.data.sources.pair_tables import read_pair_table
 from onelook.errors import DataError
 
 
@@ -17,10 +15,6 @@ def text(folder, content, name="pairs.txt"):
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
-
-
-def address(person, number):
-    return f"{person}/{number}"
 
 
 @pytest.mark.parametrize("separator", ["\t", ",", " ", "   ", ", "])
@@ -171,144 +165,3 @@ def test_pairs_of_unequal_columns_are_refused_and_a_subset_keeps_all():
     assert part.left == ("a", "c") and part.right == ("d", "f")
     assert part.targets.tolist() == [1, 3] and part.folds.tolist() == [1, 2]
     assert part.line_numbers.tolist() == [5, 7] and len(part) == 2
-
-
-FOLDS = "2\t1\nAda\t1\t2\nAda\t1\tBob\t3\nCy\t2\t4\nCy\t1\tDee\t1\n"
-
-
-def test_lfw_folds_and_lines_are_kept(tmp_path):
-    pairs = read_lfw_pairs(text(tmp_path, FOLDS), address)
-    assert pairs.left == ("Ada/1", "Ada/1", "Cy/2", "Cy/1")
-    assert pairs.right == ("Ada/2", "Bob/3", "Cy/4", "Dee/1")
-    assert pairs.is_same.tolist() == [True, False, True, False]
-    assert pairs.folds.tolist() == [1, 1, 2, 2]
-    assert pairs.line_numbers.tolist() == [2, 3, 4, 5]
-    development = read_lfw_pairs(
-        text(tmp_path, "1\n" + "\n".join(FOLDS.split("\n")[1:3])), address
-    )
-    assert development.folds is None and len(development) == 2
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (
-            FOLDS.replace("Ada\t1\tBob\t3", "Ada\t1"),
-            r"pairs.txt:3: expected 3 or 4 tab-sep.*got 2",
-        ),
-        (
-            FOLDS.replace("Cy\t2\t4", "Cy\tx\t4"),
-            "pairs.txt:4: an image's number .* got 'x'",
-        ),
-        (
-            FOLDS.replace("Cy\t2\t4", "Cy\t0\t4"),
-            "pairs.txt:4: an image's number .* got '0'",
-        ),
-        (
-            FOLDS.replace("Ada\t1\t2\n", ""),
-            r"pairs.txt:2: expected 3 fields \(same\) for pair 1",
-        ),
-        (FOLDS + "Cy\t1\t2\n", "pairs.txt:6: line 1 says 4 pairs, here is one more"),
-        (FOLDS.rpartition("Cy")[0], "pairs.txt: line 1 says 4 pairs, the file has 3"),
-        ("Ada\t1\t2\n", "pairs.txt:1: expected the number of pairs of each kind"),
-        ("0\n", "pairs.txt:1: expected the number"),
-        ("", "pairs.txt:1: expected the number"),
-    ],
-)
-def test_a_malformed_lfw_file_is_named_with_its_line(tmp_path, content, message):
-    with pytest.raises(DataError, match=message):
-        read_lfw_pairs(text(tmp_path, content), address)
-
-
-def test_a_missing_lfw_image_is_named_with_its_line(tmp_path):
-    def missing(person, number):
-        if person == "Cy":
-            raise DataError(f"no image {number} of {person}")
-        return address(person, number)
-
-    with pytest.raises(DataError, match="pairs.txt:4: no image 2 of Cy"):
-        read_lfw_pairs(text(tmp_path, FOLDS), missing)
-
-
-def test_a_table_of_texts_keeps_quotes_commas_and_newlines(tmp_path):
-    content = 'left,label,right\n"a ""b"", c",4.5,plain\n"two\nlines",1,x\nlast,2,y\n'
-    pairs = read_pair_table(
-        text(tmp_path, content, "t.csv"),
-        label_kind="target",
-        left_side="text",
-        right_side="text",
-    )
-    assert pairs.left == ('a "b", c', "two\nlines", "last")
-    assert pairs.right == ("plain", "x", "y")
-    assert pairs.targets.dtype == np.float32 and pairs.targets.tolist() == [4.5, 1, 2]
-    assert pairs.line_numbers.tolist() == [2, 3, 5] and pairs.is_same is None
-
-
-@pytest.mark.parametrize("separator", ["\t", ",", ";"])
-def test_a_table_pairs_an_image_with_a_text(tmp_path, separator):
-    (tmp_path / "1.png").touch()
-    content = f"# same=0\nid{separator}picture{separator}title{separator}match\n"
-    content += f"7{separator}1.png{separator}a cat{separator}0\n"
-    pairs = read_pair_table(
-        text(tmp_path, content, "t.csv"),
-        left="picture",
-        right="title",
-        label="match",
-        right_side="text",
-        root=tmp_path,
-    )
-    assert pairs.left == (f"{tmp_path}/1.png",) and pairs.right == ("a cat",)
-    assert pairs.is_same.tolist() == [True] and pairs.line_numbers.tolist() == [3]
-
-
-def test_words_as_labels_need_no_convention(tmp_path):
-    path = text(tmp_path, "left,right,label\na,b,same\na,c,Different\n")
-    pairs = read_pair_table(path, left_side="text", right_side="text")
-    assert pairs.is_same.tolist() == [True, False]
-    unlabelled = read_pair_table(path, label=None, left_side="text", right_side="text")
-    assert (
-        unlabelled.is_same is None and unlabelled.targets is None and len(unlabelled) == 2
-    )
-
-
-@pytest.mark.parametrize(
-    ("content", "options", "message"),
-    [
-        (
-            "a,b,c\n1,2,3\n",
-            {},
-            "pairs.txt:1: no column 'left', 'right' or 'label' in 'a,b,c'",
-        ),
-        ("", {}, "pairs.txt:1: no column 'left'"),
-        ("left,right,label\na,b\n", {}, "pairs.txt:2: expected 3 fields, got 2: 'a,b'"),
-        ("left,right,label\na,b,1\n", {}, "pairs.txt:2: what does label '1' mean"),
-        ("left,right,label\na,b,yes\n", {"same": 1}, "pairs.txt:2: label must be .*'yes'"),
-        ("left,right,label\na,,1\n", {"same": 1}, "pairs.txt:2: column 'right' is empty"),
-        (
-            "left,right,label\na,b,x\n",
-            {"label_kind": "target"},
-            "must be a number, got 'x'",
-        ),
-        ("left,right,label\na,b,nan\n", {"label_kind": "target"}, "must be a number"),
-        (
-            'left,right,label\n\n"a,b,1\nc,d,1\n',
-            {"same": 1},
-            "pairs.txt:3: .*check the quotes",
-        ),
-        ("left,right,label\n", {"same": 1}, "holds no pairs below"),
-        (
-            "left,right,label\na,b,1\n",
-            {"same": 1, "left_side": "path"},
-            "pairs.txt:2: there is no",
-        ),
-        (
-            "# same=0\nleft,right,label\na,b,1\n",
-            {"same": 1},
-            "pairs.txt:1: the file says same=0",
-        ),
-    ],
-)
-def test_a_malformed_table_is_named_with_its_line(tmp_path, content, options, message):
-    options = {"left_side": "text", "right_side": "text", **options}
-    with pytest.raises(DataError, match=message):
-        read_pair_table(text(tmp_path, content), **options)

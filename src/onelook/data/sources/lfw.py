@@ -1,7 +1,7 @@
 """Labeled Faces in the Wild: photographs, View 1, View 2 and the lists of people."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from onelook.data.archives import Tree, locate, open_tree
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sources.fetch import Archive
 from onelook.data.sources.pair_files import decode_lines, read_lines, read_pairs
-from onelook.data.sources.source import Source
+from onelook.data.sources.source import Source, unknown_part
 from onelook.errors import DataError
 from onelook.recipe import DataSettings
 
@@ -96,8 +96,8 @@ def lfw_people(root: str | Path, part: str, variant: str | None = None) -> Datas
 
     Args:
         root: As for ``lfw``, with the lists beside the photographs.
-        part: ``"DevTrain"`` (4,038 people), ``"DevTest"`` (1,711), or ``"folds"``: all
-            people, with their fold of View 2.
+        part: ``"DevTrain"`` (4,038 people), ``"DevTest"`` (1,711), ``"folds"`` (all people,
+            with their fold of View 2), or ``"not-fold1,2"`` (the people of other folds).
         variant: As for ``lfw``.
 
     Raises:
@@ -109,17 +109,20 @@ def lfw_people(root: str | Path, part: str, variant: str | None = None) -> Datas
         "DevTest": "peopleDevTest.txt",
         "folds": "people.txt",
     }
-    if part not in names:
-        raise ValueError(f"unknown part {part!r} of LFW; known: {', '.join(names)}")
-    path = _list(root, names[part])
+    left_out = folds_of_part(part) if part.startswith("not-fold") else []
+    kind = "folds" if left_out else part
+    if kind not in names:
+        raise unknown_part(SOURCE, part)
+    path = _list(root, names[kind])
     faces = _faces(root, variant)
-    folds = _read_people(path, faces, with_folds=part == "folds")
+    folds = _read_people(path, faces, with_folds=kind == "folds")
     whole = _people_dataset(faces)
     of_class = np.array([folds.get(name, 0) for name in whole.class_names], dtype=np.int64)
     fold_of = of_class[whole.labels]
-    if part == "folds":
+    if kind == "folds":
         whole = replace(whole, folds=fold_of)
-    return whole.subset(fold_of > 0, f"{whole.name} {part}")
+    kept = (fold_of > 0) & ~np.isin(fold_of, left_out)
+    return whole.subset(kept, f"{whole.name} {part}")
 
 
 def folds_of_part(part: str) -> list[int]:
@@ -137,22 +140,6 @@ def folds_of_part(part: str) -> list[int]:
             f"{N_FOLDS}, such as not-fold3 or not-fold1,2,3, and not all of them"
         )
     return folds
-
-
-def lfw_people_outside(
-    root: str | Path, folds: Sequence[int], variant: str | None = None
-) -> Dataset:
-    """The photographs of the people in the other folds of View 2.
-
-    Args:
-        root: As for ``lfw``, with the lists beside the photographs.
-        folds: Those whose people must not be seen, from 1.
-        variant: As for ``lfw``.
-    """
-    people = lfw_people(root, "folds", variant)
-    assert people.folds is not None
-    left_out = ",".join(map(str, folds))
-    return people.subset(~np.isin(people.folds, folds), f"{people.name} but {left_out}")
 
 
 def _read_people(path: Path, faces: _Faces, with_folds: bool) -> dict[str, int]:
@@ -348,8 +335,6 @@ def _open(
         return lfw_pair_file(root, settings.pair_file, variant)
     if settings.part == "all":
         return lfw(root, variant)
-    if settings.part.startswith("not-fold"):
-        return lfw_people_outside(root, folds_of_part(settings.part), variant)
     return lfw_people(root, settings.part, variant)
 
 
