@@ -5,7 +5,9 @@ import shutil
 from dataclasses import dataclass, replace
 from statistics import median
 
-from onelook.training.loop import resolve_precision
+from torch import nn
+
+from onelook.training.device import choose_device, trains_in_bf16
 from onelook.training.memory import memory_kept
 from speed.bare import BareStep, Switches
 from speed.networks import MODELS, TITLES, material_of, recipe_of
@@ -90,7 +92,7 @@ def measure(network: str, with_compile: bool) -> Gains:
         KEPT: True,
         "fused Adam": True,
         "channels-last": bare.encoder_turns_channels_last(),
-        "bf16": resolve_precision("auto") == "bf16",
+        "bf16": trains_in_bf16("auto", choose_device(), nn.Identity()),
         "torch.compile": False,
     }
     return Gains(network, times, on_in_onelook, notes)

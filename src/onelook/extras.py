@@ -8,16 +8,23 @@ from types import ModuleType
 from onelook.errors import OnelookError
 
 
-def import_extra(package: str, extra: str) -> ModuleType:
+def import_extra(package: str, extra: str, purpose: str = "") -> ModuleType:
     """The package, imported now.
 
+    Args:
+        package: Its name; a module inside it will do too.
+        extra: The extra of onelook that installs it.
+        purpose: What needs it, for the message.
+
     Raises:
-        OnelookError: If it is not installed; says which extra brings it.
+        OnelookError: If it is not installed or does not load; it names the extra.
     """
     try:
+        importlib.import_module(package.partition(".")[0])
         return importlib.import_module(package)
-    except ImportError as error:
-        raise _missing(package, extra) from error
+    # A package built for another version of its base can fail with any of the three.
+    except (ImportError, RuntimeError, OSError) as error:
+        raise _missing(package, extra, purpose) from error
 
 
 def file_of_extra(package: str, name: str, extra: str) -> Path:
@@ -44,5 +51,6 @@ def file_of_extra(package: str, name: str, extra: str) -> Path:
     raise _missing(f"{package}/{name}", extra)
 
 
-def _missing(what: str, extra: str) -> OnelookError:
-    return OnelookError(f"{what} is not installed: pip install 'onelook[{extra}]'")
+def _missing(what: str, extra: str, purpose: str = "") -> OnelookError:
+    needs = f"{purpose} needs {what}, which" if purpose else what
+    return OnelookError(f"{needs} is not installed: pip install 'onelook[{extra}]'")

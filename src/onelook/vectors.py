@@ -14,7 +14,8 @@ from onelook.data.archives import address_exists, open_tree, split_address
 from onelook.data.inputs.images import refuse_bad
 from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
 from onelook.data.sources.class_folders import IMAGE_SUFFIXES
-from onelook.errors import DataError, OnelookError
+from onelook.errors import DataError
+from onelook.extras import import_extra
 from onelook.files import whole_file
 from onelook.progress import tracked
 from onelook.verifier import Verifier
@@ -224,11 +225,6 @@ def _read_parquet(source: Path) -> tuple[list[str], NDArray[np.float32], str]:
 
 
 def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise OnelookError(
-            "Parquet needs the 'pyarrow' package: pip install 'onelook[parquet]'"
-        ) from error
-    return pyarrow, parquet
+    purpose = "a .parquet file"
+    parquet = import_extra("pyarrow.parquet", "parquet", purpose)
+    return import_extra("pyarrow", "parquet", purpose), parquet

@@ -1,6 +1,5 @@
 """The training loop: ``fit`` is the loop, ``Training`` what it works on."""
 
-import importlib.util
 import logging
 import math
 import time
@@ -9,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import nn
 
 from onelook.data.inputs.images import Preprocess
@@ -20,6 +17,7 @@ from onelook.progress import progress_bar
 from onelook.recipe import NamedSettings, Recipe
 from onelook.training.augment import Augment
 from onelook.training.data import AnyPreprocess, TrainingData
+from onelook.training.device import choose_device, trains_in_bf16
 from onelook.training.health import HealthCheck, all_finite
 from onelook.training.losses import build_loss
 from onelook.training.memory import memory_kept
@@ -28,6 +26,7 @@ from onelook.training.optimizer import AveragedWeights, build_optimizer, set_sch
 from onelook.training.start import start_from
 from onelook.training.state import load_state, save_state
 from onelook.training.step import RawBatch, batch_loss, network_inputs, prefetched
+from onelook.training.trackers import Track, tracking
 from onelook.training.validation import FIGURE_NAMES, validate
 from onelook.verifier import Verifier, build_model
 
@@ -35,7 +34,6 @@ log = logging.getLogger(__name__)
 
 LOG_EVERY, LOG_POINTS = 20, 50  # steps; fewer steps where that gives fewer points
 SAVE_SECONDS = 30.0
-TRACKERS = ("tensorboard", "mlflow", "wandb")
 LARGEST_SAVE_SHARE = 0.05  # of the time may go into saving a large state
 STATE_FILE, BEST_FILE, LOG_FILE = "training/last.pt", "training/best.pt", "log.jsonl"
 
@@ -64,6 +62,7 @@ def fit(
     resume: bool = False,
     tracker: str | None = None,
     progress: bool = True,
+    device: str | None = None,
 ) -> tuple[Verifier, Position]:
     """Train, and return the network that is best on the held-out classes, and how it went.
 
@@ -72,9 +71,9 @@ def fit(
         material: From ``prepare``.
         out: Folder for ``log.jsonl`` and the states in ``training/``.
         resume: Go on from ``training/last.pt``; the end is that of an unbroken run.
-        tracker: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``; its extra must be
-        installed.
+        tracker: One of ``onelook.training.trackers.TRACKERS``; needs its extra.
         progress: Report progress on standard error.
+        device: Such as "cuda" or "cpu"; None takes the fastest there is.
 
     Raises:
         TrainingError: If the loss is not a number or the embeddings collapse.
@@ -83,9 +82,13 @@ def fit(
     """
     # Weights and dropout draw from torch's global generator: it is seeded here and for each
     # step, and given back to the user as it was.
-    with torch.random.fork_rng(), memory_kept():
+    with (
+        torch.random.fork_rng(),
+        memory_kept(),
+        tracking(tracker, out, recipe.name) as track,
+    ):
         torch.manual_seed(recipe.seed)
-        training = Training(recipe, material, out, tracker)
+        training = Training(recipe, material, out, track, choose_device(device))
         if resume:
             training.restore()
         metrics = MetricsLog(out / LOG_FILE, training.position.history)
@@ -121,29 +124,24 @@ class Training:
     """The network, its optimizer and where they stand."""
 
     def __init__(
-        self, recipe: Recipe, material: TrainingData, out: Path, tracker: str | None
+        self,
+        recipe: Recipe,
+        material: TrainingData,
+        out: Path,
+        track: Track,
+        device: torch.device,
     ) -> None:
         self.recipe, self.material, self.out = recipe, material, out
-        if tracker:
-            check_tracker(tracker)
-        # Accelerate keeps the first precision of a process; every training has its own.
-        AcceleratorState._reset_state()
-        self.accelerator = Accelerator(
-            mixed_precision=resolve_precision(recipe.precision),
-            log_with=tracker,
-            project_dir=str(out) if tracker else None,
-        )
-        if tracker:
-            self.accelerator.init_trackers("onelook", config={"recipe": recipe.name})
-        self.device = self.accelerator.device
+        self.track, self.device = track, device
         settings = model_settings(recipe, material)
         self.model = build_model(settings)
         self.started_from = start_from(recipe.start, self.model) if recipe.start else ""
         self.loss = build_loss(recipe.loss)
         # A loss may learn too: a temperature, proxies of classes.
         together = nn.ModuleDict({"model": self.model, "loss": self.loss})
-        optimizer = build_optimizer(together, recipe.optimizer)
-        self.together, self.optimizer = self.accelerator.prepare(together, optimizer)
+        self.together = together.to(device)
+        self.optimizer = build_optimizer(together, recipe.optimizer)
+        self.bf16 = trains_in_bf16(recipe.precision, device, self.model)
         ema = recipe.optimizer.ema
         self.averaged = AveragedWeights(self.model, ema) if ema else None
         card = {"model": settings, "name": recipe.name}
@@ -181,17 +179,15 @@ class Training:
         left, right = network_inputs(
             raw, self.material, self.augment, generator, self.device
         )
-        with self.accelerator.autocast():
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss, embeddings = batch_loss(
                 self.model, self.loss, raw.batch, left, right, recipe.twins
             )
         value = float(loss.detach())
         self.health.check(step, value, embeddings)
-        self.accelerator.backward(loss)
+        torch.autograd.backward(loss)
         if recipe.optimizer.clip_norm:
-            self.accelerator.clip_grad_norm_(
-                self.together.parameters(), recipe.optimizer.clip_norm
-            )
+            nn.utils.clip_grad_norm_(self.together.parameters(), recipe.optimizer.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged:
@@ -242,7 +238,7 @@ class Training:
                 **values,
             }
         )
-        self.accelerator.log(values, step=self.position.step)
+        self.track(values, self.position.step)
 
     def _identity(self) -> dict[str, Any]:
         """What must not differ when a training goes on; what may be tamed after a NaN
@@ -295,7 +291,6 @@ class Training:
 
     def best(self) -> Verifier:
         """The verifier with the best weights by the held-out figure."""
-        self.accelerator.end_training()
         self.verifier.model.load_state_dict(load_state(self.out / BEST_FILE)["model"])
         self.verifier.model.eval()
         return self.verifier
@@ -322,29 +317,6 @@ def _encoder_settings(settings: NamedSettings, preprocess: AnyPreprocess) -> dic
     if isinstance(preprocess, Preprocess) and settings.name == "compact":
         arguments["input_shape"] = list(preprocess.input_shape)
     return {"name": settings.name, "arguments": arguments}
-
-
-def check_tracker(tracker: str) -> None:
-    """Refuse a tracker that is unknown or not installed; Accelerate would leave it out.
-
-    Raises:
-        ValueError: With what to install.
-    """
-    if tracker not in TRACKERS:
-        raise ValueError(f"unknown tracker {tracker!r}; known: {', '.join(TRACKERS)}")
-    if importlib.util.find_spec(tracker) is None:
-        raise ValueError(
-            f"tracking needs the package {tracker!r}: pip install 'onelook[{tracker}]'"
-        )
-
-
-def resolve_precision(precision: str) -> str:
-    """ "bf16" or "no", as Accelerate says it; "auto" is bf16 where the machine is built
-    for it."""
-    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    if precision == "auto":
-        return "bf16" if fast or torch.cpu._is_amx_tile_supported() else "no"
-    return "bf16" if precision == "bf16" else "no"
 
 
 def _seed_global(seed: int, device: torch.device) -> None:

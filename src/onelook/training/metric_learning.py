@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from onelook.errors import OnelookError
+from onelook.extras import import_extra
 
 
 class PytorchMetricLearningLoss(nn.Module):
@@ -83,24 +83,5 @@ def _from_pml(module_name: str, class_name: str, arguments: Mapping[str, Any]) -
 
 
 def _import_pml(module_name: str) -> ModuleType:
-    try:
-        from pytorch_metric_learning import (
-            distances,
-            losses,
-            miners,
-            reducers,
-            regularizers,
-        )
-    except ImportError as error:
-        raise OnelookError(
-            "the loss 'pytorch-metric-learning' needs the package of that name: "
-            "pip install 'onelook[losses]'"
-        ) from error
-    modules: dict[str, ModuleType] = {
-        "distances": distances,
-        "losses": losses,
-        "miners": miners,
-        "reducers": reducers,
-        "regularizers": regularizers,
-    }
-    return modules[module_name]
+    purpose = "the loss 'pytorch-metric-learning'"
+    return import_extra(f"pytorch_metric_learning.{module_name}", "losses", purpose)

