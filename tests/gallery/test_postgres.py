@@ -343,7 +343,7 @@ def test_a_replica_reads_and_refuses_to_write() -> None:
         lambda: reader.rename("p1", "p2"),
         lambda: create_store(f"{replica.url()}?gallery=new", _header()),
     ):
-        with pytest.raises(GalleryError, match="can only be read"):
+        with pytest.raises(GalleryError, match="is read-only"):
             write()
     assert writer.forget("p5") == 3
     _wait_for_replay(primary, replica)

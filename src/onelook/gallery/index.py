@@ -1,8 +1,8 @@
-"""NearIndex: a usearch index in a file beside a gallery; a cache that can be made again.
+"""NearIndex: a usearch index in a file beside a gallery; a cache that can be rebuilt.
 
-The file is what usearch writes, behind it the ids in the order of their rows, and an end
-that names the state of the gallery it was made for. It is mapped into memory, so that
-processes share it, and the vectors of forgotten entries are overwritten in place.
+The file is what usearch writes, followed by the ids in the order of rows and an end that
+names the state of the gallery that it was built from. Processes map it into memory and so
+share it; the vectors of forgotten entries are overwritten in place.
 """
 
 import os
@@ -15,54 +15,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.gallery.store import Metric
+from onelook.gallery.store import Header, Metric
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-# usearch knows no Manhattan distance. Types and sizes: see benchmarks/gallery.py.
+# usearch has no Manhattan distance. For the types and sizes see benchmarks/gallery.py.
 METRICS = {"cosine": "ip", "euclidean": "l2sq"}
 ROW_TYPE, ROW_BYTES = "bf16", 2
 CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 512
-END = struct.Struct("<8s32sQ")  # what it is, of which state, how many ids stand before it
+END = struct.Struct("<8s32sQ")  # the mark below, the state, the number of ids before it
 MAGIC = b"onelook1"
-ROWS_AT = 8  # usearch's file begins with the shape of its matrix of rows
+ROWS_AT = 8  # usearch's file begins with the shape of the matrix of rows
 
 
 class NearIndex:
-    """Finds near entries among those that a gallery held when the file was written.
+    """Finds near entries among those that a gallery held when its index was built.
 
     Args:
-        index: usearch's, mapped from the file.
-        metric: How near is measured.
+        index: usearch's index, mapped from the file.
+        metric: Distance by which it searches.
     """
 
     def __init__(self, index: Any, metric: Metric) -> None:
         self._index = index
         self._metric = metric
-        self._lock = threading.Lock()  # usearch's own threads are numbered from 0 each call
+        self._lock = threading.Lock()  # usearch numbers its threads from 0 in each call
 
     def __len__(self) -> int:
         return len(self._index)
 
     @classmethod
-    def open(cls, path: Path, token: str, size: int, metric: Metric) -> "NearIndex | None":
-        """The index at ``path``; None if there is none that is whole and of ``token``."""
+    def open(cls, path: Path, token: str, header: Header) -> "NearIndex | None":
+        """The index at ``path``; None if there is none, or not of the state ``token``."""
+        if ids_of_rows(path, token) is None:
+            return None
+        index = new_index(header)
         try:
-            if ids_of_rows(path, token) is None:
-                return None
-            index = new_index(size, metric)
             index.view(os.fspath(path))
         except (OSError, ValueError, RuntimeError):
             return None
-        return cls(index, metric)
+        return cls(index, header.metric)
 
     def search(self, queries: Floats, k: int) -> list[Ids]:
-        """For each query (N, D) the ids of about ``k`` near entries, the nearest first."""
+        """The ids of about ``k`` near entries of each query (N, D), nearest first."""
         threads = 1 if len(queries) == 1 else 0  # 0: all cores
         with self._lock:
             found = self._index.search(prepared(queries, self._metric), k, threads=threads)
-        if len(queries) == 1:  # then usearch gives one answer and not a batch of one
+        if len(queries) == 1:  # usearch then returns one answer, not a batch of one
             return [np.asarray(found.keys).astype(np.int64)]
         return [
             row[:n].astype(np.int64)
@@ -70,13 +70,13 @@ class NearIndex:
         ]
 
 
-def new_index(size: int, metric: Metric) -> Any:
-    """An empty usearch index for vectors (N, D)."""
+def new_index(header: Header) -> Any:
+    """An empty usearch index for the vectors of a gallery."""
     from usearch.index import Index
 
     return Index(
-        ndim=size,
-        metric=METRICS[metric],
+        ndim=header.embedding_size,
+        metric=METRICS[header.metric],
         dtype=ROW_TYPE,
         connectivity=CONNECTIVITY,
         expansion_add=EXPANSION_ADD,
@@ -85,7 +85,7 @@ def new_index(size: int, metric: Metric) -> Any:
 
 
 def prepared(vectors: Floats, metric: Metric) -> Floats:
-    """Vectors (N, D) as the index takes them: of length 1 where it measures cosines."""
+    """Vectors (N, D) as the index takes them: of length 1 where it compares cosines."""
     if metric != "cosine":
         return vectors
     lengths = np.sqrt(np.square(vectors).sum(1, keepdims=True))
@@ -95,10 +95,10 @@ def prepared(vectors: Floats, metric: Metric) -> Floats:
 
 
 def write_index(path: Path, index: Any, token: str) -> None:
-    """Write an index, with the ids of its rows, and wait until it is on disk.
+    """Write an index with the ids of its rows, durably.
 
     Raises:
-        FileNotFoundError: If the file was taken away meanwhile.
+        FileNotFoundError: If a forget removed the file meanwhile.
     """
     index.save(os.fspath(path))
     ids = _ids_in_order_of_rows(path, len(index))
@@ -111,7 +111,7 @@ def write_index(path: Path, index: Any, token: str) -> None:
 
 
 def ids_of_rows(path: Path, token: str) -> Ids | None:
-    """The ids (N,) in the order of the rows of a file, None if it is not of ``token``."""
+    """The ids (N,) in the order of a file's rows; None if its state is not ``token``."""
     try:
         with path.open("rb") as file:
             file.seek(-END.size, os.SEEK_END)
@@ -120,20 +120,21 @@ def ids_of_rows(path: Path, token: str) -> Ids | None:
                 return None
             file.seek(-END.size - 8 * n, os.SEEK_END)
             return np.frombuffer(file.read(8 * n), np.int64)
-    except OSError:  # not there, or shorter than its end
+    except OSError:  # missing, or shorter than its end
         return None
 
 
 def overwrite_rows(path: Path, token: str, gone: Sequence[int], size: int) -> bool:
-    """Put zeros over the vectors of the entries ``gone``, on disk when it returns.
+    """Overwrite the vectors of the ids ``gone`` with zeros, durably.
 
     Args:
-        path, token: The file; whether it is of another state is what is returned.
-        gone: Ids.
-        size: D.
+        path: File of the index.
+        token: State that the file must have.
+        gone: Ids of the entries.
+        size: Length D of a vector.
 
     Returns:
-        Whether the file was of this state; otherwise nothing was done.
+        Whether the file has this state; otherwise nothing is written.
     """
     ids = ids_of_rows(path, token)
     if ids is None:
@@ -152,10 +153,10 @@ def overwrite_rows(path: Path, token: str, gone: Sequence[int], size: int) -> bo
 def _ids_in_order_of_rows(path: Path, n: int) -> Ids:
     """The id of every row of a file that usearch 2 wrote.
 
-    usearch fills rows in the order in which its threads come, and says it only in the nodes
-    of the graph: after the rows a head of 64 bytes, five numbers (of nodes, of neighbours
-    of a node above and at the ground, and two more), the level of each node, the nodes. A
-    node is its key, its level, and lists of neighbours with their lengths.
+    usearch fills rows in the order in which its threads arrive; only the nodes of its graph
+    tell which. The rows are followed by a head of 64 bytes, five numbers (nodes, neighbours
+    of a node above the ground and on it, two more), the level of each node, and the nodes:
+    each its key, its level, and lists of neighbours with their lengths.
     """
     content = np.memmap(path, np.uint8, "r")
     shape = content[:ROWS_AT].view(np.uint32).astype(np.int64)
@@ -166,6 +167,6 @@ def _ids_in_order_of_rows(path: Path, n: int) -> Ids:
     nodes = 10 + 4 * (1 + ground) + levels * 4 * (1 + above)
     starts = at + 2 * n + np.cumsum(nodes) - nodes
     if int(size) != n or starts[-1] + nodes[-1] != len(content):
-        raise RuntimeError("this version of usearch writes its index in another way")
+        raise RuntimeError("this version of usearch writes another file format")
     keys: Ids = content[starts[:, None] + np.arange(8)].view(np.int64)[:, 0]
     return keys

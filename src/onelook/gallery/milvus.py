@@ -1,7 +1,7 @@
 """MilvusStore: a gallery in a Milvus cluster, for more embeddings than a machine holds.
 
-``milvus://host:port/database?collection=name`` (``milvuss://`` with TLS; user and password
-or ``&token=``). One collection per gallery, and one that hands out ids for all of them.
+``milvus://host:port/database?collection=name``; ``milvuss://`` with TLS; user and password,
+or ``&token=``. Each gallery has a collection of its own; one more hands out ids for all.
 """
 
 import json
@@ -41,24 +41,25 @@ from onelook.gallery.store import (
     Stats,
     Stored,
     already_exists,
-    check_vectors,
+    blocks_of,
+    check_queries,
+    check_size,
     no_gallery,
     redact_url,
+    vectors_of,
     wrong_format,
 )
 
 IDS = "onelook_ids"
-# Limits of Milvus: rows of an answer, numbers of an embedding.
+# Limits of Milvus: rows in an answer, numbers in an embedding.
 MOST_ROWS, MOST_DIMENSIONS = 16_384, 32_768
-# One request is kept whole or not at all; the server takes 64 MB at once.
+# A request is kept whole or not at all; the server takes up to 64 MB.
 REQUEST_BYTES = 48 * 2**20
-# Milvus has no Manhattan distance: so many times the neighbours, by Euclidean distance.
+# Milvus has no Manhattan distance: the shortlist by Euclidean distance, as a multiple of k.
 SHORTLIST, SHORTEST_SHORTLIST = 10, 1000
-# Whole entries of a rename in one request.
-AT_ONCE = 150
-SECONDS, CONNECT_SECONDS = 60, 10
-# By how much the clocks of two writers may differ.
-CLOCKS_DIFFER = 10
+AT_ONCE = 150  # whole entries in one request of a rename
+SECONDS, CONNECT_SECONDS = 60, 10  # until a request, and a connection, fails
+CLOCKS_DIFFER = 10  # seconds between the clocks of two writers, at most
 
 logger = logging.getLogger("onelook")
 
@@ -66,8 +67,8 @@ logger = logging.getLogger("onelook")
 class MilvusStore:
     """Entries in one collection of a Milvus server or cluster; see ``GalleryStore``.
 
-    Milvus has no transactions and no unique columns. One request is kept whole, so a batch
-    is; and two writers that enroll the same image of the same identity at once both look
+    Milvus has no transactions and no unique columns, but keeps a request whole, and so a
+    batch. Two writers that enroll the same image of an identity at the same time both look
     again afterwards and leave the entry with the smaller id.
     """
 
@@ -96,16 +97,12 @@ class MilvusStore:
 
     @classmethod
     def create(cls, url: str, header: Header) -> "MilvusStore":
-        """A new, empty gallery at ``url``, in a database that is there already.
+        """A new, empty gallery at ``url``, in a database that exists.
 
         Raises:
-            GalleryError: If one lies there already.
+            GalleryError: If the gallery exists, or its embeddings are too long.
         """
-        if header.embedding_size > MOST_DIMENSIONS:
-            raise GalleryError(
-                f"Milvus keeps embeddings of up to {MOST_DIMENSIONS} numbers, "
-                f"{header.model!r} makes {header.embedding_size}; use a file as the gallery"
-            )
+        check_size(header, MOST_DIMENSIONS, "Milvus")
         with _told(url):
             client, collection = _connect(url), _collection_name(url)
             if _read_header(client, collection, url) is not None:
@@ -125,11 +122,10 @@ class MilvusStore:
             return _read_header(client, _collection_name(url), url) is not None
 
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
-        """Keep entries in one request; which of them are new."""
+        """Keep entries in one request, and return which of them are new."""
         if not entries:
             return []
-        vectors = check_vectors(self.header, np.stack([entry.vector for entry in entries]))
-        rows = [row_of(entry, vec) for entry, vec in zip(entries, vectors, strict=True)]
+        rows = list(map(row_of, entries, vectors_of(self.header, entries)))
         with _told(self._url):
             known = self._ids_of([row["key"] for row in rows])
             first = {row["key"]: i for i, row in reversed(list(enumerate(rows)))}
@@ -144,50 +140,41 @@ class MilvusStore:
         ]
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """For each query (N, D) the nearest ``k`` entries, the nearest first.
+        """The nearest ``k`` entries of each query (N, D), nearest first.
 
         Manhattan distance: the nearest of a shortlist by Euclidean distance.
         """
-        if k < 1:
-            raise ValueError(f"k must be positive, got {k}")
-        queries = check_vectors(self.header, queries)
+        queries = check_queries(self.header, queries, k)
         by_euclid = self.header.metric == "manhattan"
         n_asked = max(SHORTLIST * k, SHORTEST_SHORTLIST) if by_euclid else k
         n_asked = max(k, min(n_asked, MOST_ROWS))
         if n_asked > MOST_ROWS:
             return self._search_all(queries, k)
-        # So many at a time that the vectors of their hits take at most 64 MB.
-        n_together = max(1, 2**24 // (n_asked * self.header.embedding_size))
         hits: list[list[Hit]] = []
-        for start in range(0, len(queries), n_together):
-            some = queries[start : start + n_together]
-            found = [[hit_of(one) for one in answer] for answer in self._ask(some, n_asked)]
-            if by_euclid:
-                found = [
-                    nearest_hits(near, "manhattan", query, k)
-                    for near, query in zip(found, some, strict=True)
-                ]
-            hits.extend(found)
+        for block in blocks_of(queries, n_asked):
+            for query, answer in zip(block, self._ask(block, n_asked), strict=True):
+                near = [hit_of(one) for one in answer]
+                hits.append(
+                    nearest_hits(near, "manhattan", query, k) if by_euclid else near
+                )
         return hits
 
     def read(
         self, identity: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Stored]:
-        """Up to ``limit`` entries whose ids are above ``after``, in the order of ids."""
         return [stored_of(row) for row in self._page(WHOLE, _of(identity), after, limit)]
 
     def identities(self) -> dict[str, int]:
-        """Number of entries of every identity, sorted by name."""
         with self._lock:
             self._forget_names()
             self._read_names()
             return dict(sorted(self._counts.items()))
 
     def forget(self, identity: str) -> int:
-        """Remove all of an identity from every answer; how many entries.
+        """Remove an identity from every answer.
 
-        Their bytes leave the disk when the cluster has compacted its segments, collected
-        its garbage and dropped its message log, each after a time that its operator sets.
+        Its bytes leave the disk when the cluster has compacted its segments, collected its
+        garbage and dropped its message log, each after a time that its operator sets.
         """
         n_forgotten = 0
         while rows := self._page(["id"], _of(identity), 0, MOST_ROWS):
@@ -199,9 +186,9 @@ class MilvusStore:
         return n_forgotten
 
     def rename(self, identity: str, new: str) -> int:
-        """Give all entries of ``identity`` the name ``new``; how many.
+        """Give all entries of ``identity`` the name ``new``, and return their number.
 
-        Interrupted in an identity of more than ``AT_ONCE`` images it has both names: then
+        After an interruption an identity of more than ``AT_ONCE`` images has both names:
         rename it again.
         """
         if identity == new:
@@ -224,13 +211,13 @@ class MilvusStore:
         return n_renamed
 
     def stats(self) -> Stats:
-        """Counts, and how it searches; a cluster does not tell a collection's bytes."""
+        """Counts, and how it searches; Milvus does not tell the bytes of a collection."""
         with self._lock:
             for _ in range(2):  # others may write in between
                 self._read_names()
                 if self._count_rows() == len(self._names):
                     break
-            else:  # some are gone: begin again
+            else:  # some are gone: read all names again
                 self._forget_names()
                 self._read_names()
             return Stats(len(self._counts), len(self._names), None, "Milvus HNSW")
@@ -245,21 +232,17 @@ class MilvusStore:
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         """Give the rows ids that no row ever had, and keep them in one request."""
-        n_bytes = sum(
-            row["vector"].nbytes + len(row["thumbnail"]) + len(row["metadata"])
-            for row in rows
-        )
+        sizes = (len(row["thumbnail"]) + len(row["metadata"]) for row in rows)
+        n_bytes = sum(row["vector"].nbytes for row in rows) + sum(sizes)
         if n_bytes > REQUEST_BYTES:
             raise GalleryError(
                 f"{len(rows)} images take {n_bytes / 2**20:.0f} MB, Milvus keeps up to "
                 f"{REQUEST_BYTES // 2**20} MB all or none; enroll fewer at once"
             )
         nothing = [{"nothing": [0.0, 0.0]} for _ in rows]
-        for row, entry_id in zip(
-            rows, self._client.insert(IDS, nothing)["ids"], strict=True
-        ):
-            row["id"] = entry_id
-            row["written"] = _now()
+        ids = self._client.insert(IDS, nothing)["ids"]
+        for row, entry_id in zip(rows, ids, strict=True):
+            row |= {"id": entry_id, "written": _now()}
         self._client.insert(self._collection, rows)
 
     def _forget_names(self) -> None:
@@ -268,7 +251,7 @@ class MilvusStore:
         self._known_until = 0
 
     def _read_names(self) -> None:
-        """Take over the names of entries that were written since the last time."""
+        """Read the names of the entries that were written since the last time."""
         since = self._known_until - CLOCKS_DIFFER * 10**6
         for row in self._pages(["id", "identity", "written"], f" and written > {since}"):
             before = self._names.get(row["id"])
@@ -282,12 +265,7 @@ class MilvusStore:
 
     def _count_rows(self) -> int:
         with _told(self._url):
-            (answer,) = self._client.query(
-                self._collection,
-                output_fields=["count(*)"],
-                consistency_level="Strong",
-                timeout=SECONDS,
-            )
+            (answer,) = self._query(["count(*)"])
         return int(answer["count(*)"])
 
     def _ids_of(self, keys: Sequence[str]) -> dict[str, list[int]]:
@@ -295,34 +273,35 @@ class MilvusStore:
         found: dict[str, list[int]] = {}
         for start in range(0, len(keys), AT_ONCE):
             some = json.dumps(keys[start : start + AT_ONCE])
-            for row in self._query(["id", "key"], f"key in {some}", MOST_ROWS):
+            for row in self._query(["id", "key"], filter=f"key in {some}", limit=MOST_ROWS):
                 found.setdefault(row["key"], []).append(row["id"])
         return {key: sorted(ids) for key, ids in found.items()}
 
     def _settle(self, keys: Sequence[str]) -> dict[str, int]:
-        """Leave one entry of each key: every writer leaves that of the smallest id."""
+        """Leave one entry of each key, as every writer does: that of the smallest id."""
         ids = self._ids_of(keys)
         if second := [entry_id for same in ids.values() for entry_id in same[1:]]:
             self._client.delete(self._collection, ids=second)
         return {key: same[0] for key, same in ids.items()}
 
-    def _query(self, fields: list[str], condition: str, limit: int) -> list[dict[str, Any]]:
-        rows = self._client.query(
+    def _query(self, fields: list[str], **conditions: Any) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._client.query(
             self._collection,
-            filter=condition,
             output_fields=fields,
-            limit=limit,
             consistency_level="Strong",
             timeout=SECONDS,
+            **conditions,
         )
-        return sorted(rows, key=itemgetter("id"))
+        return rows
 
     def _page(
         self, fields: list[str], condition: str, after: int, limit: int
     ) -> list[dict[str, Any]]:
         """Up to ``limit`` rows whose ids are above ``after``, in the order of ids."""
+        condition, limit = f"id > {after}{condition}", min(limit, MOST_ROWS)
         with _told(self._url):
-            return self._query(fields, f"id > {after}{condition}", min(limit, MOST_ROWS))
+            rows = self._query(fields, filter=condition, limit=limit)
+        return sorted(rows, key=itemgetter("id"))
 
     def _pages(self, fields: list[str], condition: str = "") -> Iterator[dict[str, Any]]:
         after = 0
@@ -348,7 +327,7 @@ class MilvusStore:
         return answers
 
     def _search_all(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """Search for more neighbours than Milvus answers with: all entries, here."""
+        """Search all entries here, for more neighbours than Milvus answers with."""
         entries = [
             Hit(row["id"], row["identity"], np.asarray(row["vector"], np.float32))
             for row in self._pages(["id", "identity", "vector"])
@@ -356,12 +335,12 @@ class MilvusStore:
         return [nearest_hits(entries, self.header.metric, query, k) for query in queries]
 
     def _compact(self) -> None:
-        """Ask the server to write its segments anew without what was deleted."""
+        """Ask the server to rewrite its segments without what was deleted."""
         try:
             with _told(self._url):
                 self._client.flush(self._collection, timeout=SECONDS)
                 self._client.compact(self._collection, timeout=SECONDS)
-        except GalleryError as error:  # it may be asked too often; it does so by itself too
+        except GalleryError as error:  # asked too often; the server compacts by itself too
             logger.info("not compacted now: %s", error)
 
 
@@ -398,7 +377,7 @@ def _collection_name(url: str) -> str:
     name = options.get("collection", ["onelook"])[0]
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,200}", name) or name == IDS:
         raise GalleryError(
-            f"collection={name!r} in the URL: a name has a-z, A-Z, 0-9 and _, and begins "
+            f"collection={name!r} in the URL: a name has letters, digits and _, and begins "
             "with a letter"
         )
     return name
@@ -406,7 +385,7 @@ def _collection_name(url: str) -> str:
 
 @contextmanager
 def _told(url: str) -> Iterator[None]:
-    """Errors of the server in words, and where it is."""
+    """Errors of the server, with its place and the next step."""
     error_of_milvus = import_extra("pymilvus", "milvus").MilvusException
     try:
         yield
@@ -418,7 +397,7 @@ def _told(url: str) -> Iterator[None]:
 
 
 def _read_header(client: Any, collection: str, url: str) -> Header | None:
-    """What the collection says that it was made for; None if there is no collection."""
+    """The header in a collection's description; None if there is no collection."""
     if not client.has_collection(collection):
         return None
     try:
@@ -435,7 +414,7 @@ def _read_header(client: Any, collection: str, url: str) -> Header | None:
 
 
 def _make_ready(client: Any, collection: str, header: Header) -> None:
-    """Build the index and load, unless that was done when the gallery was made."""
+    """Build the index where there is none, and load the collection."""
     if not client.list_indexes(collection):
         index = client.prepare_index_params()
         index.add_index(

@@ -13,14 +13,19 @@ from onelook.errors import GalleryError
 from onelook.extras import import_extra
 from onelook.gallery.store import FORMAT, Entry, Header, Hit, Stored
 
-# Bytes of a text, and of a name, that Milvus keeps.
-MOST_BYTES, NAME_BYTES = 65_535, 1024
+MOST_BYTES, NAME_BYTES = 65_535, 1024  # that Milvus keeps, in UTF-8
+LIMITS = {
+    "identity": NAME_BYTES,
+    "digest": NAME_BYTES,
+    "metadata": MOST_BYTES,
+    "thumbnail": MOST_BYTES,
+}
 NEAR = {"cosine": "COSINE", "euclidean": "L2", "manhattan": "L2"}
 WHOLE = ["id", "identity", "digest", "metadata", "thumbnail", "vector"]
 
 
 def schema_of(client: Any, header: Header) -> Any:
-    """Columns of a gallery; what it was made for is their description."""
+    """Columns of a gallery, with its header as their description."""
     kind = import_extra("pymilvus", "milvus").DataType
     schema = client.create_schema(
         auto_id=False,
@@ -28,21 +33,19 @@ def schema_of(client: Any, header: Header) -> Any:
         description=json.dumps({"onelook": FORMAT} | asdict(header)),
     )
     schema.add_field("id", kind.INT64, is_primary=True)
-    # Hashes, so that a name is never part of an expression: who, and who with what image.
+    # Hashes of the name, and of name and image: no name is ever part of an expression.
     schema.add_field("who", kind.VARCHAR, max_length=64)
     schema.add_field("key", kind.VARCHAR, max_length=64)
-    # Microseconds since 1970 on the writer's clock: what is newer than what one knows.
+    # Microseconds since 1970 on the writer's clock; readers ask for what is newer.
     schema.add_field("written", kind.INT64)
-    schema.add_field("identity", kind.VARCHAR, max_length=NAME_BYTES)
-    schema.add_field("digest", kind.VARCHAR, max_length=NAME_BYTES)
-    schema.add_field("metadata", kind.VARCHAR, max_length=MOST_BYTES)
-    schema.add_field("thumbnail", kind.VARCHAR, max_length=MOST_BYTES)
+    for name, most in LIMITS.items():
+        schema.add_field(name, kind.VARCHAR, max_length=most)
     schema.add_field("vector", kind.FLOAT_VECTOR, dim=header.embedding_size)
     return schema
 
 
 def schema_of_ids(client: Any) -> Any:
-    """Columns of a collection whose rows get ids from the server, none of them twice."""
+    """Columns of a collection whose rows get ids from the server, each only once."""
     kind = import_extra("pymilvus", "milvus").DataType
     schema = client.create_schema(auto_id=True, enable_dynamic_field=False)
     schema.add_field("id", kind.INT64, is_primary=True)
@@ -51,7 +54,7 @@ def schema_of_ids(client: Any) -> Any:
 
 
 def row_of(entry: Entry, vector: NDArray[np.float32]) -> dict[str, Any]:
-    """The columns of an entry, but for ``id`` and ``written``.
+    """The columns of an entry, except ``id`` and ``written``.
 
     Raises:
         GalleryError: If Milvus cannot keep it.
@@ -65,17 +68,12 @@ def row_of(entry: Entry, vector: NDArray[np.float32]) -> dict[str, Any]:
         "identity": entry.identity,
         "digest": entry.digest,
         "metadata": json.dumps(entry.metadata),
-        # A letter before it: no thumbnail is not an empty one.
+        # With a letter before it: "" means no thumbnail, "b" an empty one.
         "thumbnail": ""
         if entry.thumbnail is None
         else "b" + base64.b64encode(entry.thumbnail).decode(),
     }
-    for name, most in (
-        ("identity", NAME_BYTES),
-        ("digest", NAME_BYTES),
-        ("metadata", MOST_BYTES),
-        ("thumbnail", MOST_BYTES),
-    ):
+    for name, most in LIMITS.items():
         if len(row[name].encode()) > most:
             raise GalleryError(
                 f"{name} of {entry.identity[:40]!r} takes {len(row[name].encode())} bytes, "
@@ -102,11 +100,11 @@ def stored_of(row: dict[str, Any]) -> Stored:
 
 
 def hit_of(found: Any) -> Hit:
-    """What was found near, as Milvus tells it."""
+    """A hit from Milvus's answer to a search."""
     entity = found["entity"]
     return Hit(found["id"], entity["identity"], np.asarray(entity["vector"], np.float32))
 
 
 def sha256(text: str) -> str:
-    """In hexadecimal."""
+    """SHA-256 of a text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,14 +1,14 @@
 """PostgresStore: a gallery in PostgreSQL with pgvector, for many machines and writers.
 
-``postgresql://user@host/database?gallery=name``: whatever else libpq understands may stand
-in the URL. One table per gallery, and one that says which galleries there are.
+``postgresql://user@host/database?gallery=name``, with all else that libpq understands in
+a URL. Each gallery has a table of its own; one more table lists the galleries.
 """
 
 import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple
 from functools import partial
@@ -29,19 +29,22 @@ from onelook.gallery.store import (
     Stats,
     Stored,
     already_exists,
-    check_vectors,
+    blocks_of,
+    check_queries,
+    check_size,
     no_gallery,
+    vectors_of,
     wrong_format,
 )
 
 GALLERIES = "onelook_galleries"
-# Up to so many images every search looks at all of them, and no index slows enrolment.
+# Up to this number of images a search reads all of them, and no index slows enrolment.
 EXACT_UP_TO = 20_000
-# More neighbours than this are looked for in the whole table too.
+# For more neighbours than this the whole table is read too.
 MOST_FROM_INDEX = 1000
-# Limits of pgvector: of its index, of its index over half-precision copies, of the type.
+# Longest embeddings of pgvector's index, of its index in half precision, and of its type.
 INDEX_DIMENSIONS, HALF_DIMENSIONS, MOST_DIMENSIONS = 2000, 4000, 16_000
-# A row of the table has to fit into a page of 8 kB, or the vectors go out of line.
+# Longer ones do not fit into a page of 8 kB, so they are kept out of line.
 INLINE_DIMENSIONS = 1500
 # Rows that share the counts of a gallery.
 SHARDS = 16
@@ -54,8 +57,8 @@ logger = logging.getLogger("onelook")
 class PostgresStore:
     """Entries in one table of a PostgreSQL database; see ``GalleryStore``.
 
-    The server has to carry the extension ``vector`` (pgvector 0.8 or newer). A read
-    replica's URL opens it for reading.
+    The server needs the extension ``vector`` (pgvector 0.8 or newer). The URL of a read
+    replica opens the gallery for reading.
     """
 
     def __init__(self, connections: Connections, name: str, header: Header) -> None:
@@ -88,20 +91,16 @@ class PostgresStore:
 
     @classmethod
     def create(cls, url: str, header: Header) -> "PostgresStore":
-        """A new, empty gallery at ``url``, in a database that is there already.
+        """A new, empty gallery at ``url``, in a database that exists.
 
         Raises:
-            GalleryError: If one lies there already.
+            GalleryError: If the gallery exists, or its embeddings are too long.
         """
-        if header.embedding_size > MOST_DIMENSIONS:
-            raise GalleryError(
-                f"pgvector keeps embeddings of up to {MOST_DIMENSIONS} numbers, "
-                f"{header.model!r} makes {header.embedding_size}; use a file as the gallery"
-            )
+        check_size(header, MOST_DIMENSIONS, "pgvector")
         dsn, name = _parse(url)
 
         def work(connection: Any) -> None:
-            # Two processes that make the first gallery at once would collide otherwise.
+            # Otherwise two processes that create the first gallery at once would collide.
             connection.execute("SELECT pg_advisory_xact_lock(hashtext('onelook create'))")
             if _read_header(name, connection) is not None:
                 raise already_exists(url)
@@ -127,17 +126,9 @@ class PostgresStore:
         """Keep entries in one transaction; which of them are new."""
         if not entries:
             return []
-        vectors = check_vectors(self.header, np.stack([entry.vector for entry in entries]))
         rows = [
-            (
-                entry.identity,
-                entry.digest,
-                json.dumps(entry.metadata),
-                entry.thumbnail,
-                entry.original,
-                vector,
-            )
-            for entry, vector in zip(entries, vectors, strict=True)
+            (e.identity, e.digest, json.dumps(e.metadata), e.thumbnail, e.original, vector)
+            for e, vector in zip(entries, vectors_of(self.header, entries), strict=True)
         ]
 
         def work(connection: Any) -> list[int]:
@@ -155,10 +146,8 @@ class PostgresStore:
                 found = cursor.fetchone()
                 ids.append(found[0] if found else 0)
                 cursor.nextset()
-            new = Counter(
-                row[0] for row, entry_id in zip(rows, ids, strict=True) if entry_id
-            )
-            self._count(connection, self._add_names(connection, new), new.total())
+            kept = (row[0] for row, entry_id in zip(rows, ids, strict=True) if entry_id)
+            self._count(connection, Counter(kept))
             return ids
 
         ids = self._connections.call(work, in_transaction=True)
@@ -167,21 +156,13 @@ class PostgresStore:
         return [entry_id > 0 for entry_id in ids]
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """For each query (N, D) the nearest ``k`` entries, the nearest first."""
-        if k < 1:
-            raise ValueError(f"k must be positive, got {k}")
-        queries = check_vectors(self.header, queries)
-        # So many at a time that the vectors of their hits take at most 64 MB.
-        n_together = max(1, 2**24 // (k * self.header.embedding_size))
-        hits: list[list[Hit]] = []
-        for start in range(0, len(queries), n_together):
-            hits.extend(self._search_some(queries[start : start + n_together], k))
-        return hits
+        queries = check_queries(self.header, queries, k)
+        blocks = blocks_of(queries, k)
+        return [hits for block in blocks for hits in self._search_some(block, k)]
 
     def read(
         self, identity: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Stored]:
-        """Up to ``limit`` entries whose ids are above ``after``, in the order of ids."""
         where = "" if identity is None else "AND identity = %(identity)s"
         rows = self._rows(
             "SELECT identity, embedding, digest, metadata, thumbnail, original, id "
@@ -194,15 +175,14 @@ class PostgresStore:
         ]
 
     def identities(self) -> dict[str, int]:
-        """Number of entries of every identity, sorted by name."""
         return dict(sorted(self._rows(f"SELECT identity, n FROM {self._names}")))
 
     def forget(self, identity: str) -> int:
-        """Remove all of an identity, from the table's files too; how many entries.
+        """Remove an identity, also from the table's files.
 
         A deleted row stays in its page until something overwrites it, and VACUUM FULL
-        copies deleted rows that an open transaction could still see. So the table is
-        written anew with nothing but the living rows, in the transaction that deletes.
+        copies deleted rows that an open transaction could still see. So the transaction
+        that deletes also rewrites the table with the living rows alone.
         """
 
         def work(connection: Any) -> int:
@@ -211,9 +191,7 @@ class PostgresStore:
                 f"DELETE FROM {self._table} WHERE identity = %s", (identity,)
             ).rowcount
             if n_forgotten:
-                self._count(
-                    connection, *self._drop_names(connection, identity, n_forgotten)
-                )
+                self._count(connection, {identity: -n_forgotten})
                 connection.execute(f"DROP INDEX IF EXISTS {self._index}")
                 for table, column in ((self._table, "digest"), (self._names, "identity")):
                     connection.execute(
@@ -229,7 +207,6 @@ class PostgresStore:
         return n_forgotten
 
     def rename(self, identity: str, new: str) -> int:
-        """Give all entries of ``identity`` the name ``new``; how many."""
 
         def work(connection: Any) -> int:
             names = {"old": identity, "new": new}
@@ -243,10 +220,9 @@ class PostgresStore:
                 f"UPDATE {self._table} SET identity = %(new)s WHERE identity = %(old)s",
                 names,
             ).rowcount
-            n_gone, _ = self._drop_names(connection, identity, n_joined + n_renamed)
-            n_new = self._add_names(connection, Counter({new: n_renamed}))
-            self._count(connection, n_gone + n_new, -n_joined)
-            return n_joined + n_renamed
+            n_gone = n_joined + n_renamed
+            self._count(connection, {identity: -n_gone, new: n_renamed})
+            return n_gone
 
         if identity == new:
             return self.identities().get(identity, 0)
@@ -263,7 +239,7 @@ class PostgresStore:
         return Stats(n_identities, n_images, n_bytes, self._search_name())
 
     def maintain(self) -> None:
-        """Give back the space of old rows; build the index where one is due."""
+        """Give the space of old rows back, and build the index where that is due."""
         self._connections.call(
             lambda connection: connection.execute(f"VACUUM ANALYZE {self._table}")
         )
@@ -273,35 +249,27 @@ class PostgresStore:
         """Close every connection."""
         self._connections.close()
 
-    def _add_names(self, connection: Any, new: Counter[str]) -> int:
-        """Count so many new entries of these identities; how many names are new."""
-        added = {name: n for name, n in sorted(new.items()) if n}
+    def _count(self, connection: Any, changes: Mapping[str, int]) -> None:
+        """Change the numbers of entries of identities, and the gallery's sums.
+
+        The sums are spread over several rows, so that writers seldom wait for each other.
+        """
+        names = sorted(name for name, n in changes.items() if n)
         rows = connection.execute(
             f"INSERT INTO {self._names} AS names "
             "SELECT * FROM unnest(%s::text[], %s::bigint[]) "
             "ON CONFLICT (identity) DO UPDATE SET n = names.n + EXCLUDED.n "
             "RETURNING identity, n",
-            (list(added), list(added.values())),
+            (names, [changes[name] for name in names]),
         )
-        return sum(added[name] == n for name, n in rows)
-
-    def _drop_names(self, connection: Any, identity: str, n: int) -> tuple[int, int]:
-        """Count ``n`` entries less of an identity: the changes of names and of entries."""
-        values = {"identity": identity, "n": n}
-        connection.execute(
-            f"UPDATE {self._names} SET n = n - %(n)s WHERE identity = %(identity)s", values
-        )
+        n_new = sum(changes[name] == n for name, n in rows)
         n_gone = connection.execute(
-            f"DELETE FROM {self._names} WHERE identity = %(identity)s AND n = 0", values
+            f"DELETE FROM {self._names} WHERE identity = ANY(%s) AND n = 0", (names,)
         ).rowcount
-        return -n_gone, -n
-
-    def _count(self, connection: Any, n_identities: int, n_images: int) -> None:
-        """Keep the sums, in one of several rows: writers seldom wait for each other."""
         connection.execute(
             f"UPDATE {self._counts} SET n_identities = n_identities + %s, "
             "n_images = n_images + %s WHERE shard = pg_backend_pid() %% %s",
-            (n_identities, n_images, SHARDS),
+            (n_new - n_gone, sum(changes.values()), SHARDS),
         )
 
     def _search_name(self) -> str:
@@ -313,28 +281,27 @@ class PostgresStore:
     def _search_some(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
         whole = k > MOST_FROM_INDEX or not self._has_index
         statement = _search_statement(self._table, self.header, k, whole)
-
-        def work(connection: Any) -> list[Any]:
-            if whole and self._has_index:
-                connection.execute("SET LOCAL enable_indexscan = off")
-            cursor = connection.cursor(binary=True)
-            rows: list[Any] = cursor.execute(statement, (list(queries),)).fetchall()
-            return rows
-
+        past_index = whole and self._has_index
         hits: list[list[Hit]] = [[] for _ in queries]
-        for number, entry_id, identity, vector in self._connections.call(
-            work, in_transaction=whole and self._has_index
+        for number, entry_id, identity, vector in self._rows(
+            statement, (list(queries),), past_index
         ):
             hits[number - 1].append(Hit(entry_id, identity, vector.to_numpy()))
         return hits
 
-    def _rows(self, statement: str, parameters: dict[str, Any] | None = None) -> list[Any]:
+    def _rows(
+        self, statement: str, parameters: Any = None, past_index: bool = False
+    ) -> list[Any]:
+        """Rows of an answer; ``past_index`` reads the whole table, whatever its indexes."""
+
         def work(connection: Any) -> list[Any]:
+            if past_index:
+                connection.execute("SET LOCAL enable_indexscan = off")
             cursor = connection.cursor(binary=True)
             rows: list[Any] = cursor.execute(statement, parameters).fetchall()
             return rows
 
-        return self._connections.call(work)
+        return self._connections.call(work, in_transaction=past_index)
 
     def _index_is_there(self) -> bool:
         ((found,),) = self._rows(
@@ -343,10 +310,9 @@ class PostgresStore:
         return bool(found)
 
     def _build_index(self) -> None:
-        """Build the index, if there are enough entries for one and there is none.
+        """Build the index where there are enough entries for one.
 
-        What was to be kept or removed is so already: a failure here is only a slower
-        search.
+        The entries themselves are safe: a failure here only makes searches slower.
         """
         if self.header.embedding_size > HALF_DIMENSIONS:
             return
@@ -367,9 +333,9 @@ class PostgresStore:
             logger.warning("the gallery searches without an index: %s", error)
 
     def _begin_new_log(self) -> None:
-        """Let the server drop the write-ahead log that tells of what was forgotten.
+        """Let the server drop the part of its write-ahead log that holds the forgotten.
 
-        Needs the rights to do so; without them the server does it in its own time.
+        Without the rights to do so, the server drops it in its own time.
         """
         for statement in ("SELECT pg_switch_wal()", "CHECKPOINT"):
             try:
@@ -379,14 +345,14 @@ class PostgresStore:
 
 
 def _parse(url: str) -> tuple[str, str]:
-    """What libpq shall read, and the name of the gallery."""
+    """The URL that libpq reads, and the name of the gallery."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     name = query.pop("gallery", "default")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
         raise GalleryError(
-            f"gallery={name!r} in the URL: a name has up to 40 of a-z, 0-9 and _, and "
-            "begins with a letter"
+            f"gallery={name!r} in the URL: a name has up to 40 letters a-z, digits and _, "
+            "and begins with a letter"
         )
     return parts._replace(query=urlencode(query, quote_via=quote)).geturl(), name
 
@@ -396,7 +362,7 @@ def _table_name(name: str) -> str:
 
 
 def _read_header(name: str, connection: Any) -> Any:
-    """The gallery's row, from the format on; None if there is no such gallery."""
+    """The gallery's row, from the format on; None if there is no gallery."""
     (found,) = connection.execute(f"SELECT to_regclass('{GALLERIES}')").fetchone()
     if found is None:
         return None
@@ -424,16 +390,16 @@ def _schema(name: str, header: Header) -> list[str]:
         # Pictures out of line, or every exact search reads them too.
         "WITH (toast_tuple_target = 128)",
         f"CREATE INDEX ON {table} (identity, id)",
-        # How many entries an identity has, and sums of both: counting takes too long
-        # where an answer depends on the size of the gallery.
+        # Numbers of entries by identity, and sums of both: each answer needs the size of
+        # the gallery, and counting would take too long.
         f"CREATE TABLE {table}_names (identity text PRIMARY KEY, n bigint NOT NULL)",
         f"CREATE TABLE {table}_counts (shard int PRIMARY KEY, "
         "n_identities bigint NOT NULL, n_images bigint NOT NULL) WITH (fillfactor = 50)",
         f"INSERT INTO {table}_counts SELECT shard, 0, 0 "
         f"FROM generate_series(0, {SHARDS - 1}) AS shard",
         f"ALTER TABLE {table}_names ALTER COLUMN identity SET STATISTICS 0",
-        # ANALYZE would keep samples of names and small vectors in a catalog, where
-        # forgetting does not reach.
+        # ANALYZE would keep samples of names and small vectors in a catalogue, which a
+        # forget does not reach.
         f"ALTER TABLE {table} "
         + ", ".join(f"ALTER COLUMN {column} SET STATISTICS 0" for column in columns),
     ]

@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL server: one per thread that asks, errors in words."""
+"""Connections to a PostgreSQL server, one per thread, and its errors in plain words."""
 
 import threading
 import weakref
@@ -16,11 +16,11 @@ Answer = TypeVar("Answer")
 
 
 class Connections:
-    """As many connections as threads ever asked at once; idle ones wait for the next.
+    """As many connections as threads ever asked at once; idle ones are used again.
 
     Args:
-        dsn: What libpq reads.
-        url: The gallery's, for messages.
+        dsn: URL that libpq reads.
+        url: URL of the gallery, for messages.
     """
 
     def __init__(self, dsn: str, url: str) -> None:
@@ -32,7 +32,7 @@ class Connections:
         weakref.finalize(self, _close_all, self._idle)
 
     def call(self, work: Callable[[Any], Answer], in_transaction: bool = False) -> Answer:
-        """``work`` on a connection; again where that is safe and may help.
+        """Run ``work`` on a connection, and again where that is safe and may help.
 
         Raises:
             GalleryError: If the server refuses, or does not answer.
@@ -53,7 +53,7 @@ class Connections:
         raise AssertionError("unreachable")
 
     def close(self) -> None:
-        """Close every connection; those in use when they are done."""
+        """Close every connection, those in use when their work is done."""
         self._closed = True
         self._drop_idle()
 
@@ -67,11 +67,11 @@ class Connections:
         try:
             yield connection
         finally:
-            if connection.broken:  # the server was restarted: the others are dead too
+            if connection.broken:  # the server was restarted, so the others are broken too
                 self._drop_idle()
-            is_idle = connection.info.transaction_status == 0
+            is_idle = connection.info.transaction_status == 0 and not connection.closed
             with self._lock:
-                keep = not self._closed and not connection.closed and is_idle
+                keep = is_idle and not self._closed
                 if keep:
                     self._idle.append(connection)
             if not keep:
@@ -91,8 +91,8 @@ class Connections:
                 client_encoding="utf8",
                 application_name="onelook",
             )
-            # An acknowledged entry is on disk, whatever the server's default; a stricter
-            # one (remote_apply) stays.
+            # An acknowledged entry is on disk, whatever the server's default; stricter
+            # settings (remote_apply) stay.
             connection.execute(
                 "SELECT set_config('synchronous_commit', 'on', false) "
                 "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
@@ -116,14 +116,14 @@ def _close_all(connections: list[Any]) -> None:
 
 
 def lock_alone(connection: Any, table: str) -> None:
-    """Keep everybody else off the table until the transaction ends."""
+    """Lock a table until the transaction ends."""
     connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
     connection.execute("SET LOCAL statement_timeout = 0")
     connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the same work may succeed when it is done again."""
+    """Whether the same work may succeed if it is repeated."""
     errors = import_extra("psycopg.errors", "postgres")
     again = (
         # Another writer was in the way, or a replica had to apply a change.
@@ -144,8 +144,8 @@ def _gallery_error(error: Exception, url: str) -> GalleryError:
     place = f"the gallery at {redact_url(url)}"
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return GalleryError(
-            f"{place} can only be read (a replica, or a session set to read only); write "
-            "through the URL of the primary server"
+            f"{place} is read-only (a replica, or a read-only session); write through the "
+            "URL of the primary server"
         )
     if isinstance(error, errors.UndefinedTable):
         return GalleryError(f"{place} is gone: its table was dropped")
@@ -161,8 +161,8 @@ def _gallery_error(error: Exception, url: str) -> GalleryError:
         )
     if _may_pass(error):
         return GalleryError(
-            f"{place} did not answer ({_first_line(error)}); what was not acknowledged may "
-            "be kept or not: do it again, nothing is kept twice"
+            f"{place} did not answer ({_first_line(error)}); what it did not acknowledge "
+            "may be kept or not: repeat it, nothing is kept twice"
         )
     return GalleryError(f"{place}: {_first_line(error)}")
 

@@ -1,4 +1,4 @@
-"""SqliteStore: a gallery in one file, exact, for one machine and many processes."""
+"""SqliteStore: a gallery in one file, for one machine and many processes."""
 
 import logging
 import os
@@ -34,33 +34,41 @@ from onelook.gallery.sqlite_file import (
     sync_folder,
     writing,
 )
-from onelook.gallery.store import Entry, Header, Hit, Stats, Stored, check_vectors
+from onelook.gallery.store import (
+    Entry,
+    Header,
+    Hit,
+    Stats,
+    Stored,
+    check_queries,
+    vectors_of,
+)
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 READ_AT_ONCE = 4096
 ADD_AT_ONCE = 2048
-ALONE_UP_TO = 10_000  # rows: threads that build a small index at once can lose some
+ALONE_UP_TO = 10_000  # rows: several threads that build a small index can lose some
 ATTEMPTS = 5
-INDEX_FROM = 50_000  # images; one pass over fewer takes under 5 ms of one core
-NEWER_AT_MOST = 20_000  # images that the index lacks, before it is made again
-GONE_AT_MOST = 0.2  # of the rows of the index, before it is made from nothing
-ZEROS_AT_MOST = 0.2  # of the rows of the file, before it is written anew
-MORE_FROM_INDEX = 16  # than asked for, since the index measures in half precision
+INDEX_FROM = 50_000  # images; a pass over fewer takes less than 5 ms of one core
+NEWER_AT_MOST = 20_000  # images that the index lacks before it is extended
+GONE_AT_MOST = 0.2  # fraction of forgotten rows before the index is built from scratch
+ZEROS_AT_MOST = 0.2  # fraction of forgotten rows before the file is compacted
+MORE_FROM_INDEX = 16  # than asked for, because the index has half the precision
 MOST_FROM_INDEX = 1000
 
 log = logging.getLogger("onelook")
 
 
 class SqliteStore:
-    """A gallery in an SQLite file; ``open`` or ``create`` gives one.
+    """A gallery in an SQLite file; see ``GalleryStore``.
 
-    Vectors are kept in memory too, and every call first takes over what other processes
-    wrote. One connection reads and one writes, each used by one thread at a time, so that
-    a search never waits for the disk that an enroll waits for.
+    Vectors are kept in memory too; every call first reads what other processes wrote. One
+    connection reads and one writes, each used by one thread at a time, so that a search
+    never waits for the disk as an enroll does.
 
-    Above ``INDEX_FROM`` images a thread makes an index in a file beside the gallery; then
-    only what is newer than the index is kept in memory and searched exactly.
+    From ``INDEX_FROM`` images on a thread builds an index in a file beside the gallery;
+    then only what is newer than the index is kept in memory and searched exactly.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +82,7 @@ class SqliteStore:
         self._version = -1  # of the file, as SQLite counts changes
         self._last_entry = self._last_removed = 0
         self._near: NearIndex | None = None
-        self._token = ""  # of the state that the index was made for
+        self._token = ""  # the state that the index was built from
         self._build_lock = threading.Lock()
         self._builder: threading.Thread | None = None
         self._closing = threading.Event()
@@ -87,26 +95,22 @@ class SqliteStore:
 
     @classmethod
     def open(cls, url: str) -> "SqliteStore":
-        """The gallery at the path ``url``."""
         return cls(Path(url).expanduser())
 
     @classmethod
     def create(cls, url: str, header: Header) -> "SqliteStore":
-        """A new gallery at the path ``url``."""
         path = Path(url).expanduser()
         create_file(path, header)
         return cls(path)
 
     @classmethod
     def exists(cls, url: str) -> bool:
-        """Whether a file lies at the path ``url``."""
         return Path(url).expanduser().is_file()
 
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
-        """Keep entries, all or none; which of them are new. Durable when it returns."""
         if not entries:
             return []
-        vectors = check_vectors(self.header, np.stack([entry.vector for entry in entries]))
+        vectors = vectors_of(self.header, entries)
         with self._writing():
             return [
                 sqlite_rows.insert(self._writer, entry, vector)
@@ -114,10 +118,7 @@ class SqliteStore:
             ]
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """For each query (N, D) the nearest ``k`` entries, the nearest first."""
-        queries = check_vectors(self.header, queries)
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        queries = check_queries(self.header, queries, k)
         for _ in range(ATTEMPTS):
             with self._reading():
                 rows, near = self._rows.now(), self._near
@@ -136,7 +137,7 @@ class SqliteStore:
     def _search_index(
         self, near: NearIndex, rows: Vectors, queries: Floats, k: int
     ) -> list[list[Hit]]:
-        """Candidates of the index and the nearest of the newer entries, measured again."""
+        """The nearest of the index's candidates and the newer entries, measured exactly."""
         metric = self.header.metric
         newer = nearest(rows, metric, queries, k)
         want = 2 * k + MORE_FROM_INDEX
@@ -146,7 +147,7 @@ class SqliteStore:
                 {*older.tolist(), *new.tolist()}
                 for older, (new, _) in zip(found, newer, strict=True)
             ]
-            # The index still names what was forgotten since; the file does not.
+            # The index still returns what was forgotten since; the file does not.
             known = self._hits({one for ids in wanted for one in ids})
             hits = [
                 nearest_hits([known[one] for one in ids if one in known], metric, query, k)
@@ -163,21 +164,19 @@ class SqliteStore:
     def read(
         self, identity: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Stored]:
-        """Up to ``limit`` whole entries above the id ``after``, in the order of ids."""
         with self._one_state():
             return sqlite_rows.read(self._reader, identity, after, limit)
 
     def identities(self) -> dict[str, int]:
-        """Number of entries of every identity, sorted by name."""
         with self._one_state():
             return sqlite_rows.identities(self._reader)
 
     def forget(self, identity: str) -> int:
-        """Remove all of an identity, from disk too; how many entries that were.
+        """Remove an identity, also from disk, and return the number of its entries.
 
         Raises:
-            GalleryError: If another process keeps an old state of the file open for so long
-                that it cannot be cleaned; the entries are removed all the same.
+            GalleryError: If another process keeps an old state of the file open too long
+                to clean the disk; the entries are removed all the same.
         """
         with self._writing():
             n = sqlite_rows.forget(self._writer, identity)
@@ -186,7 +185,6 @@ class SqliteStore:
         return n
 
     def rename(self, identity: str, new: str) -> int:
-        """Give all entries of ``identity`` the name ``new``; how many."""
         with self._writing():
             n = sqlite_rows.rename(self._writer, identity, new)
         if n:
@@ -194,9 +192,9 @@ class SqliteStore:
         return n
 
     def _purge(self) -> None:
-        """Overwrite on disk what was removed, in the index and in SQLite's log."""
+        """Overwrite on disk what was removed, in the index and SQLite's log."""
         with self._write_lock, errors_of(self.path):
-            # No other process puts a new index in place while this one is overwritten.
+            # No other process may replace the index while this one overwrites it.
             with writing(self._writer):
                 gone = sqlite_rows.removed_after(self._writer, self._state("purged"))
                 self._overwrite_in_index([one for _, one in gone])
@@ -205,10 +203,10 @@ class SqliteStore:
             busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if busy:
                 raise GalleryError(
-                    f"{self.path}: what was removed is gone from every answer, but another "
-                    f"process has kept an old state open for more than {WAIT_SECONDS:g} s, "
-                    "so its bytes are still on the disk; end that process (or its long "
-                    "read), then run maintain"
+                    f"{self.path}: what was removed is gone from every answer, but its "
+                    "bytes are still on the disk: another process has kept an old state "
+                    f"open for more than {WAIT_SECONDS:g} s; end that process or its long "
+                    "read, then run maintain"
                 )
             if gone:
                 with writing(self._writer):
@@ -223,17 +221,17 @@ class SqliteStore:
         token = row[0] if row else ""
         size = self.header.embedding_size
         if not overwrite_rows(self.index_path, token, gone, size):
-            self.index_path.unlink(missing_ok=True)  # of another state, so good for nothing
+            self.index_path.unlink(missing_ok=True)  # of another state, so useless
 
     def _purge_if_interrupted(self) -> None:
-        """Finish what a process that ended in the middle of a forget left."""
+        """Finish the forget of a process that ended in the middle of it."""
         with self._write_lock, errors_of(self.path):
             waiting = sqlite_rows.removed_after(self._writer, self._state("purged"))
             compacting = self._state("compacting")
         if waiting or compacting:
             try:
                 self._purge()
-            except GalleryError as error:  # what is there can be used all the same
+            except GalleryError as error:  # the gallery can be used all the same
                 log.warning("%s", error)
 
     def _state(self, what: str) -> int:
@@ -262,12 +260,12 @@ class SqliteStore:
             self._build_index()
         except (OSError, RuntimeError) as error:
             raise GalleryError(
-                f"{self.index_path} cannot be made ({error}); the gallery works without "
-                "it, more slowly; see that the disk has space and the folder can be written"
+                f"{self.index_path} cannot be built ({error}); the gallery works without "
+                "it, more slowly; check the disk's space and the folder's permissions"
             ) from error
 
     def close(self) -> None:
-        """Let go of the file; a thread that makes an index ends first."""
+        """Close the file; a thread that builds an index ends first."""
         if self._builder is not None:
             _end(self._builder, self._closing)
         with self._write_lock, self._read_lock:
@@ -275,13 +273,13 @@ class SqliteStore:
             self._reader.close()
 
     def _build_in_background(self) -> None:
-        """Start a thread that makes the index, where it is time and none is at it."""
+        """Start a thread that builds the index, where that is due and none does."""
         limit = INDEX_FROM if self._near is None else NEWER_AT_MOST
         if len(self._rows) < limit or self.header.metric not in METRICS:
             return
         if self._builder is None or not self._builder.is_alive():
             self._builder = threading.Thread(target=self._build_quietly, daemon=True)
-            # usearch aborts the process if its caller vanishes when Python ends.
+            # usearch aborts the process if its caller disappears when Python ends.
             weakref.finalize(self, _end, self._builder, self._closing)
             self._builder.start()
 
@@ -294,7 +292,7 @@ class SqliteStore:
             log.warning("%s: no new index, so searches are slower: %s", self.path, error)
 
     def _build_index(self) -> None:
-        """Bring the index up to date, from the one that is there where that pays."""
+        """Bring the index up to date: extend it, or build it from scratch."""
         with (
             self._build_lock,
             errors_of(self.path),
@@ -304,12 +302,11 @@ class SqliteStore:
                 return
             made = connection.execute("SELECT * FROM near_index").fetchone()
             token, after, removed = made or ("", 0, 0)
-            size, metric = self.header.embedding_size, self.header.metric
-            old = NearIndex.open(self.index_path, token, size, metric)
+            old = NearIndex.open(self.index_path, token, self.header)
             n_images, newer, last_removed = sqlite_rows.changes(connection, after)
             if n_images < INDEX_FROM:
                 return
-            index = new_index(size, metric)
+            index = new_index(self.header)
             gone = 0 if old is None else len(old) - (n_images - newer)
             if old is None or gone > GONE_AT_MOST * len(old):
                 after, removed = 0, last_removed
@@ -321,18 +318,18 @@ class SqliteStore:
             for ids, vectors in sqlite_rows.vectors_after(connection, after, ADD_AT_ONCE):
                 if self._closing.is_set():
                     return
-                rows = prepared(vectors, metric)
+                rows = prepared(vectors, self.header.metric)
                 threads = 1 if len(index) < ALONE_UP_TO else 0  # 0: all cores
                 index.add(ids.astype(np.uint64), rows, threads=threads)
                 last = int(ids[-1])
             self._publish(index, last, removed)
 
     def _publish(self, index: Any, last_entry: int, last_removed: int) -> None:
-        """Put a new index in the place of the old, without what was removed meanwhile."""
+        """Replace the index by a new one, without what was removed meanwhile."""
         token = uuid.uuid4().hex
         fresh = self.index_path.with_name(f"{self.index_path.name}.{token}")
         try:
-            # A forget takes an unfinished file away, since it may hold the forgotten.
+            # A forget removes an unfinished file, which may hold the forgotten.
             with suppress(FileNotFoundError):
                 write_index(fresh, index, token)
             with self._writing():
@@ -358,7 +355,7 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Vectors in memory as they are on disk now."""
+        """Inside, the vectors in memory are those on disk."""
         with self._read_lock, errors_of(self.path):
             version = self._reader.execute("PRAGMA data_version").fetchone()[0]
             if version != self._version:
@@ -369,7 +366,7 @@ class SqliteStore:
             yield
 
     def _take_over(self) -> None:
-        """Bring in what this and other processes wrote since the last time."""
+        """Read what this and other processes wrote since the last time."""
         self._take_over_index()
         if removed := sqlite_rows.removed_after(self._reader, self._last_removed):
             self._rows.remove([one for _, one in removed])
@@ -381,19 +378,18 @@ class SqliteStore:
             self._last_entry = int(ids[-1])
 
     def _take_over_index(self) -> None:
-        """Turn to the index that was put in place last; what is newer is read again."""
+        """Use the latest index; what is newer than it is read again."""
         row = self._reader.execute("SELECT token, last_id FROM near_index").fetchone()
         token, last_entry = row or ("", 0)
         if token == self._token:
             return
-        size, metric = self.header.embedding_size, self.header.metric
-        self._near = NearIndex.open(self.index_path, token, size, metric)
+        self._near = NearIndex.open(self.index_path, token, self.header)
         self._token = token
-        self._rows = Rows(size)
+        self._rows = Rows(self.header.embedding_size)
         self._last_entry = last_entry if self._near is not None else 0
 
     def _all_rows(self) -> Vectors:
-        """All vectors, for a search that asks for more than an index should answer."""
+        """All vectors, for a search that asks an index for too many neighbours."""
         rows = Rows(self.header.embedding_size)
         with self._one_state():
             for ids, some in sqlite_rows.vectors_after(self._reader, 0, READ_AT_ONCE):
@@ -402,13 +398,13 @@ class SqliteStore:
 
     @contextmanager
     def _one_state(self) -> Iterator[None]:
-        """What the reading connection sees stays the same inside."""
+        """Inside, the reading connection sees one state of the file."""
         with self._read_lock, errors_of(self.path), reading(self._reader):
             yield
 
 
 def _end(thread: threading.Thread, closing: threading.Event) -> None:
-    """Let a thread that makes an index come to its end."""
+    """Let a thread that builds an index end."""
     closing.set()
     if thread is not threading.current_thread() and thread.is_alive():
         thread.join()

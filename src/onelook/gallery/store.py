@@ -18,19 +18,19 @@ from onelook.errors import GalleryError, UnknownIdentityError
 
 FORMAT = 1
 MAX_NAME = 200  # characters of an identity
-# How near is measured inside a store; the model's own score is computed above it.
+# The distance of a search in a store; the model's own score is computed above it.
 Metric = Literal["cosine", "euclidean", "manhattan"]
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a store was made for; written once, when it is made.
+    """The model that a store was created for; written once, when it is created.
 
     Args:
-        fingerprint: Of the model whose embeddings are kept (``Verifier.fingerprint``).
-        model: What people call that model.
-        embedding_size: D.
-        metric: How near is measured.
+        fingerprint: ``Verifier.fingerprint`` of the model whose embeddings are kept.
+        model: Name of that model, for people.
+        embedding_size: Length D of an embedding.
+        metric: Distance by which the store searches.
     """
 
     fingerprint: str
@@ -44,13 +44,13 @@ class Entry:
     """One image of an identity, to be enrolled.
 
     Args:
-        identity: Who or what it shows.
-        vector: (D,) float32.
-        digest: SHA-256 of the image's bytes, or of the vector where there is no image; in
-            hexadecimal. One identity has a digest at most once.
-        metadata: JSON values.
+        identity: Name of who or what it shows.
+        vector: Embedding (D,) float32.
+        digest: SHA-256 in hexadecimal of the image's bytes, or of the vector where there is
+            no image. An identity has each digest at most once.
+        metadata: JSON values to keep with the image.
         thumbnail: A small encoded picture for people, or None.
-        original: The image file's bytes where they are kept, or None.
+        original: Bytes of the image file where they are kept, or None.
     """
 
     identity: str
@@ -63,14 +63,14 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Stored(Entry):
-    """An entry in a store; ``id`` is never used again, not even after a forget."""
+    """An entry in a store; its ``id`` is never used again, not even after a forget."""
 
     id: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Hit:
-    """An entry that was found near: enough of it to compute the model's own score."""
+    """An entry near a query: what the model's own score is computed from."""
 
     id: int
     identity: str
@@ -79,34 +79,41 @@ class Hit:
 
 @dataclass(frozen=True)
 class Stats:
-    """What a store holds: counts, and bytes on disk (None where a server does not tell)."""
+    """Size of a store, and how it searches.
+
+    Args:
+        n_identities: Number of identities.
+        n_images: Number of entries.
+        n_bytes: Bytes on disk; None where a server does not tell.
+        search: Method of search, for people: "exact" or the name of the index.
+    """
 
     n_identities: int
     n_images: int
     n_bytes: int | None
-    search: str  # how it searches now, for people: "exact" or the name of the index
+    search: str
 
 
 class GalleryStore(Protocol):
-    """A place that keeps entries: a file, PostgreSQL, Milvus.
+    """A place that keeps entries: a file, PostgreSQL or Milvus.
 
     Every method may be called from any thread. Other processes may read and write the same
-    store; their acknowledged writes are seen by the next call.
+    store; the next call sees their acknowledged writes.
     """
 
     @property
     def header(self) -> Header: ...
 
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
-        """Keep entries, all or none; which of them are new.
+        """Keep entries, all or none, and return which of them are new.
 
-        Returns once they are durable. An entry whose identity has its digest already is
-        not kept again.
+        Returns once they are durable. An entry whose identity already has its digest is not
+        kept again.
         """
         ...
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """For each query (N, D) the nearest ``k`` entries, the nearest first."""
+        """The nearest ``k`` entries of each query (N, D), nearest first."""
         ...
 
     def read(
@@ -120,43 +127,43 @@ class GalleryStore(Protocol):
         ...
 
     def forget(self, identity: str) -> int:
-        """Remove all of an identity, from disk too; how many entries that were.
+        """Remove an identity, also from disk, and return the number of its entries.
 
         Returns only when vectors, thumbnails and originals are gone.
         """
         ...
 
     def rename(self, identity: str, new: str) -> int:
-        """Give all entries of ``identity`` the name ``new``; how many.
+        """Give all entries of ``identity`` the name ``new``, and return their number.
 
-        Where ``new`` has the digest of an entry already, that entry is removed.
+        An entry whose digest ``new`` already has is removed.
         """
         ...
 
     def stats(self) -> Stats: ...
 
     def maintain(self) -> None:
-        """Whatever keeps the store quick: rebuild an index, compact a file."""
+        """Rebuild the index and give space back, where that is due."""
         ...
 
     def close(self) -> None: ...
 
 
 def forget_identity(store: GalleryStore, identity: str) -> int:
-    """Remove all of an identity, from disk too; how many images that were.
+    """Remove an identity, also from disk, and return the number of its images.
 
     Raises:
-        UnknownIdentityError: If the gallery does not know it.
+        UnknownIdentityError: If it is not enrolled.
     """
     return some_images(store.forget(identity), identity)
 
 
 def rename_identity(store: GalleryStore, identity: str, new: str) -> int:
-    """Give an identity another name, or join it to one that is there; how many images.
+    """Rename an identity, or join it to another, and return the number of its images.
 
     Raises:
-        UnknownIdentityError: If the gallery does not know it.
-        ValueError: If the new name is empty.
+        UnknownIdentityError: If it is not enrolled.
+        ValueError: If the new name cannot be kept.
     """
     return some_images(store.rename(identity, validate_name(new)), identity)
 
@@ -182,11 +189,38 @@ def some_images(n: int, identity: str) -> int:
 
 
 def read_all(store: GalleryStore, identity: str | None = None) -> Iterator[Stored]:
-    """Every entry of the store, or of one identity, in the order of their ids."""
+    """Every entry of the store, or of one identity, in the order of ids."""
     after = 0
     while entries := store.read(identity, after):
         yield from entries
         after = entries[-1].id
+
+
+def check_size(header: Header, most: int, keeper: str) -> None:
+    """Refuse embeddings that are longer than a server keeps."""
+    if header.embedding_size > most:
+        raise GalleryError(
+            f"{keeper} keeps embeddings of up to {most} numbers, {header.model!r} makes "
+            f"{header.embedding_size}; use a file as the gallery"
+        )
+
+
+def check_queries(header: Header, queries: NDArray[Any], k: int) -> NDArray[np.float32]:
+    """``check_vectors``; also refuses a ``k`` that is not positive."""
+    if k < 1:
+        raise ValueError(f"k must be positive, got {k}")
+    return check_vectors(header, queries)
+
+
+def blocks_of(queries: NDArray[np.float32], k: int) -> list[NDArray[np.float32]]:
+    """Queries (N, D) in blocks whose hits' vectors take at most 64 MB."""
+    step = max(1, 2**24 // (k * queries.shape[1]))
+    return [queries[start : start + step] for start in range(0, len(queries), step)]
+
+
+def vectors_of(header: Header, entries: Sequence[Entry]) -> NDArray[np.float32]:
+    """The entries' vectors (N, D), checked."""
+    return check_vectors(header, np.stack([entry.vector for entry in entries]))
 
 
 def check_vectors(header: Header, vectors: NDArray[Any]) -> NDArray[np.float32]:
@@ -198,8 +232,8 @@ def check_vectors(header: Header, vectors: NDArray[Any]) -> NDArray[np.float32]:
     vectors = np.ascontiguousarray(vectors, np.float32)
     if vectors.ndim != 2 or vectors.shape[1] != header.embedding_size:
         raise GalleryError(
-            f"embeddings must have shape (N, {header.embedding_size}), the gallery's, got "
-            f"{vectors.shape}; they come from another model than {header.model!r}"
+            f"embeddings must have the gallery's shape (N, {header.embedding_size}), got "
+            f"{vectors.shape}; do they come from another model than {header.model!r}?"
         )
     if not np.isfinite(vectors).all():
         raise GalleryError("an embedding holds numbers that are not finite; encode again")
