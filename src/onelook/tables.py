@@ -34,9 +34,18 @@ def to_frame(figures: Figures) -> Any:
     Raises:
         OnelookError: If pandas is not installed.
     """
+    rows = [(name, value, *(ends or (None, None))) for name, value, ends in figures]
+    return data_frame(rows, ["figure", "value", "low", "high"])
+
+
+def data_frame(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Any:
+    """A pandas DataFrame of tuples, or of dicts by column.
+
+    Raises:
+        OnelookError: If pandas is not installed.
+    """
     try:
         import pandas
     except ImportError as error:
         raise OnelookError("to_frame needs pandas: pip install pandas") from error
-    rows = [(name, value, *(ends or (None, None))) for name, value, ends in figures]
-    return pandas.DataFrame(rows, columns=["figure", "value", "low", "high"])
+    return pandas.DataFrame(rows, columns=columns)

@@ -85,3 +85,14 @@ def test_pairs_alone_give_a_rate_that_grows_with_the_gallery_and_is_marked():
     one, many = threshold_of(DECISION, 1), threshold_of(DECISION, 100)
     assert (one.threshold, one.fpir, one.extrapolated) == (0.6, pytest.approx(0.01), False)
     assert many.fpir == pytest.approx(1 - 0.99**100) and many.extrapolated
+
+
+def test_an_answer_is_a_table_in_notebooks_and_a_frame():
+    found = answer(candidates(("A<b>", 0.9), ("Bo", 0.1)), DECISION, stats(2, 2), k=2)
+    page = found._repr_html_()
+    assert (
+        "A&lt;b&gt;: probability 0.9" in page and "<th" in page and "score 0.1000" in page
+    )
+    pandas = pytest.importorskip("pandas")
+    frame = found.to_frame()
+    assert isinstance(frame, pandas.DataFrame) and list(frame.identity) == ["A<b>", "Bo"]

@@ -104,7 +104,7 @@ def test_embeddings_of_another_model_are_refused(verifier, tmp_path):
     vectors = np.ones((1, 2), np.float32)
     file = write_vectors(tmp_path / "v.npz", Vectors(("a/b.png",), vectors, [], "beef"))
     with Gallery(verifier, tmp_path / "g.db") as gallery:
-        with pytest.raises(GalleryError, match="made with the model beef"):
+        with pytest.raises(GalleryError, match="is of the model beef"):
             import_vectors(gallery, file)
         wide = Vectors(("a/b.png",), np.ones((1, 5), np.float32), [])
         with pytest.raises(GalleryError, match=r"shape \(N, 2\)"):

@@ -1,4 +1,4 @@
-"""Identification: who a probe shows, or unknown; scores of images become votes here."""
+"""Identification: the identity that a probe shows, or unknown."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,14 +9,15 @@ import numpy as np
 
 from onelook.decision import Decision, IdentifyThreshold
 from onelook.gallery.store import Stats
+from onelook.tables import data_frame, html_table
 
-# Share of probes that are assumed to be strangers when a probability is stated.
-STRANGERS = 0.5
+# Fraction of probes that stated probabilities assume to be unknown.
+UNKNOWN = 0.5
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One enrolled image that lies near the probe."""
+    """One enrolled image near the probe."""
 
     identity: str
     score: float
@@ -26,18 +27,18 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Match:
-    """One identity of the gallery beside the probe.
+    """One identity of the gallery, compared with the probe.
 
     Args:
-        identity: Who or what it is.
-        score: Of its image that is most alike.
-        dissimilarity: The same, as people read it.
-        probability: That the probe shows this identity, if half of the probes are
-            strangers; None where the model carries no decision.
-        is_same: True at or above the threshold, False where the model says different, None
-            between, or without a decision.
-        n_images: How many of its images lay near enough to be compared.
-        entry: Number of its most alike image in the gallery.
+        identity: Name of who or what it is.
+        score: Score of its best image.
+        dissimilarity: The same as a number that shrinks when alike.
+        probability: Probability that the probe shows this identity, if half of the probes
+            are unknown; None where the model has no decision.
+        is_same: True at or above the threshold, False where the model says different; None
+            between the two, or without a decision.
+        n_images: Number of its images that were near enough to be compared.
+        entry: Number of its best image; see ``Gallery.entry``.
     """
 
     identity: str
@@ -51,19 +52,19 @@ class Match:
 
 @dataclass(frozen=True)
 class Identification:
-    """Who a probe shows.
+    """The identity that a probe shows, or unknown, with the best matches.
 
     Args:
-        identity: None for an unknown probe, and where the model carries no decision.
-        matches: The most alike first, ties by identity.
-        threshold: The score from which the best match is believed.
-        fpir: Share of unknown probes that this threshold falsely accepts, in a gallery of
-            this size.
-        extrapolated: The gallery is larger than what the threshold was measured on.
-        gallery_size: Enrolled images.
+        identity: None for an unknown probe, and where the model has no decision.
+        matches: Best matches, best first, ties by identity.
+        threshold: Score from which the best match is accepted.
+        fpir: Fraction of unknown probes that this threshold falsely accepts, in a gallery
+            of this size.
+        extrapolated: Whether the gallery is larger than those that were measured.
+        gallery_size: Number of enrolled images.
 
     Attributes:
-        verdict: "known" or "unknown"; empty where the model carries no threshold.
+        verdict: "known" or "unknown"; empty where the model has no threshold.
     """
 
     identity: str | None
@@ -92,8 +93,8 @@ class Identification:
         nearest = f"{best.identity} (score {best.score:.4f})"
         if self.threshold is None:
             return (
-                f"nearest is {nearest}; the model carries no threshold, so whether it is "
-                "the same is not said: onelook calibrate MODEL --data FOLDER"
+                f"nearest is {nearest}; no verdict, since the model has no threshold: add "
+                "one with onelook calibrate"
             )
         rate = f"threshold {self.threshold:.4f}, false accepts {self.fpir:.2g}"
         rate += " by extrapolation" if self.extrapolated else ""
@@ -103,20 +104,36 @@ class Identification:
             f"{best.score:.4f} ({rate})"
         )
 
+    def to_frame(self) -> Any:
+        """The matches as a pandas DataFrame.
+
+        Raises:
+            OnelookError: If pandas is not installed.
+        """
+        return data_frame([dataclasses.asdict(match) for match in self.matches])
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for match in self.matches:
+            chance = match.probability
+            also = "" if chance is None else f", probability {chance:.3f}"
+            rows.append((match.identity, f"score {match.score:.4f}{also}"))
+        return html_table(str(self), rows)
+
 
 def answer(
     candidates: Sequence[Candidate], decision: Decision | None, stats: Stats, k: int
 ) -> Identification:
-    """The ``k`` best identities among images that lie near a probe, and who it is.
+    """The ``k`` best identities among images near a probe, and whether the best is right.
 
-    An identity counts by its image that is most alike: the decision was fitted on single
-    pairs, and the threshold is set for as many comparisons as there are images.
+    An identity counts by its best image: the decision was fitted on single pairs, and the
+    threshold is set for as many comparisons as there are images.
 
     Args:
-        candidates: Those of the ``k`` best identities at least.
-        decision: The model's, if it carries one.
-        stats: How many images and identities there are in the gallery.
-        k: How many matches are wanted.
+        candidates: Images near the probe, of the ``k`` best identities at least.
+        decision: Decision of the model, or None.
+        stats: Numbers of images and identities in the gallery.
+        k: Number of matches.
     """
     best: dict[str, Candidate] = {}
     counts: dict[str, int] = {}
@@ -150,10 +167,10 @@ def answer(
 
 
 def threshold_of(decision: Decision, gallery_size: int) -> IdentifyThreshold:
-    """The threshold for so many comparisons.
+    """The threshold for a gallery of this size.
 
-    Where the model was calibrated for pairs alone, the chance that one of them errs is
-    computed as if they erred independently, and marked as extrapolated.
+    For a model that was calibrated on pairs alone, the rate is computed as if the
+    comparisons erred independently, and marked as extrapolated.
     """
     fitted = decision.identify_threshold(gallery_size)
     if fitted is not None:
@@ -173,15 +190,14 @@ def _is_same(
 def _probabilities(
     order: Sequence[Candidate], decision: Decision | None, n_identities: int
 ) -> list[float | None]:
-    """Probability of each identity, by Bayes: a stranger, or all identities as likely.
+    """Probability of each identity, by Bayes: unknown, or all identities as likely.
 
-    The odds that a pair of such a score is the same are those of the calibrated
-    probability, divided by those of its prior.
+    The odds of the score are those of the calibrated probability over those of its prior.
     """
     if decision is None or not order:
         return [None] * len(order)
     pair = decision.probability(np.array([one.score for one in order]))
     pair = np.clip(pair, 1e-12, 1 - 1e-12)
     odds = pair / (1 - pair) * (1 - decision.prior) / decision.prior
-    weights = odds * (1 - STRANGERS) / max(n_identities, 1)
-    return [float(value) for value in weights / (STRANGERS + weights.sum())]
+    weights = odds * (1 - UNKNOWN) / max(n_identities, 1)
+    return [float(value) for value in weights / (UNKNOWN + weights.sum())]

@@ -1,4 +1,4 @@
-"""Galleries between stores and between models, and embeddings that others made."""
+"""Copy galleries between stores, migrate them to another model, import embeddings."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,21 +24,27 @@ One = TypeVar("One")
 
 @dataclass(frozen=True)
 class Moved:
-    """How many images are in the target now, and those that could not be embedded."""
+    """What was moved.
+
+    Args:
+        n_moved: Number of images that are new in the target.
+        n_known: Number of images that the target already had.
+        left_behind: (identity, id in the old gallery) of images that cannot be embedded.
+    """
 
     n_moved: int
     n_known: int
-    left_behind: tuple[tuple[str, int], ...] = ()  # (identity, id in the old gallery)
+    left_behind: tuple[tuple[str, int], ...] = ()
 
 
 def copy(source: str | Path, target: str | Path, progress: bool = True) -> Moved:
     """Copy a gallery to another store, such as from a file to PostgreSQL.
 
-    Begun again after a stop, it goes on. Ids are given anew.
+    Run again after a stop, it goes on. The copies have new ids.
 
     Args:
-        source: URL of a gallery.
-        target: URL of another; made if it is not there.
+        source: URL of the gallery.
+        target: URL of the copy, which is created where needed.
         progress: Draw a bar on a terminal.
 
     Raises:
@@ -62,13 +68,13 @@ def migrate(
 ) -> Moved:
     """Embed all images of a gallery with another model, into a new gallery.
 
-    Originals are taken where they were kept, or else thumbnails, which are at most 96
-    pixels wide. Images without either are left behind and named.
+    Uses originals where they were kept, otherwise thumbnails, which are at most 96 pixels
+    wide. Images with neither are left behind and named.
 
     Args:
-        verifier: The model to go to.
+        verifier: The new model.
         source: URL of the gallery.
-        target: URL of the new one, which must not be there or be of this model.
+        target: URL of the new gallery; created, or of this model.
         progress: Draw a bar on a terminal.
 
     Raises:
@@ -98,13 +104,13 @@ def _entries(store: GalleryStore, what: str, progress: bool) -> Iterator[Stored]
 
 
 def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
-    """Enroll embeddings without images: what ``onelook embed`` wrote, or others.
+    """Enroll embeddings without images, as ``onelook embed`` writes them.
 
     The identity is the folder in the path, ``Ada`` for ``people/Ada/1.jpg``, or the file's
     name without its ending where there is no folder.
 
     Args:
-        gallery: Of the model that made the embeddings.
+        gallery: Gallery of the model that made the embeddings.
         path: ``.parquet`` or ``.npz``; see ``read_vectors``.
 
     Raises:
@@ -115,8 +121,8 @@ def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
     expected = gallery.store.header.fingerprint
     if content.fingerprint and content.fingerprint != expected:
         raise GalleryError(
-            f"{path} was made with the model {content.fingerprint}, the gallery with "
-            f"{expected}: embed the images again with the gallery's model"
+            f"{path} is of the model {content.fingerprint}, the gallery of {expected}; "
+            "embed the images again with the gallery's model"
         )
     n_new, n_known = 0, 0
     for start in range(0, len(content.paths), BLOCK):
@@ -128,7 +134,7 @@ def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
         )
         n_new, n_known = n_new + done.n_new, n_known + done.n_known
     if n_new >= MANY:
-        gallery.maintain()  # a program that only enrolls ends before its index is made
+        gallery.maintain()  # a program that only enrolls ends before its index is built
     return Moved(n_new, n_known)
 
 
