@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 import onelook
 from onelook.calibration.fit import fit_items
 from onelook.calibration.rows import identify_rows, summary_rows
-from onelook.data.inputs.faces import FacePreprocess
-from onelook.data.inputs.pixels import PixelStore
+from onelook.data.inputs import FaceInput
+from onelook.data.inputs.stores import PixelStore
 from onelook.data.sources import find
 from onelook.data.sources.lfw import lfw_people, lfw_view1
 from onelook.evaluation.pairing import sample_pairs
@@ -49,7 +49,7 @@ def main() -> None:
 
 def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
     """dlib's network with a decision from people of LFW that it never saw."""
-    preprocess = FacePreprocess(
+    preprocess = FaceInput(
         ImageSettings(
             height=150,
             width=150,
@@ -63,7 +63,7 @@ def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
         "encoder": encoder,
         "similarity": {"name": "euclidean", "arguments": {}},
     }
-    verifier = onelook.Verifier(build_model(model), preprocess)
+    verifier = onelook.from_model(build_model(model), preprocess)
     people = lfw_people(find("lfw"), "DevTest")
     embeddings = embeddings_of(verifier, people.paths)
     fitted = fit_items(verifier, embeddings, embeddings, people.labels, far=FAR)
@@ -111,8 +111,8 @@ def check(verifier: onelook.Verifier) -> None:
 
 def embeddings_of(verifier: onelook.Verifier, paths: Sequence[str]) -> NDArray[np.float32]:
     """Embeddings (N, D) of photographs; their faces are kept for the next run."""
-    assert isinstance(verifier.preprocess, FacePreprocess)
-    store = PixelStore.prepare(paths, verifier.preprocess)
+    assert isinstance(verifier.input, FaceInput)
+    store = PixelStore.prepare(paths, verifier.input)
     return verifier.embed_store(store, store.rows(paths))
 
 

@@ -20,12 +20,13 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 import onelook
-from onelook.data.inputs.images import decode, read_bytes
+from onelook.data.inputs.decoding import decode
 from onelook.data.items import Dataset
+from onelook.data.reading import read_bytes
 from onelook.data.sources.lfw import lfw_people
 from onelook.data.sources.omniglot import omniglot
 from onelook.find import Findings, find
-from onelook.verifier import Verifier
+from onelook.verifier import Verifier, from_model
 
 Box = tuple[float, float, float, float]
 SHEET, ROWS, COLUMNS = (1000, 760), 3, 4
@@ -144,7 +145,7 @@ def main() -> None:
     # dlib's network learned from no people of LFW; its threshold comes from DevTest.
     others = lfw_people(arguments.data, "DevTrain")
     faces = onelook.load("faces")
-    blind = Verifier(faces.model, faces.preprocess, None, faces.decision, {"name": "faces"})
+    blind = from_model(faces.model, faces.input, None, faces.decision, {"name": "faces"})
     rows = {
         "omniglot": (onelook.load("omniglot"), sheet, characters),
         "dlib-faces": (onelook.load("dlib-faces"), group, others),

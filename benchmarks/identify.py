@@ -31,7 +31,7 @@ from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
 from onelook.metrics import Interval, wilson_interval
-from onelook.verifier import Verifier, load
+from onelook.verifier import Verifier, from_model, load
 from record import Clock, record
 
 N_WAY, N_PROBES = 20, 10
@@ -90,9 +90,9 @@ def faces(verifier: Verifier) -> None:
         answers = identified(verifier, data, embeddings, galleries)
         report(benchmark, verifier, answers, clock)
     calibrated = calibrate(verifier, data.subset(data.labels >= N_WAY))
-    own = Verifier(
+    own = from_model(
         verifier.model,
-        verifier.preprocess,
+        verifier.input,
         decision=calibrated.decision,
         card={**verifier.card, "name": f"{verifier.name}, calibrated on 20 others"},
     )

@@ -100,7 +100,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Everything once in every round, so that a drift of the machine hits all alike."""
     requests = write_requests(drawings, folder)
-    pixels = [verifier.preprocess.load_bytes(d, "drawing") for d in drawings]  # type: ignore[union-attr]
+    pixels = [verifier.input.load(d, "drawing") for d in drawings]
     rounds = []
     service = [str(Path(sys.executable).parent / "onelook"), "serve", MODEL]
     service += ["--gallery", str(folder / "gallery.db"), "--port"]
@@ -135,8 +135,8 @@ def embed_rate(verifier: Verifier, pixels: list[Any], seconds: float) -> float:
 
 def decode_rate(verifier: Verifier, drawings: list[bytes], seconds: float) -> float:
     """Images/s of the bare preprocessing, in one thread: with two they are fewer."""
-    preprocess = verifier.preprocess
-    return rate_of(lambda data: preprocess.load_bytes(data, "drawing"), drawings, seconds)  # type: ignore[union-attr]
+    preprocess = verifier.input
+    return rate_of(lambda data: preprocess.load(data, "drawing"), drawings, seconds)
 
 
 def rate_of(work: Callable[[Any], object], items: list[Any], seconds: float) -> float:

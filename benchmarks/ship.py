@@ -19,13 +19,12 @@ import numpy as np
 from safetensors.torch import load_file
 
 from onelook.calibration.calibrate import calibrate
-from onelook.data.inputs.faces import FacePreprocess
-from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs import FaceInput, ImageInput
 from onelook.decision import Decision
 from onelook.evaluation.protocols import evaluate
 from onelook.evaluation.verification import VerificationResult
 from onelook.shipped import FOLDER
-from onelook.verifier import WEIGHTS_FILE, Verifier, load
+from onelook.verifier import WEIGHTS_FILE, Verifier, from_model, load
 from onelook.views import mirrored
 from recipes import figures
 
@@ -58,12 +57,12 @@ def aligned(verifier: Verifier) -> Verifier:
     chosen by the AUC on the people held out of its training: 0.960 here, 0.951 with the
     middle of the photograph, 0.966 with the mirror image.
     """
-    once = verifier.preprocess
-    assert isinstance(once, Preprocess)
+    once = verifier.input
+    assert isinstance(once, ImageInput)
     settings = once.settings.model_copy(update={"crop": 0.0})
     twice = mirrored(verifier)
-    preprocess = FacePreprocess(settings, share=0.9, above=0.1)
-    return Verifier(twice.model, preprocess, card=twice.card)
+    preprocess = FaceInput(settings, share=0.9, above=0.1)
+    return from_model(twice.model, preprocess, card=twice.card)
 
 
 SHIPMENTS = {

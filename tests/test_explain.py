@@ -11,8 +11,7 @@ from scipy import ndimage
 
 import onelook
 from onelook.cli import main
-from onelook.data.inputs.images import Preprocess
-from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
+from onelook.data.inputs import ImageInput, StrokeInput, TextInput
 from onelook.data.sources.att import att
 from onelook.data.sources.lfw import lfw_view1
 from onelook.data.sources.omniglot import omniglot
@@ -22,7 +21,7 @@ from onelook.models.encoders.sequence import LstmEncoder, StrokeEncoder
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import CosineSimilarity
 from onelook.recipe import ImageSettings, SequenceSettings
-from onelook.verifier import Verifier, build_model, from_function
+from onelook.verifier import build_model, from_function, from_model
 
 SIDE = 32
 N_PAIRS, N_CONTROLS = 30, 12
@@ -71,8 +70,8 @@ def network(encoder, similarity, channels=1, **arguments):
         "encoder": {"name": encoder, "arguments": arguments},
         "similarity": {"name": similarity, "arguments": {}},
     }
-    preprocess = Preprocess(ImageSettings(height=SIDE, width=SIDE, channels=channels))
-    return Verifier(build_model(settings), preprocess, card={"name": encoder})
+    preprocess = ImageInput(ImageSettings(height=SIDE, width=SIDE, channels=channels))
+    return from_model(build_model(settings), preprocess, card={"name": encoder})
 
 
 def test_only_what_the_model_looks_at_is_marked(photographs):
@@ -173,7 +172,7 @@ def test_published_encoders_are_explained(encoder, photographs):
     model = build_model(settings)
     channels, height, width = model.encoder.input_shape
     images = ImageSettings(height=height, width=width, channels=channels)
-    found = explain(Verifier(model, Preprocess(images)), *photographs[:2])
+    found = explain(from_model(model, ImageInput(images)), *photographs[:2])
     assert found.left.alike.shape == (height, width)
     assert max(found.left.alike.max(), found.left.apart.max()) > 0
 
@@ -201,10 +200,10 @@ def test_a_large_photograph_is_made_smaller_for_a_function(tmp_path):
 
 def test_a_model_of_texts_is_refused():
     torch.manual_seed(0)
-    preprocess = TextPreprocess.fit(["a dog"], SequenceSettings(kind="text"))
-    model = Siamese(LstmEncoder(preprocess.n_tokens), CosineSimilarity())
+    preprocess = TextInput.fit(["a dog"], SequenceSettings(kind="text"))
+    model = Siamese(LstmEncoder(2 + len(preprocess.vocabulary)), CosineSimilarity())
     with pytest.raises(DataError, match="does not compare pictures.*--model"):
-        explain(Verifier(model, preprocess), "a dog", "a cat")
+        explain(from_model(model, preprocess), "a dog", "a cat")
 
 
 def test_beside_strokes_the_image_alone_is_explained(drawings, tmp_path):
@@ -214,10 +213,10 @@ def test_beside_strokes_the_image_alone_is_explained(drawings, tmp_path):
     right = StrokeEncoder()
     image = {"width": 8, "embedding_size": right.embedding_size, "input_shape": [1, 32, 32]}
     left = network("compact", "cosine", **image).model.encoder
-    verifier = Verifier(
+    verifier = from_model(
         PseudoSiamese(left, right, CosineSimilarity()),
-        Preprocess(ImageSettings(height=32, width=32)),
-        StrokePreprocess(SequenceSettings(kind="strokes")),
+        ImageInput(ImageSettings(height=32, width=32)),
+        StrokeInput(SequenceSettings(kind="strokes")),
     )
     found = explain(verifier, drawings[0], str(strokes))
     assert found.left.picture.shape == (32, 32)
@@ -277,16 +276,11 @@ def pairs_of(name, data_root):
 def scores_of(verifier, pictures, right):
     """Scores (N,) of what the network sees, (N, H, W[, 3]), against a right file."""
     other = verifier.embed([right])
-    if not isinstance(verifier.preprocess, Preprocess):
-        embeddings = verifier.model.encode([Image.fromarray(p) for p in pictures]).numpy()
-        return verifier.score(embeddings, np.repeat(other, len(embeddings), 0))
     pixels = np.stack(pictures)
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
-    if verifier.preprocess.settings.invert:
+    if verifier.input.to_dict().get("invert"):
         pixels = 255 - pixels
-    with torch.inference_mode():
-        inputs = verifier.preprocess.normalize(torch.from_numpy(pixels / np.float32(255)))
-        embeddings = verifier.model.encode(inputs).numpy()
+    embeddings = verifier.embed_loaded(pixels)
     return verifier.score(embeddings, np.repeat(other, len(embeddings), 0))
 
 

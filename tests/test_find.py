@@ -12,8 +12,8 @@ from scipy import ndimage
 
 import onelook
 from onelook.cli import main
-from onelook.data.inputs.images import read_bytes
-from onelook.data.inputs.sequences import TextPreprocess
+from onelook.data.inputs import TextInput
+from onelook.data.reading import read_bytes
 from onelook.data.sources.lfw import lfw_people
 from onelook.data.sources.omniglot import omniglot
 from onelook.decision import Decision, IdentifyRow
@@ -23,7 +23,7 @@ from onelook.models.encoders.sequence import LstmEncoder
 from onelook.models.siamese import Siamese
 from onelook.models.similarity import CosineSimilarity
 from onelook.recipe import SequenceSettings
-from onelook.verifier import Verifier, from_function
+from onelook.verifier import from_function, from_model
 
 DECISION = Decision(
     threshold=0.9, reject_below=0.8, far=0.01, prior=0.5, slope=20.0, intercept=-18.0,
@@ -225,9 +225,9 @@ def test_requests_that_cannot_be_answered_say_what_to_do(drawn, sheet, tmp_path)
         find(drawn, query, sheet[0], k=0)
     with pytest.raises(DataError, match="nothing.png: no such file"):
         find(drawn, str(tmp_path / "nothing.png"), sheet[0])
-    preprocess = TextPreprocess.fit(["a dog"], SequenceSettings(kind="text"))
-    texts = Verifier(
-        Siamese(LstmEncoder(preprocess.n_tokens), CosineSimilarity()), preprocess
+    preprocess = TextInput.fit(["a dog"], SequenceSettings(kind="text"))
+    texts = from_model(
+        Siamese(LstmEncoder(2 + len(preprocess.vocabulary)), CosineSimilarity()), preprocess
     )
     with pytest.raises(DataError, match="takes no pictures on the left side.*--model"):
         find(texts, query, sheet[0])

@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 
 import onelook
 from drawings import as_jpeg, on_glass, on_paper, photographed, traced
-from onelook.data.inputs.images import decode, read_bytes
+from onelook.data.inputs.decoding import decode
+from onelook.data.reading import read_bytes
 from onelook.data.sources.omniglot import OneShotRun, omniglot_runs
 from onelook.evaluation.protocols import evaluate
 from onelook.shipped import DEFAULT_MODEL, FOLDER, shipped_folder, shipped_names

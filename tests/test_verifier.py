@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs import ImageInput
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
 from onelook.models.siamese import Siamese
 from onelook.models.similarity import EuclideanSimilarity
 from onelook.recipe import ImageSettings
-from onelook.verifier import FORMAT, Verifier, build_model, from_function, load
+from onelook.verifier import FORMAT, build_model, from_function, from_model, load
 
 MODEL = {
     "encoder": {
@@ -34,8 +34,8 @@ DECISION = Decision(
 def verifier():
     torch.manual_seed(0)
     settings = ImageSettings(height=16, width=16)
-    return Verifier(
-        build_model(MODEL), Preprocess(settings), decision=DECISION, card={"model": MODEL}
+    return from_model(
+        build_model(MODEL), ImageInput(settings), decision=DECISION, card={"model": MODEL}
     )
 
 
@@ -96,12 +96,45 @@ def test_scores_of_pairs_are_the_diagonal_of_the_matrix(verifier, images):
     np.testing.assert_allclose(np.diag(matrix), pairs, atol=1e-4)
 
 
-def test_quarter_turns_are_those_of_the_turned_picture(verifier, images, tmp_path):
-    turned = tmp_path / "turned.png"
-    Image.open(images[0]).rotate(90).save(turned)
-    np.testing.assert_allclose(
-        verifier.embed([images[0]], quarter_turns=1), verifier.embed([turned]), atol=1e-5
-    )
+def test_an_image_is_embedded_alike_in_every_form(verifier, images):
+    with open(images[0], "rb") as file:
+        data = file.read()
+    picture = Image.open(images[0])
+    array = np.asarray(picture)
+    colours = np.dstack([array, array, array, np.full_like(array, 255)])
+    forms = [data, picture, array, array[:, :, None], colours[:, :, :3], colours]
+    expected = verifier.embed([images[0]])
+    for form in forms:
+        np.testing.assert_allclose(verifier.embed([form]), expected, atol=1e-5)
+        answer = verifier.compare(form, images[1])
+        assert (answer.left, answer.right) == ("image 1", images[1])
+    ranked = verifier.rank(picture, [images[1], array])
+    assert [answer.right for answer in ranked] == ["image 2", images[1]]
+    assert verifier.compare_many([(data, array)])[0].right == "right image 1"
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (
+            np.zeros((4, 4)),
+            r"^image 1: an array must be uint8 .*, got float64 of .*\(4, 4\)$",
+        ),
+        (np.zeros((2, 4, 4, 3), np.uint8), r"got uint8 of shape \(2, 4, 4, 3\)$"),
+        (np.zeros((4, 4, 2), np.uint8), r"got uint8 of shape \(4, 4, 2\)$"),
+        (torch.zeros(4, 4), r"^image 1: expected a path, bytes, .* got Tensor$"),
+        (None, r"^image 1: expected a path, bytes, .* got NoneType$"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_one_line(verifier, item, message):
+    with pytest.raises(DataError, match=message):
+        verifier.embed([item])
+
+
+def test_one_item_in_place_of_a_list_is_refused(verifier, images):
+    for one in (images[0], b"data", Image.new("L", (4, 4)), np.zeros((4, 4), np.uint8)):
+        with pytest.raises(TypeError, match="expected a list of items, got one"):
+            verifier.embed(one)
 
 
 def test_an_unreadable_image_is_named(verifier, tmp_path):
@@ -177,7 +210,7 @@ def test_a_model_made_for_another_image_size_is_refused(verifier, tmp_path):
 
 def test_an_encoder_of_ones_own_compares_but_is_not_saved(images, tmp_path):
     model = Siamese(torch.nn.Flatten(), EuclideanSimilarity())
-    verifier = Verifier(model, Preprocess(ImageSettings(height=4, width=4)))
+    verifier = from_model(model, ImageInput(ImageSettings(height=4, width=4)))
     answer = verifier.compare(images[0], images[1])
     assert answer.is_same is None and answer.dissimilarity > 0
     assert "no threshold" in str(answer)

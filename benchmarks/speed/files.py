@@ -12,10 +12,10 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from onelook.data.inputs.images import Preprocess
-from onelook.data.inputs.pixels import PixelStore
+from onelook.data.inputs import ImageInput
+from onelook.data.inputs.stores import PixelStore
 from onelook.training.loop import model_settings
-from onelook.verifier import BATCH_SIZE, Verifier, build_model
+from onelook.verifier import BATCH_SIZE, build_model, from_model
 from speed.networks import (
     MODELS,
     TITLES,
@@ -35,7 +35,7 @@ NAMES = {
     "one by one": "Pillow and a loop, one by one",
     "batched": f"Pillow and a loop, batches of {BATCH_SIZE}",
     "onelook": "onelook: Verifier.embed",
-    "decode": "decoding alone: Preprocess.load_many",
+    "decode": "decoding alone: ImageInput.load_many",
     "forward": "network alone, pixels in memory",
 }
 
@@ -44,10 +44,10 @@ def measure(network: str, folder: Path) -> list[Row]:
     """Take turns on the same files; print the table of one network."""
     recipe, material = recipe_of(network), material_of(network)
     images = plain_images(recipe)
-    preprocess = Preprocess(images)
+    preprocess = ImageInput(images)
     paths = training_files(material, folder).paths[: N_FILES[network]]
     model = build_model(model_settings(recipe, material)).eval()
-    verifier = Verifier(model, preprocess)
+    verifier = from_model(model, preprocess)
     store = PixelStore(preprocess.load_many(paths), paths)
 
     @torch.no_grad()

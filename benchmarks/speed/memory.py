@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from onelook.data.inputs.images import Preprocess
-from onelook.data.inputs.pixels import PixelStore
+from onelook.data.inputs import ImageInput
+from onelook.data.inputs.stores import PixelStore
 from onelook.data.sampling import ClassBatches
 from onelook.recipe import override, read_recipe
 from onelook.training.data import HeldOut, Side, TrainingData
@@ -144,7 +144,7 @@ def train_limited(folder: Path, group: Path) -> dict[str, float]:
             labels, sampling.classes_per_batch, sampling.samples_per_class, recipe.seed
         ),
         held_out=HeldOut(rows, rows, labels),
-        preprocess=Preprocess(recipe.images),
+        preprocess=ImageInput(recipe.images),
     )
     own, read = 0, 0
     with memory_kept():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onelook.calibration.calibrate import calibrate
     from onelook.comparison import Comparison
-    from onelook.data.inputs.images import Preprocess
+    from onelook.data.inputs import ImageInput
     from onelook.data.items import Dataset, Pairs
     from onelook.data.sources.class_folders import class_folder
     from onelook.data.sources.pair_files import read_pairs, write_pairs
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onelook.training.loop import Interrupted
     from onelook.training.train import Run, train
     from onelook.vectors import embed_files, write_vectors
-    from onelook.verifier import Verifier, from_function, load
+    from onelook.verifier import Verifier, from_function, from_model, load
 
 __all__ = [
     "CheckpointError",
@@ -37,11 +37,11 @@ __all__ = [
     "Gallery",
     "GalleryError",
     "Identification",
+    "ImageInput",
     "ImageSettings",
     "Interrupted",
     "OnelookError",
     "Pairs",
-    "Preprocess",
     "PseudoSiamese",
     "Recipe",
     "Run",
@@ -54,6 +54,7 @@ __all__ = [
     "evaluate",
     "fit_decision",
     "from_function",
+    "from_model",
     "load",
     "read_pairs",
     "read_recipe",
@@ -68,7 +69,7 @@ _HOMES = {
     "onelook.calibration.calibrate": ("calibrate",),
     "onelook.comparison": ("Comparison",),
     "onelook.data.items": ("Dataset", "Pairs"),
-    "onelook.data.inputs.images": ("Preprocess",),
+    "onelook.data.inputs": ("ImageInput",),
     "onelook.data.sources.pair_files": ("read_pairs", "write_pairs"),
     "onelook.data.sources.class_folders": ("class_folder",),
     "onelook.decision": ("Decision", "fit_decision"),
@@ -87,7 +88,7 @@ _HOMES = {
     "onelook.training.loop": ("Interrupted",),
     "onelook.training.train": ("Run", "train"),
     "onelook.vectors": ("embed_files", "write_vectors"),
-    "onelook.verifier": ("Verifier", "from_function", "load"),
+    "onelook.verifier": ("Verifier", "from_function", "from_model", "load"),
 }
 
 

@@ -17,8 +17,8 @@ from scipy import ndimage
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
-from onelook.data.inputs.faces import Face, FacePreprocess, detect
-from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs import FaceInput, Input, input_from_dict
+from onelook.data.inputs.faces import Face, detect
 from onelook.data.inputs.ink import NoInkError, find_ink
 from onelook.errors import DataError, OnelookError
 from onelook.verifier import Verifier
@@ -60,7 +60,7 @@ class Proposal:
 
 def propose(
     verifier: Verifier, picture: Image.Image, ratio: float, name: str
-) -> tuple[How, list[Proposal], FacePreprocess | None]:
+) -> tuple[How, list[Proposal], FaceInput | None]:
     """Where boxes come from, the boxes, and how a face is framed where they are faces.
 
     Args:
@@ -80,17 +80,19 @@ def propose(
     return how, list(_windows(verifier, picture, ratio)), None
 
 
-def _how(verifier: Verifier) -> tuple[How, FacePreprocess | None]:
+def _how(verifier: Verifier) -> tuple[How, FaceInput | None]:
     """Where boxes come from, and how a face is framed for the model."""
-    preprocess = verifier.preprocess_of("right")
-    if isinstance(preprocess, FacePreprocess):
-        return "faces", preprocess
-    if isinstance(preprocess, Preprocess) and preprocess.settings.ink is not None:
+    taken = verifier.input_of("right")
+    if taken.subject == "face":
+        return "faces", FaceInput.from_dict(taken.to_dict())
+    if taken.subject == "drawing":
         return "components", None
-    if isinstance(preprocess, Preprocess) and "faces" in verifier.card.get("purpose", ""):
-        settings = preprocess.settings.model_copy(update={"crop": 0.0})
+    if taken.input_shape is not None and "faces" in verifier.card.get("purpose", ""):
+        framed = {"crop": 0.0, "without_face": "refuse", "share": LFW_SHARE}
         try:
-            return "faces", FacePreprocess(settings, "refuse", LFW_SHARE, LFW_ABOVE)
+            return "faces", FaceInput.from_dict(
+                {**taken.to_dict(), **framed, "above": LFW_ABOVE}
+            )
         except (OnelookError, ValueError):  # no detector is installed, or a grey model
             return "windows", None
     return "windows", None
@@ -99,21 +101,19 @@ def _how(verifier: Verifier) -> tuple[How, FacePreprocess | None]:
 # Faces.
 
 
-def _faces(preprocess: FacePreprocess, picture: Image.Image) -> Iterator[Proposal]:
+def _faces(faces: FaceInput, picture: Image.Image) -> Iterator[Proposal]:
     small, zoom = _smaller(picture.convert("RGB"), LONGEST_SIDE["faces"])
     photograph = np.asarray(small)
     smallest = max(SMALLEST_FACE, SMALLEST_FACE_SHARE * min(small.size))
     for face in detect(photograph, smallest)[:MOST_BOXES]:
         left, top, right, bottom = (zoom * edge for edge in face[:4])
-        yield Proposal(
-            (left, top, right, bottom), _face_loader(preprocess, photograph, face)
-        )
+        yield Proposal((left, top, right, bottom), _face_loader(faces, photograph, face))
 
 
 def _face_loader(
-    preprocess: FacePreprocess, photograph: Picture, face: Face
+    faces: FaceInput, photograph: Picture, face: Face
 ) -> Callable[[], Picture]:
-    return lambda: preprocess.load_face(photograph, face)
+    return lambda: faces.load_face(photograph, face)
 
 
 def _smaller(picture: Image.Image, longest: int) -> tuple[Image.Image, float]:
@@ -134,8 +134,7 @@ def _components(verifier: Verifier, picture: Image.Image, name: str) -> Iterator
     All groups of the single-linkage tree of the strokes' boxes are proposed; which of them
     is a drawing of its own, the comparison shows.
     """
-    preprocess = verifier.preprocess_of("right")
-    assert isinstance(preprocess, Preprocess)
+    taken = verifier.input_of("right")
     try:
         ink = find_ink(picture.convert("L"))
     except NoInkError as error:
@@ -158,7 +157,7 @@ def _components(verifier: Verifier, picture: Image.Image, name: str) -> Iterator
         left, top, right, bottom = (int(edge) for edge in (*low, *high))
         yield Proposal(
             (zoom * left, zoom * top, zoom * right, zoom * bottom),
-            _drawing_loader(preprocess, ink, spots, group + 1, (left, top, right, bottom)),
+            _drawing_loader(taken, ink, spots, group + 1, (left, top, right, bottom)),
         )
 
 
@@ -178,7 +177,7 @@ def _groups(edges: NDArray[np.int64], widest: float) -> Iterator[NDArray[np.int6
 
 
 def _drawing_loader(
-    preprocess: Preprocess,
+    taken: Input,
     ink: Picture,
     spots: NDArray[np.int32],
     members: NDArray[np.int64],
@@ -191,7 +190,8 @@ def _drawing_loader(
         place = (slice(top, bottom), slice(left, right))
         alone = np.where(np.isin(spots[place], members), ink[place], 0)
         paper = max(4, round(PAPER * max(alone.shape)))
-        return preprocess.load(Image.fromarray(255 - np.pad(alone, paper)))
+        drawing: Picture = taken.load(255 - np.pad(alone, paper))
+        return drawing
 
     return load
 
@@ -201,9 +201,9 @@ def _drawing_loader(
 
 def _windows(verifier: Verifier, picture: Image.Image, ratio: float) -> Iterator[Proposal]:
     """Windows of several sizes, of the shape that the network sees."""
-    preprocess = _of_windows(verifier)
-    if isinstance(preprocess, Preprocess):
-        ratio = preprocess.settings.width / preprocess.settings.height
+    taken = _of_windows(verifier)
+    if taken.input_shape is not None:
+        ratio = taken.input_shape[2] / taken.input_shape[1]
     small, zoom = _smaller(picture, LONGEST_SIDE["windows"])
     step = STEP
     boxes = _window_boxes(small.size, ratio, step)
@@ -211,7 +211,7 @@ def _windows(verifier: Verifier, picture: Image.Image, ratio: float) -> Iterator
         step *= 1.2
         boxes = _window_boxes(small.size, ratio, step)
     for box in boxes:
-        yield Proposal(_enlarged(box, zoom), _window_loader(preprocess, small, box))
+        yield Proposal(_enlarged(box, zoom), _window_loader(taken, small, box))
 
 
 def windows_near(
@@ -225,7 +225,7 @@ def windows_near(
         boxes: Windows of ``propose``, or of this function.
         share: How far aside, as a share of a window.
     """
-    preprocess = _of_windows(verifier)
+    taken = _of_windows(verifier)
     small, zoom = _smaller(picture, LONGEST_SIDE["windows"])
     near: dict[tuple[int, int, int, int], None] = {}
     for left, top, right, bottom in boxes:
@@ -240,17 +240,13 @@ def windows_near(
             if is_new and is_inside:
                 near[x, y, x + w, y + h] = None
     return [
-        Proposal(_enlarged(box, zoom), _window_loader(preprocess, small, box))
-        for box in near
+        Proposal(_enlarged(box, zoom), _window_loader(taken, small, box)) for box in near
     ]
 
 
-def _of_windows(verifier: Verifier) -> Any:
-    """Preprocessing that shows a whole window, not the middle that a model may cut out."""
-    preprocess = verifier.preprocess_of("right")
-    if not isinstance(preprocess, Preprocess):
-        return preprocess
-    return Preprocess(preprocess.settings.model_copy(update={"crop": 0.0}))
+def _of_windows(verifier: Verifier) -> Input:
+    """An input that shows a whole window, not the middle that a model may cut out."""
+    return input_from_dict({**verifier.input_of("right").to_dict(), "crop": 0.0})
 
 
 def _enlarged(box: tuple[int, int, int, int], zoom: float) -> Box:
@@ -280,10 +276,6 @@ def _places(length: int, window: int, step: float) -> list[int]:
 
 
 def _window_loader(
-    preprocess: Any, picture: Image.Image, box: tuple[int, int, int, int]
+    taken: Input, picture: Image.Image, box: tuple[int, int, int, int]
 ) -> Callable[[], Any]:
-    def load() -> Any:
-        window = picture.crop(box)
-        return preprocess.load(window) if isinstance(preprocess, Preprocess) else window
-
-    return load
+    return lambda: taken.load(picture.crop(box))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.data.inputs.images import picture_of
+from onelook.data.inputs.decoding import picture_of
 from onelook.data.items import Dataset
 from onelook.data.sources import download, find
 from onelook.data.sources.digits import digits_part

@@ -15,20 +15,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from onelook.comparison import Comparison
-from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs import Item
+from onelook.data.inputs.decoding import name_of
 from onelook.errors import DataError
 from onelook.report.pictures import Captioned, draw_columns, tint
-from onelook.verifier import Originals, Verifier
+from onelook.verifier import Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
-Item = str | Path | bytes
 
 # Sides of the windows as shares of the picture's sides, and their step as a share of a
 # window. Chosen among windows of 0.35 to 0.15, random masks (RISE) and integrated
@@ -79,7 +78,7 @@ def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
 
     Args:
         verifier: Any verifier that takes pictures on at least one side.
-        left: A file, or the bytes of one.
+        left: A file, its bytes, a Pillow image or a uint8 array, RGB.
         right: The same; a file of strokes where that is the model's right side.
 
     Raises:
@@ -91,11 +90,14 @@ def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
             f"{verifier.name} does not compare pictures, so there is nothing to draw a "
             "heat-map on; give a model of images with --model (in Python: another verifier)"
         )
-    items = dict(zip(names, (left, right), strict=True))
-    embeddings = {side: _embed(verifier, item, side) for side, item in items.items()}
+    loaded = {
+        side: verifier.input_of(side).load(item, f"{side} image")
+        for side, item in zip(names, (left, right), strict=True)
+    }
+    embeddings = {side: verifier.embed_loaded([loaded[side]], side) for side in names}
     score = float(verifier.score(embeddings["left"], embeddings["right"])[0])
     effects = {
-        side: _explain_side(verifier, items[side], side, embeddings[other])
+        side: _explain_side(verifier, loaded[side], side, embeddings[other])
         for side, other in (names, names[::-1])
         if _takes_pictures(verifier, side)
     }
@@ -106,7 +108,9 @@ def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
         )
         for side, (picture, effect) in effects.items()
     }
-    answer = verifier.judge(_name(left, "left"), _name(right, "right"), score)
+    answer = verifier.judge(
+        name_of(left, "left image"), name_of(right, "right image"), score
+    )
     return Explanation(answer, sides.get("left"), sides.get("right"))
 
 
@@ -134,30 +138,19 @@ def draw_explanation(explanation: Explanation, path: str | Path) -> Path:
 
 
 def _takes_pictures(verifier: Verifier, side: str) -> bool:
-    return isinstance(verifier.preprocess_of(side), Preprocess | Originals)
-
-
-def _name(item: Item, side: str) -> str:
-    return f"{side} image" if isinstance(item, bytes) else str(item)
-
-
-def _embed(verifier: Verifier, item: Item, side: str) -> NDArray[np.float32]:
-    """The embedding (1, D) of one item."""
-    if isinstance(item, bytes):
-        return verifier.embed_bytes([item], side, [_name(item, side)])
-    return verifier.embed([item], side)
+    return bool(verifier.input_of(side).subject)
 
 
 def _explain_side(
-    verifier: Verifier, item: Item, side: str, other: NDArray[np.float32]
+    verifier: Verifier, pixels: NDArray[np.uint8], side: str, other: NDArray[np.float32]
 ) -> tuple[Picture, NDArray[np.float32]]:
     """The picture, and how far each part of it raises (> 0) or lowers the score, (H, W)."""
-    preprocess = verifier.preprocess_of(side)
-    pixels = _pixels(preprocess, item, _name(item, side))  # (C, H, W)
-    inverted = isinstance(preprocess, Preprocess) and preprocess.settings.invert
-    upright = 255 - pixels if inverted else pixels
-    effect = explain_pixels(verifier, pixels, other, side)
-    return np.squeeze(np.moveaxis(upright, 0, 2)), effect
+    taken = verifier.input_of(side)
+    if taken.input_shape is None:
+        pixels = _smaller(pixels)
+    picture = taken.picture(pixels)
+    assert picture is not None  # this side takes pictures
+    return picture, explain_pixels(verifier, pixels, other, side)
 
 
 def explain_pixels(
@@ -174,10 +167,7 @@ def explain_pixels(
     from scipy import ndimage
 
     def score(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        loaded: list[Any] = list(pictures)
-        if not isinstance(verifier.preprocess_of(side), Preprocess):
-            loaded = [_image(picture) for picture in pictures]
-        embeddings = verifier.embed_loaded(loaded, side)
+        embeddings = verifier.embed_loaded(pictures, side)
         pair = embeddings, np.repeat(other, len(embeddings), 0)
         return verifier.score(*(pair if side == "left" else pair[::-1]))
 
@@ -240,19 +230,13 @@ def occlusion(
     return mean
 
 
-def _pixels(preprocess: Any, item: Item, name: str) -> NDArray[np.uint8]:
-    """(C, H, W) as the encoder takes them; an image for a function is made smaller."""
-    if isinstance(item, bytes):
-        loaded = preprocess.load_bytes(item, name)
-    else:
-        loaded = preprocess.load_many([str(item)])[0]
-    if not isinstance(loaded, Image.Image):
-        pixels: NDArray[np.uint8] = np.asarray(loaded)
+def _smaller(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pixels (C, H, W) of a picture with a longer side of at most ``LONGEST_SIDE``."""
+    if max(pixels.shape) <= LONGEST_SIDE:
         return pixels
-    if max(loaded.size) > LONGEST_SIDE:
-        loaded = loaded.copy()
-        loaded.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    values = np.asarray(loaded)
+    image = _image(pixels)
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    values = np.asarray(image)
     return values[None] if values.ndim == 2 else np.moveaxis(values, 2, 0)
 
 

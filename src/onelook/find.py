@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onelook.boxes import Box, How, Proposal, propose, windows_near
-from onelook.data.inputs.faces import FacePreprocess
-from onelook.data.inputs.images import Preprocess, decode, read_bytes
+from onelook.data.inputs import FaceInput, Item
+from onelook.data.inputs.decoding import decode, name_of
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.report.pictures import Boxed, draw_boxes
-from onelook.verifier import Originals, Verifier
+from onelook.verifier import Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
-Item = str | Path | bytes
 
 # Boxes whose pixels are held in memory at a time.
 BATCH = 64
@@ -125,7 +124,7 @@ def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings
 
     Args:
         verifier: Its left side takes the query, its right side the boxes.
-        query: A picture of the one thing, as a file or the bytes of one.
+        query: A picture of the one thing: a file, its bytes, a Pillow image or an array.
         picture: The picture to look in.
         k: At most so many boxes are told.
 
@@ -137,14 +136,14 @@ def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     for side in ("left", "right"):
-        if not isinstance(verifier.preprocess_of(side), Preprocess | Originals):
+        if not verifier.input_of(side).subject:
             raise DataError(
                 f"{verifier.name} takes no pictures on the {side} side, so it cannot look "
                 "for anything in one; give a model of images with --model (in Python: "
                 "another verifier)"
             )
-    asked, shown = _image(query, "query"), _image(picture, "picture")
-    name = _name(picture, "picture")
+    asked, shown = decode(query, "query"), decode(picture, "picture")
+    name = name_of(picture, "picture")
     how, proposals, faces = propose(verifier, shown, asked.width / asked.height, name)
     embedding = _embed_query(verifier, asked, faces)
     scores = _scores(verifier, embedding, proposals)
@@ -157,7 +156,7 @@ def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings
     chosen = _apart(boxes, scores, k)
     threshold, rate, is_for_many = _limit(verifier.decision, len(boxes))
     return Findings(
-        query=_name(query, "query"),
+        query=name_of(query, "query"),
         picture=name,
         boxes=tuple(
             _found(verifier, boxes[i], float(scores[i]), len(boxes), threshold)
@@ -196,31 +195,18 @@ def draw_findings(findings: Findings, path: str | Path) -> Path:
     return draw_boxes(findings.query_picture, findings.shown, boxes, str(findings), path)
 
 
-def _image(item: Item, name: str) -> Image.Image:
-    if isinstance(item, bytes):
-        return decode(item, name)
-    return decode(read_bytes(str(item)), str(item))
-
-
-def _name(item: Item, name: str) -> str:
-    return name if isinstance(item, bytes) else str(item)
-
-
 def _embed_query(
-    verifier: Verifier, query: Image.Image, faces: FacePreprocess | None
+    verifier: Verifier, query: Image.Image, faces: FaceInput | None
 ) -> NDArray[np.float32]:
     """(1, D): a face is framed as those of the picture are, where one is found."""
-    preprocess = verifier.preprocess_of("left")
-    if isinstance(preprocess, Originals):
-        return verifier.embed_loaded([query], "left")
-    assert isinstance(preprocess, Preprocess)
+    taken = verifier.input_of("left")
     if faces is not None and verifier.shared:
         try:
-            return verifier.embed_loaded([faces.load(query)], "left")
+            return verifier.embed_loaded([faces.load(query, "query")], "left")
         except DataError:
-            if isinstance(preprocess, FacePreprocess):
+            if taken.subject == "face":
                 raise
-    return verifier.embed_loaded([preprocess.load(query)], "left")
+    return verifier.embed_loaded([taken.load(query, "query")], "left")
 
 
 def _scores(

@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.data.archives import address_exists, open_tree, split_address
-from onelook.data.inputs.images import refuse_bad
-from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
-from onelook.data.sources.class_folders import IMAGE_SUFFIXES
+from onelook.data.reading import refuse_bad
 from onelook.errors import DataError
 from onelook.extras import import_extra
 from onelook.files import whole_file
@@ -142,10 +140,9 @@ def addresses_of(
     Raises:
         DataError: If a folder or archive holds no file that the model takes.
     """
-    preprocess = verifier.preprocess_of(side)
-    if isinstance(preprocess, TextPreprocess):
+    suffixes = verifier.input_of(side).suffixes
+    if not suffixes:
         return [str(path) for path in paths]
-    suffixes = {".txt"} if isinstance(preprocess, StrokePreprocess) else IMAGE_SUFFIXES
     found: list[str] = []
     for path in map(os.path.expanduser, map(str, paths)):
         if not holds_files(path):

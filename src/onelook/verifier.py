@@ -1,33 +1,21 @@
-"""Verifier: a trained twin network with its preprocessing and its decision, ready to
-use."""
+"""Verifier: a trained network with its inputs and its decision, ready to use."""
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from onelook.comparison import Comparison
-from onelook.data.inputs.images import Preprocess, decode, read_bytes
-from onelook.data.inputs.pixels import PixelStore
-from onelook.data.inputs.sequences import (
-    Sequences,
-    SequenceStore,
-    StrokePreprocess,
-    TextPreprocess,
-    preprocess_from_dict,
-    to_device,
-)
+from onelook.data.inputs import Input, Item, RawInput, Store, input_from_dict
+from onelook.data.inputs.decoding import check_list, name_of
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
 from onelook.files import write_whole
@@ -35,125 +23,104 @@ from onelook.models.encoders import build_encoder
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import build_similarity
 from onelook.recipe import NamedSettings
+from onelook.runtime.encoder import EmbeddingFunction, Encoder, FunctionEncoder
+from onelook.runtime.scores import Scores, build_scores
+from onelook.runtime.torch import TorchEncoder, torch_scores
 from onelook.shipped import shipped_folder, shipped_names
 
 FORMAT = 1
 BATCH_SIZE = 256
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
 
-EmbeddingFunction = Callable[[list[Image.Image]], NDArray[np.float32]]
-Store = PixelStore | SequenceStore
-
-
-class Originals:
-    """The preprocessing of an embedding function: images as they are, upright, RGB or
-    grey."""
-
-    def load_many(self, addresses: Sequence[str]) -> list[Image.Image]:
-        return [decode(read_bytes(address), address) for address in addresses]
-
-    def load_bytes(self, data: bytes, address: str) -> Image.Image:
-        return decode(data, address)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": "originals"}
-
-
-AnyPreprocess = Preprocess | TextPreprocess | StrokePreprocess | Originals
-
 
 class Verifier:
-    """A twin network, its preprocessing and its decision.
+    """A network, what its sides take, and its decision.
 
     Args:
-        model: Siamese, or PseudoSiamese with another encoder for the right side.
-        preprocess: Of the left side, and of both where ``right_preprocess`` is not given.
-        right_preprocess: Of the right side of a pseudo-siamese network.
+        encoder: Maps inputs to embeddings.
+        scores: How pairs of embeddings are scored.
+        input: What the left side takes, and both where ``right_input`` is not given.
+        right_input: What the right side of a pseudo-siamese network takes.
         decision: Threshold and probability; without it ``compare`` gives no verdict.
         card: What is known of the model: name, recipe, data, metrics. Plain JSON values.
     """
 
     def __init__(
         self,
-        model: Siamese | PseudoSiamese,
-        preprocess: AnyPreprocess,
-        right_preprocess: AnyPreprocess | None = None,
+        encoder: Encoder,
+        scores: Scores,
+        input: Input,
+        right_input: Input | None = None,
         decision: Decision | None = None,
         card: dict[str, Any] | None = None,
     ) -> None:
-        self.model = model.eval()
-        self.preprocess = preprocess
-        self.right_preprocess = right_preprocess or preprocess
+        self.encoder = encoder
+        self.scores = scores
+        self.input = input
+        self.right_input = right_input or input
         self.decision = decision
         self.card = card or {}
 
     @property
     def name(self) -> str:
+        """What people call the model."""
         return str(self.card.get("name", "verifier"))
 
     @property
-    def device(self) -> torch.device:
-        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+    def model(self) -> Siamese | PseudoSiamese:
+        """The PyTorch network.
 
-    def preprocess_of(self, side: str) -> AnyPreprocess:
-        return self.preprocess if side == "left" else self.right_preprocess
+        Raises:
+            TypeError: If the encoder is none.
+        """
+        if not isinstance(self.encoder, TorchEncoder):
+            raise TypeError(f"{self.name} has no PyTorch network")
+        return self.encoder.model
+
+    def input_of(self, side: str) -> Input:
+        """What a side takes."""
+        return self.input if side == "left" else self.right_input
 
     @property
     def shared(self) -> bool:
         """Whether both sides have one encoder, so that an item is embedded once."""
-        return self.right_preprocess is self.preprocess
+        return self.right_input is self.input
 
-    def embed(
-        self, addresses: Sequence[str | Path], side: str = "left", quarter_turns: int = 0
-    ) -> NDArray[np.float32]:
-        """Embeddings (N, D) float32 of image files, stroke files or texts.
+    @property
+    def embedding_size(self) -> int:
+        """D, the size of an embedding."""
+        if self.encoder.embedding_size:
+            return self.encoder.embedding_size
+        white = np.full((64, 64, 3), 255, np.uint8)  # a function does not say it
+        return int(self.embed([white], "right").shape[1])
+
+    def embed(self, items: Sequence[Item], side: str = "left") -> NDArray[np.float32]:
+        """Embeddings (N, D) float32 of images, stroke files or texts.
 
         Args:
-            addresses: N files (or ``ARCHIVE.zip!/MEMBER``); for text models the texts
-            themselves.
+            items: N images: files (or ``ARCHIVE.zip!/MEMBER``), bytes of files, Pillow
+                images, or uint8 arrays (H, W[, 1, 3 or 4]), RGB; for text models N texts.
             side: "left" or "right": the encoder of a pseudo-siamese network that is used.
-            quarter_turns: Turn images by this many times 90 degrees, counter-clockwise.
 
         Raises:
-            DataError: If a file cannot be read.
+            DataError: If one cannot be read; those held in memory are called "image 1" and
+                so on.
+            TypeError: If ``items`` is no list.
         """
-        names = [str(address) for address in addresses]
-        preprocess = self.preprocess_of(side)
+        check_list(items)
+        taken = self.input_of(side)
         parts = [
-            self._encode(
-                preprocess.load_many(names[start : start + BATCH_SIZE]), side, quarter_turns
-            )
-            for start in range(0, len(names), BATCH_SIZE)
+            self._encode(taken.load_many(items[start : start + BATCH_SIZE]), side)
+            for start in range(0, len(items), BATCH_SIZE)
         ]
         return _stack(parts)
 
-    def embed_bytes(
-        self, images: Sequence[bytes], side: str = "left", names: Sequence[str] = ()
+    def embed_loaded(
+        self, loaded: Sequence[Any] | NDArray[Any], side: str = "left"
     ) -> NDArray[np.float32]:
-        """Embeddings (N, D) float32 of encoded images (PNG, JPEG, ...) held in memory.
-
-        Args:
-            images: N files' bytes.
-            side: "left" or "right": the encoder of a pseudo-siamese network that is used.
-            names: What messages call the images; "image 1" and so on by default.
-
-        Raises:
-            DataError: If one cannot be read, or this side of the model takes no images.
-        """
-        preprocess = self.preprocess_of(side)
-        if isinstance(preprocess, TextPreprocess | StrokePreprocess):
-            raise DataError(f"{self.name} takes no images on the {side} side")
-        names = names or [f"image {i}" for i in range(1, len(images) + 1)]
-        loaded = [
-            preprocess.load_bytes(data, name)
-            for data, name in zip(images, names, strict=True)
-        ]
-        return self.embed_loaded(loaded, side)
-
-    def embed_loaded(self, loaded: list[Any], side: str = "left") -> NDArray[np.float32]:
-        """Embeddings (N, D) of what this side's preprocessing made of N encoded images."""
+        """Embeddings (N, D) of N items that this side's input loaded."""
         parts = [
-            self._encode(_batch(loaded[start : start + BATCH_SIZE]), side)
+            self._encode(loaded[start : start + BATCH_SIZE], side)
             for start in range(0, len(loaded), BATCH_SIZE)
         ]
         return _stack(parts)
@@ -168,67 +135,82 @@ class Verifier:
         ]
         return _stack(parts)
 
-    @torch.inference_mode()
-    def _encode(self, batch: Any, side: str, quarter_turns: int = 0) -> NDArray[np.float32]:
-        preprocess = self.preprocess_of(side)
-        if isinstance(preprocess, Preprocess):
-            pixels = torch.as_tensor(batch).to(self.device).rot90(quarter_turns, (2, 3))
-            batch = preprocess.normalize(preprocess.to_float(pixels))
-        elif isinstance(batch, Sequences):
-            batch = to_device(batch, self.device)
-        embeddings: Tensor = self.model.encode(batch, side)
-        return embeddings.float().cpu().numpy()
+    def _encode(self, loaded: Any, side: str) -> NDArray[np.float32]:
+        return self.encoder(self.input_of(side).to_inputs(loaded), side)
 
-    @torch.inference_mode()
     def score(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float32]:
         """Scores (N,) of embeddings (N, D) and (N, D); larger is more alike."""
-        scores: Tensor = self.model.similarity(self._tensor(left), self._tensor(right))
-        return scores.float().cpu().numpy()
+        return self.scores.pairs(left, right).astype(np.float32, copy=False)
 
-    @torch.inference_mode()
     def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float32]:
         """Scores (N, M) of all pairs of embeddings (N, D) and (M, D)."""
-        scores: Tensor = self.model.similarity.matrix(
-            self._tensor(left), self._tensor(right)
-        )
-        return scores.float().cpu().numpy()
+        return self.scores.matrix(left, right).astype(np.float32, copy=False)
 
     def dissimilarity(self, score: float) -> float:
-        """The score as a number that people read: 0 for identical, larger when less
-        alike."""
+        """The score as people read it: 0 for identical, larger when less alike."""
         return float(self.dissimilarities(np.array([score]))[0])
 
-    @torch.inference_mode()
     def dissimilarities(self, scores: NDArray[Any]) -> NDArray[np.float64]:
         """``dissimilarity`` of scores (N,)."""
-        values: Tensor = self.model.similarity.dissimilarity(
-            torch.from_numpy(scores).double()
+        return self.scores.dissimilarity(scores.astype(np.float64))
+
+    def compare(self, left: Item, right: Item) -> Comparison:
+        """Whether two images (or texts) show the same thing, and how sure that is.
+
+        Args:
+            left, right: As ``embed`` takes them; those held in memory are called "image 1"
+                and "image 2" in the answer.
+
+        Raises:
+            DataError: If one cannot be read.
+        """
+        return self._compare([left], [right], ["image 1"], ["image 2"])[0]
+
+    def compare_many(self, pairs: Sequence[tuple[Item, Item]]) -> list[Comparison]:
+        """``compare`` for many pairs; every distinct item is encoded once."""
+        numbers = range(1, len(pairs) + 1)
+        return self._compare(
+            [left for left, _ in pairs],
+            [right for _, right in pairs],
+            [f"left image {i}" for i in numbers],
+            [f"right image {i}" for i in numbers],
         )
-        return values.cpu().numpy()
 
-    def _tensor(self, values: NDArray[Any]) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(values)).to(self.device)
+    def rank(self, query: Item, others: Sequence[Item]) -> list[Comparison]:
+        """``query`` against many, the most alike first; in memory "image 1" and so on."""
+        names = [f"image {i}" for i in range(1, len(check_list(others)) + 1)]
+        queries = [query] * len(others)
+        answers = self._compare(queries, others, ["query"] * len(others), names)
+        return sorted(answers, key=lambda answer: (-answer.score, answer.right))
 
-    def compare(self, left: str | Path, right: str | Path) -> Comparison:
-        """Whether two images (or texts) show the same thing, and how sure that is."""
-        return self.compare_many([(str(left), str(right))])[0]
-
-    def compare_many(self, pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
-        """``compare`` for many pairs; every distinct file is encoded once."""
-        lefts, left_index = np.unique([left for left, _ in pairs], return_inverse=True)
-        rights, right_index = np.unique([right for _, right in pairs], return_inverse=True)
-        left_embeddings = self.embed(lefts.tolist(), "left")
-        right_embeddings = self.embed(rights.tolist(), "right")
-        scores = self.score(left_embeddings[left_index], right_embeddings[right_index])
+    def _compare(
+        self,
+        lefts: Sequence[Item],
+        rights: Sequence[Item],
+        left_names: Sequence[str],
+        right_names: Sequence[str],
+    ) -> list[Comparison]:
+        if self.shared:
+            both = self._embed_distinct([*lefts, *rights], "left")
+            left, right = both[: len(lefts)], both[len(lefts) :]
+        else:
+            left = self._embed_distinct(lefts, "left")
+            right = self._embed_distinct(rights, "right")
+        scores = self.score(left, right)
+        names = zip(
+            map(name_of, lefts, left_names), map(name_of, rights, right_names), strict=True
+        )
         return [
-            self.judge(left, right, float(score))
-            for (left, right), score in zip(pairs, scores, strict=True)
+            self.judge(*pair, float(score))
+            for pair, score in zip(names, scores, strict=True)
         ]
 
-    def rank(self, query: str | Path, others: Sequence[str | Path]) -> list[Comparison]:
-        """``query`` against many, the most alike first."""
-        answers = self.compare_many([(str(query), str(other)) for other in others])
-        return sorted(answers, key=lambda answer: (-answer.score, answer.right))
+    def _embed_distinct(self, items: Sequence[Item], side: str) -> NDArray[np.float32]:
+        """Embeddings (N, D) of N items, each distinct one encoded once."""
+        row_of: dict[str | int, int] = {}
+        rows = [row_of.setdefault(name_of(i, "") or id(i), len(row_of)) for i in items]
+        first = np.unique(rows, return_index=True)[1]
+        return self.embed([items[i] for i in first], side)[rows]
 
     def judge(self, left: str, right: str, score: float) -> Comparison:
         """The answer that a score stands for."""
@@ -248,15 +230,17 @@ class Verifier:
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the weights and of what decides an embedding."""
         digest = hashlib.sha256(json.dumps(self._settings(), sort_keys=True).encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
+        encoder = self.encoder
+        state = encoder.model.state_dict() if isinstance(encoder, TorchEncoder) else {}
+        for name, tensor in sorted(state.items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def _settings(self) -> dict[str, Any]:
-        sides = {"preprocess": self.preprocess.to_dict()}
-        if self.right_preprocess is not self.preprocess:
-            sides["right_preprocess"] = self.right_preprocess.to_dict()
+        sides = {"preprocess": self.input.to_dict()}
+        if not self.shared:
+            sides["right_preprocess"] = self.right_input.to_dict()
         return {"model": self.card.get("model"), **sides}
 
     def save(self, folder: str | Path) -> Path:
@@ -343,14 +327,12 @@ def load(name: str | Path) -> Verifier:
         )
     try:
         model = build_model(content["model"])
-        preprocess = preprocess_from_dict(content["preprocess"])
         right = content.get("right_preprocess")
-        right_preprocess = None if right is None else preprocess_from_dict(right)
         decision = content["decision"]
-        verifier = Verifier(
+        verifier = from_model(
             model,
-            preprocess,
-            right_preprocess,
+            input_from_dict(content["preprocess"]),
+            None if right is None else input_from_dict(right),
             None if decision is None else Decision.from_dict(decision),
             {**content["card"], "model": content["model"]},
         )
@@ -398,49 +380,19 @@ def _load_weights(model: Siamese | PseudoSiamese, path: Path, digest: str) -> No
         ) from error
 
 
-def _batch(loaded: list[Any]) -> Any:
-    """Pixels (N, C, H, W); images stay a list."""
-    return loaded if isinstance(loaded[0], Image.Image) else np.stack(loaded)
-
-
 def _stack(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
 def _check_input_shape(verifier: Verifier, folder: Path) -> None:
     for side in ("left", "right"):
-        preprocess = verifier.preprocess_of(side)
+        given = verifier.input_of(side).input_shape
         expected = getattr(verifier.model.encoder_of(side), "input_shape", None)
-        if isinstance(preprocess, Preprocess) and expected is not None:
-            if tuple(expected) != tuple(preprocess.input_shape):
-                raise CheckpointError(
-                    f"{folder}: the encoder takes images of {tuple(expected)} "
-                    f"(channels, height, "
-                    f"width), but the preprocessing gives {preprocess.input_shape}"
-                )
-
-
-class FunctionEncoder(torch.nn.Module):
-    """An embedding function of the user's as an encoder: PIL images in, embeddings (N, D)
-    out."""
-
-    input_shape = None
-    embedding_size = 0  # only the function knows
-
-    def __init__(self, function: EmbeddingFunction) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, images: list[Image.Image]) -> Tensor:
-        embeddings = np.asarray(self.function(images), dtype=np.float32)
-        if embeddings.ndim != 2 or len(embeddings) != len(images):
-            raise ValueError(
-                f"the embedding function must give (N, D) for N images, got shape "
-                f"{embeddings.shape} for {len(images)}"
+        if given is not None and expected is not None and tuple(expected) != given:
+            raise CheckpointError(
+                f"{folder}: the encoder takes images of {tuple(expected)} (channels, "
+                f"height, width), but the preprocessing gives {given}"
             )
-        if not np.isfinite(embeddings).all():
-            raise ValueError("the embedding function gave numbers that are not finite")
-        return torch.from_numpy(embeddings)
 
 
 def from_function(
@@ -459,6 +411,22 @@ def from_function(
         >>> from_function(mean_colour, "euclidean", "mean colour").name
         'mean colour'
     """
-    head = build_similarity(NamedSettings(name=similarity), 0)
-    model = Siamese(FunctionEncoder(function), head)
-    return Verifier(model, Originals(), card={"name": name})
+    encoder = FunctionEncoder(function)
+    return Verifier(encoder, build_scores(similarity), RawInput(), card={"name": name})
+
+
+def from_model(
+    model: Siamese | PseudoSiamese,
+    input: Input,
+    right_input: Input | None = None,
+    decision: Decision | None = None,
+    card: dict[str, Any] | None = None,
+) -> Verifier:
+    """A Verifier around a PyTorch network.
+
+    Args:
+        model: Siamese, or PseudoSiamese with another encoder for the right side.
+        input, right_input, decision, card: As for ``Verifier``.
+    """
+    scores = torch_scores(model.similarity)
+    return Verifier(TorchEncoder(model), scores, input, right_input, decision, card)

@@ -1,7 +1,7 @@
 """Views: the same model, looking more than once at every image."""
 
 from onelook.errors import CheckpointError
-from onelook.verifier import Verifier, build_model
+from onelook.verifier import Verifier, build_model, from_model
 
 
 def mirrored(verifier: Verifier) -> Verifier:
@@ -32,4 +32,4 @@ def mirrored(verifier: Verifier) -> Verifier:
         }
     )
     card = {**verifier.card, "model": about}
-    return Verifier(twins, verifier.preprocess, card=card)
+    return from_model(twins, verifier.input, card=card)

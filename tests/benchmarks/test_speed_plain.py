@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs import ImageInput
 from onelook.recipe import ImageSettings
 from speed import plain
 
@@ -24,7 +24,7 @@ def test_the_plain_loader_gives_what_onelook_trains_on(settings, mode, tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     path = str(tmp_path / "a.png")
     Image.fromarray(pixels).convert(mode).save(path)
-    preprocess = Preprocess(settings)
+    preprocess = ImageInput(settings)
     expected = preprocess.normalize(
         preprocess.to_float(torch.from_numpy(preprocess.load_many([path])))
     )

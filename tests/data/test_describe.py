@@ -1,10 +1,14 @@
 """Descriptions of sources against counts by hand, and against the published sizes."""
 
+import json
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from onelook.data.describe import describe, pairs_to_draw
+from onelook.data.describe import describe, describe_images, pairs_to_draw
 from onelook.data.items import Dataset
 from onelook.data.sources import open_source
 from onelook.errors import DataError
@@ -118,3 +122,45 @@ def test_published_sizes(source, facts, data_root):
     place = data_root / {"att": "att_faces"}.get(source, source)
     found = describe(open_source(source, root=place)).facts
     assert {key: found[key] for key in facts} == facts
+
+
+def test_describe_images_counts_sizes_and_modes(tmp_path):
+    sizes = [(30, 10), (40, 20), (50, 60)]  # width, height
+    for i, size in enumerate(sizes):
+        Image.new("L" if i else "RGB", size).save(tmp_path / f"{i}.png")
+    (tmp_path / "x.png").write_bytes(b"no")
+    addresses = [f"{tmp_path}/{name}.png" for name in "012x0"]
+    summary = describe_images(addresses, progress=False)
+    assert summary.n_images == 4
+    assert summary.heights == (10, 20, 60)
+    assert summary.widths == (30, 40, 50)
+    assert summary.modes == {"L": 2, "RGB": 1}
+    assert summary.bad == [(f"{tmp_path}/x.png", "not an image; it begins with b'no'")]
+    assert str(summary).splitlines() == [
+        "4 images, height x width smallest 10 x 30, median 20 x 40, largest 60 x 50 "
+        "(2 L, 1 RGB)",
+        f"  cannot be read: {tmp_path}/x.png: not an image; it begins with b'no'",
+    ]
+    assert json.loads(json.dumps(summary.to_dict()))["heights"] == [10, 20, 60]
+
+
+def test_describe_images_of_one_size_or_none(folder):
+    addresses = [str(path) for path in folder.glob("*/*.png")]
+    assert str(describe_images(addresses)) == "5 images, height x width 20 x 30 (5 RGB)"
+    assert str(describe_images(["no.png"])).startswith("1 images, none readable")
+
+
+def members(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as file:
+        names = [info.filename for info in file.infolist() if not info.is_dir()]
+    return [f"{archive}!/{name}" for name in names]
+
+
+@pytest.mark.data
+def test_faces_are_described_from_their_headers(data_root):
+    lfw = members(data_root / "lfw" / "lfw-deepfunneled.zip")
+    assert (
+        str(describe_images(lfw)) == "13,233 images, height x width 250 x 250 (13,233 RGB)"
+    )
+    att = [a for a in members(data_root / "att_faces" / "att_faces.zip") if "pgm" in a]
+    assert str(describe_images(att)) == "400 images, height x width 112 x 92 (400 L)"

@@ -61,7 +61,7 @@ def test_nearest_pixels_is_the_euclidean_distance(drawings):
     expected = [[-np.sqrt((a ^ b).sum()) for b in inks] for a in inks]
     np.testing.assert_allclose(scorer.score_matrix(pixels, pixels), expected, atol=1e-6)
     np.testing.assert_allclose(scorer.score(pixels[:2], pixels[2:]), np.diag(expected, 2))
-    turned = scorer.embed(paths[:1], quarter_turns=1)
+    turned = scorer.embed_loaded(np.rot90(scorer.input.load_many(paths[:1]), 1, (2, 3)))
     np.testing.assert_array_equal(turned.reshape(12, 12), np.rot90(~inks[0]))
 
 

@@ -9,7 +9,7 @@ from onelook.evaluation.protocols import evaluate
 from onelook.models.siamese import Siamese
 from onelook.models.similarity import EuclideanSimilarity
 from onelook.recipe import ImageSettings
-from onelook.verifier import Verifier
+from onelook.verifier import from_model
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def faceless_lfw(tmp_path):
 
 def test_lfw_counts_the_photographs_without_a_found_face(faceless_lfw):
     pytest.importorskip("dlib")
-    from onelook.data.inputs.faces import FacePreprocess
+    from onelook.data.inputs import FaceInput
 
     settings = ImageSettings(height=32, width=32, channels=3)
     model = Siamese(nn.Flatten(), EuclideanSimilarity())
-    verifier = Verifier(model, FacePreprocess(settings))
+    verifier = from_model(model, FaceInput(settings))
     result = evaluate(verifier, "lfw-view2", faceless_lfw)
     assert "no face found in 3 photographs, their middle taken" in result.protocol
-    assert verifier.preprocess.replaced == []  # the user's own model still refuses
+    assert verifier.input.replaced == []  # the user's own model still refuses

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from onelook.data.inputs import RawInput
 from onelook.errors import DataError, GalleryError, UnknownIdentityError
 from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import redact_url, validate_name
 from onelook.gallery.stores import open_store
-from onelook.models.siamese import Siamese
 from onelook.models.similarity import WeightedL1Head
-from onelook.verifier import FunctionEncoder, Originals, Verifier, from_function
+from onelook.runtime.encoder import FunctionEncoder
+from onelook.runtime.torch import torch_scores
+from onelook.verifier import Verifier, from_function
 
 
 def mean_colour(images):
@@ -51,7 +53,7 @@ def test_what_is_enrolled_is_identified(gallery, tmp_path):
     found = gallery.identify(picture(245, 30, 0), k=2)
     assert [match.identity for match in found.matches] == ["red", "green"]
     assert found.matches[0].n_images == 2 and found.gallery_size == 3
-    vector = gallery.verifier.embed_bytes([GREEN])[0]
+    vector = gallery.verifier.embed([GREEN])[0]
     by_vector = gallery.identify(vector)
     assert by_vector.matches[0].identity == "green" and by_vector.matches[0].score == 0
     assert gallery.identities() == {"green": 1, "red": 2}
@@ -142,8 +144,9 @@ def test_a_pair_head_ranks_a_shortlist_and_says_so(tmp_path):
     # The head likes pairs that differ in blue and ignores the rest.
     head = WeightedL1Head(3)
     head.linear.weight.data[:] = head.linear.weight.new_tensor([[0.0, 0.0, 5.0]])
-    model = Siamese(FunctionEncoder(mean_colour), head)
-    with Gallery(Verifier(model, Originals(), card={"name": "odd"}), tmp_path / "g") as g:
+    encoder = FunctionEncoder(mean_colour)
+    odd = Verifier(encoder, torch_scores(head), RawInput(), card={"name": "odd"})
+    with Gallery(odd, tmp_path / "g") as g:
         g.enroll("red", [RED])
         g.enroll("blue", [BLUE])
         assert g.identify(RED).matches[0].identity == "blue"

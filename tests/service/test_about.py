@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from onelook.service.about import Histogram, Roc, describe_model
 from onelook.service.settings import ServiceSettings
-from onelook.verifier import Verifier
+from onelook.verifier import from_model
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_curves_of_the_calibration_stand_beside_the_decision():
     import dataclasses
 
     decision = dataclasses.replace(verifier.decision, curves=curves)
-    other = Verifier(verifier.model, verifier.preprocess, decision=decision)
+    other = from_model(verifier.model, verifier.input, decision=decision)
     content = describe_model(other, "", "")
     assert content.decision is not None and "curves" not in content.decision
     assert content.calibration is not None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from asking import asking, drawing, omniglot, pair, several
 
-from onelook.data.inputs.sequences import TextPreprocess
+from onelook.data.inputs import TextInput
 from onelook.service.app import create_app
 from onelook.service.settings import ServiceSettings
 from onelook.verifier import from_function
@@ -48,7 +48,7 @@ def test_embed_gives_a_vector_for_each_image_in_order(client):
     answer = client.post("/v1/embed", files=several(*images)).json()
     assert answer["model"] == "omniglot"
     assert answer["fingerprint"] == omniglot().fingerprint
-    expected = omniglot().embed_bytes(images)
+    expected = omniglot().embed(images)
     np.testing.assert_allclose(np.array(answer["vectors"]), expected, atol=1e-5)
 
 
@@ -216,7 +216,7 @@ def test_explanations_queue_up_to_a_few_only(monkeypatch):
 
 def test_a_model_of_texts_is_refused():
     verifier = from_function(lambda images: np.ones((len(images), 2)))
-    verifier.preprocess = TextPreprocess.__new__(TextPreprocess)
+    verifier.input = TextInput.__new__(TextInput)
     with pytest.raises(ValueError, match="takes none on the left side"):
         create_app(verifier)
 

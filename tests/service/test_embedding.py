@@ -10,7 +10,7 @@ from asking import drawing, omniglot
 from PIL import Image
 
 from onelook.errors import DataError, TooLargeError
-from onelook.recipe import NamedSettings
+from onelook.runtime.scores import build_scores
 from onelook.service.batching import Upload
 from onelook.service.embedding import Embedder
 from onelook.service.failures import Refusal
@@ -37,7 +37,7 @@ def uploads(*images: bytes) -> list[Upload]:
 def test_many_requests_at_once_get_what_each_gets_alone():
     verifier = omniglot()
     images = [drawing(seed) for seed in range(40)]
-    alone = np.concatenate([verifier.embed_bytes([image]) for image in images])
+    alone = np.concatenate([verifier.embed([image]) for image in images])
     sizes = []
     embedder = Embedder(verifier, ServiceSettings(), sizes.append)
 
@@ -59,8 +59,7 @@ def test_a_score_is_the_verifiers():
     verifier = omniglot()
     pairs = [(drawing(i), drawing(i + 1)) for i in range(6)]
     expected = [
-        float(verifier.score(verifier.embed_bytes([a]), verifier.embed_bytes([b]))[0])
-        for a, b in pairs
+        float(verifier.score(verifier.embed([a]), verifier.embed([b]))[0]) for a, b in pairs
     ]
 
     async def scenario(embedder):
@@ -78,14 +77,14 @@ def test_two_encoders_each_get_their_side():
 
     verifier = from_function(lambda images: np.array([colour(i) for i in images]))
     # As a pseudo-siamese model does, whose right side has preprocessing of its own.
-    verifier.right_preprocess = type(verifier.preprocess)()
+    verifier.right_input = type(verifier.input)()
     assert not verifier.shared
 
     async def scenario(embedder):
         sides = ["right", "left", "right"]
         return await embedder.embed(uploads(*(drawing(i) for i in range(3))), sides)
 
-    expected = verifier.embed_bytes([drawing(i) for i in range(3)])
+    expected = verifier.embed([drawing(i) for i in range(3)])
     found = run(Embedder(verifier, ServiceSettings()), scenario)
     np.testing.assert_allclose(found, expected)
 
@@ -105,7 +104,7 @@ def test_pixels_are_counted_before_they_are_decoded(monkeypatch):
     buffer = io.BytesIO()
     Image.new("1", (3000, 3000), 1).save(buffer, "PNG")
     monkeypatch.setattr(
-        "onelook.data.inputs.images._plain", lambda *_: pytest.fail("it was decoded")
+        "onelook.data.inputs.decoding._plain", lambda *_: pytest.fail("it was decoded")
     )
 
     async def scenario(embedder):
@@ -118,15 +117,15 @@ def test_pixels_are_counted_before_they_are_decoded(monkeypatch):
 
 def test_a_large_image_does_not_hold_up_small_ones(monkeypatch):
     verifier, release = omniglot(), threading.Event()
-    preprocess = verifier.preprocess
-    load_bytes = type(preprocess).load_bytes
+    preprocess = verifier.input
+    load = type(preprocess).load
 
     def slowly(self, data, address):
         if address == "large":
             assert release.wait(20)
-        return load_bytes(self, data, address)
+        return load(self, data, address)
 
-    monkeypatch.setattr(type(preprocess), "load_bytes", slowly)
+    monkeypatch.setattr(type(preprocess), "load", slowly)
 
     async def scenario(embedder):
         large = Upload("large", drawing(1, side=1200))
@@ -138,7 +137,7 @@ def test_a_large_image_does_not_hold_up_small_ones(monkeypatch):
         return small, await first
 
     small, large = run(Embedder(verifier, ServiceSettings()), scenario)
-    np.testing.assert_allclose(small, verifier.embed_bytes([drawing(2)]), atol=1e-5)
+    np.testing.assert_allclose(small, verifier.embed([drawing(2)]), atol=1e-5)
     assert large.shape == (1, 256)
 
 
@@ -184,10 +183,8 @@ def test_warming_up_runs_the_model_at_both_sizes():
 
 def test_the_similarity_is_the_models_own():
     """A head with weights scores pairs through the embedder as the verifier does."""
-    from onelook.models.similarity import build_similarity
-
     verifier = from_function(lambda images: np.array([[i.width, 1.0] for i in images]))
-    verifier.model.similarity = build_similarity(NamedSettings(name="euclidean"), 2)
+    verifier.scores = build_scores("euclidean")
 
     async def scenario(embedder):
         left, right = drawing(1, side=50), drawing(1, side=53)

@@ -14,11 +14,11 @@ from page_visit import PHONE, Visit, launched, payloads, visiting
 from PIL import Image
 from playwright.sync_api import Browser, Route, expect
 
-from onelook.data.inputs.images import read_bytes
+from onelook.data.reading import read_bytes
 from onelook.service.multipart import parse_multipart
 from onelook.service.settings import ServiceSettings
 from onelook.service.tokens import Tokens, add_token
-from onelook.verifier import Verifier
+from onelook.verifier import Verifier, from_model
 
 pytestmark = pytest.mark.slow
 
@@ -180,9 +180,7 @@ def test_two_characters_are_drawn_with_a_finger_on_a_phone(
 def test_unsure_is_an_answer(browser: Browser, verifier: Verifier) -> None:
     assert verifier.decision is not None
     never = dataclasses.replace(verifier.decision, threshold=2.0, reject_below=-2.0)
-    unsure = Verifier(
-        verifier.model, verifier.preprocess, decision=never, card=verifier.card
-    )
+    unsure = from_model(verifier.model, verifier.input, decision=never, card=verifier.card)
     with visiting(browser, PageServer(unsure)) as visit:
         page = visit.open()
         compare(visit, sheet(*ARCH), sheet(*ZIGZAG))
@@ -193,7 +191,7 @@ def test_unsure_is_an_answer(browser: Browser, verifier: Verifier) -> None:
 def test_a_model_without_a_threshold_says_neither_same_nor_different(
     browser: Browser, verifier: Verifier
 ) -> None:
-    bare = Verifier(verifier.model, verifier.preprocess, card=verifier.card)
+    bare = from_model(verifier.model, verifier.input, card=verifier.card)
     with visiting(browser, PageServer(bare)) as visit:
         page = visit.open()
         compare(visit, sheet(*ARCH), sheet(*ZIGZAG))

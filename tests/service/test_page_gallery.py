@@ -10,7 +10,7 @@ from page_server import PageServer
 from page_visit import Visit, launched, visiting
 from playwright.sync_api import Browser, expect
 
-from onelook.data.inputs.images import read_bytes
+from onelook.data.reading import read_bytes
 from onelook.service.settings import ServiceSettings
 from onelook.verifier import Verifier
 

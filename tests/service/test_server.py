@@ -93,7 +93,7 @@ def test_a_service_on_loopback_from_start_to_stop(tmp_path):
                 time.sleep(0.1)
             answer = client.post("/v1/compare", files=pair(drawing(1), drawing(2)))
             verifier = omniglot()
-            left, right = verifier.embed_bytes([drawing(1), drawing(2)])
+            left, right = verifier.embed([drawing(1), drawing(2)])
             expected = float(verifier.score(left[None], right[None])[0])
             assert answer.json()["score"] == pytest.approx(expected, abs=1e-5)
             client.post(

@@ -70,7 +70,7 @@ def compare(
 
 
 def _draw(answers: "list[Comparison]", out: Path) -> None:
-    from onelook.data.inputs.images import picture_of
+    from onelook.data.inputs.decoding import picture_of
     from onelook.report.pictures import draw_comparison
 
     draw_comparison(

@@ -52,6 +52,7 @@ def data(
     as_json: Json = False,
 ) -> None:
     """Describe data: classes, sizes, groups, and what is broken."""
+
     from onelook.data import describe, sources
 
     if source is None:
@@ -68,7 +69,7 @@ def data(
         share = f"{len(description.bad):,} of {description.n_files:,}"
         fail(f"{share} images cannot be read; repair or remove them, or --skip-bad")
     if show is not None:
-        from onelook.data.inputs.images import picture_of
+        from onelook.data.inputs.decoding import picture_of
         from onelook.report.pictures import draw_pairs
 
         drawn = describe.pairs_to_draw(opened, description.bad)

@@ -167,7 +167,7 @@ def _draw(gallery: "Gallery", path: str, answer: "Identification", out: Path) ->
     import numpy as np
     from PIL import Image
 
-    from onelook.data.inputs.images import picture_of
+    from onelook.data.inputs.decoding import picture_of
     from onelook.report.pictures import draw_comparison
 
     pictures, captions = [], []

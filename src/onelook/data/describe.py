@@ -1,18 +1,60 @@
 """What a source holds, before it is trained on: classes, sizes, and what is broken."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.inputs.images import CHUNK, Preprocess
-from onelook.data.inputs.pixels import ImageSummary, describe_images
+from onelook.data.inputs import ImageInput
+from onelook.data.inputs.decoding import read_header
+from onelook.data.inputs.stores import CHUNK
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sampling import BalancedPairs
 from onelook.errors import DataError
 from onelook.progress import tracked
 from onelook.recipe import ImageSettings
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """What the headers of a set of images say.
+
+    Args:
+        n_images: How many distinct addresses there are, readable or not.
+        heights: Smallest, median and largest, in pixels.
+        widths: The same of the widths.
+        modes: Number of images for each of Pillow's modes, most frequent first.
+        bad: Address and reason of each that has no readable header.
+    """
+
+    n_images: int
+    heights: tuple[int, int, int]
+    widths: tuple[int, int, int]
+    modes: dict[str, int]
+    bad: list[tuple[str, str]]
+
+    def __str__(self) -> str:
+        if self.heights == self.widths == (0, 0, 0):
+            return f"{self.n_images:,} images, none readable"
+        sizes = [self.heights, self.widths]
+        if all(low == high for low, _, high in sizes):
+            size = f"{self.heights[0]} x {self.widths[0]}"
+        else:
+            low, median, high = (f"{h} x {w}" for h, w in zip(*sizes, strict=True))
+            size = f"smallest {low}, median {median}, largest {high}"
+        modes = ", ".join(f"{n:,} {mode}" for mode, n in self.modes.items())
+        lines = [f"{self.n_images:,} images, height x width {size} ({modes})"]
+        lines += [f"  cannot be read: {where}: {why}" for where, why in self.bad[:10]]
+        if len(self.bad) > 10:
+            lines.append(f"  ... and {len(self.bad) - 10:,} more that cannot be read")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -160,10 +202,33 @@ def _for_people(fact: Any) -> str:
     )
 
 
+def describe_images(addresses: Sequence[str], progress: bool = True) -> ImageSummary:
+    """Sizes, modes and unreadable ones of a set of images, from their headers alone.
+
+    Damage behind a header is found only when the images are decoded.
+    """
+    distinct = sorted(set(addresses))
+    sizes: list[tuple[int, int]] = []
+    modes: Counter[str] = Counter()
+    bad: list[tuple[str, str]] = []
+    for address in tracked(distinct, "reading headers", progress):
+        try:
+            height, width, mode = read_header(address)
+            sizes.append((height, width))
+            modes[mode] += 1
+        except DataError as error:
+            bad.append((address, str(error).removeprefix(f"{address}: ")))
+    values = np.array(sizes or [(0, 0)])
+    heights, widths = (
+        (int(side.min()), int(np.median(side)), int(side.max())) for side in values.T
+    )
+    return ImageSummary(len(distinct), heights, widths, dict(modes.most_common()), bad)
+
+
 def _look_at(addresses: tuple[str, ...] | list[str], progress: bool) -> ImageSummary:
     """Sizes from the headers, and everything that does not decode: headers hide damage."""
     summary = describe_images(addresses, progress)
-    small = Preprocess(ImageSettings(height=32, width=32, crop=0))
+    small = ImageInput(ImageSettings(height=32, width=32, crop=0))
     chunks = tracked(
         small.load_chunks(sorted(set(addresses))),
         "decoding",

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.inputs.images import Preprocess, decode, read_bytes
+from onelook.data.inputs import ImageInput
+from onelook.data.inputs.decoding import decode
+from onelook.data.reading import read_bytes
 from onelook.recipe import ImageSettings
 
 Floats = NDArray[np.float64]
@@ -25,15 +27,17 @@ class NearestPixels:
 
     def __init__(self, height: int = 105, width: int = 105) -> None:
         settings = ImageSettings.model_validate({"height": height, "width": width})
-        self.preprocess = Preprocess(settings)
+        self.input = ImageInput(settings)
 
-    def embed(
-        self, addresses: Sequence[str], side: str = "left", quarter_turns: int = 0
-    ) -> NDArray[np.float32]:
+    def embed(self, addresses: Sequence[str], side: str = "left") -> NDArray[np.float32]:
         """Grey pixels (N, height * width) in [0, 1]."""
-        pixels = self.preprocess.load_many(addresses)[:, 0]
-        turned = np.rot90(pixels, quarter_turns, axes=(1, 2))
-        return np.divide(turned.reshape(len(pixels), -1), 255, dtype=np.float32)
+        return self.embed_loaded(self.input.load_many(addresses))
+
+    def embed_loaded(
+        self, pixels: NDArray[np.uint8], side: str = "left"
+    ) -> NDArray[np.float32]:
+        """As ``embed``, of loaded pixels (N, 1, height, width)."""
+        return np.divide(pixels.reshape(len(pixels), -1), 255, dtype=np.float32)
 
     def score(self, left: NDArray[Any], right: NDArray[Any]) -> Floats:
         difference = left - right

@@ -276,7 +276,8 @@ def vinyals_episodes(
     """Episodes of Vinyals et al.: classes of any alphabets, quarter turns as new classes.
 
     Args:
-        scorer: A scorer whose ``embed`` takes ``quarter_turns``, 1 to 3 counter-clockwise.
+        scorer: With ``rotations=4`` it needs ``input`` and ``embed_loaded``, as a
+            Verifier of images has them.
         dataset: The test characters.
         n_way: Number of classes in an episode.
         n_shot: Number of support items of each class.
@@ -405,12 +406,14 @@ def _embed_turned(scorer: Scorer, dataset: Dataset, rotations: int) -> tuple[Any
     left, right = embed_both(scorer, dataset.paths)
     if rotations == 1:
         return left, right
-    embed: Any = scorer.embed  # only these episodes ask a scorer for `quarter_turns`
-    turns = [
-        embed(dataset.paths, "left", quarter_turns=turn) for turn in range(1, rotations)
+    turner: Any = scorer  # only this protocol asks for `input` and `embed_loaded`
+    pixels = turner.input.load_many(dataset.paths)  # (N, C, H, W)
+    turned = [
+        turner.embed_loaded(np.rot90(pixels, turns, (2, 3)), "left")
+        for turns in range(1, rotations)
     ]
-    every = np.concatenate([left, *turns])
-    return every, every
+    left = np.concatenate([left, *turned])
+    return left, left
 
 
 def _turned_names(names: tuple[str, ...], rotations: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onelook.data.inputs.faces import FacePreprocess
+from onelook.data.inputs import FaceInput
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sources import SOURCES, find, read_pairs_like
 from onelook.data.sources.att import att
@@ -141,14 +141,14 @@ def _faces_there(
 
     Every photograph of LFW is cut out around a face. The result says how many were so.
     """
-    if not isinstance(scorer, Verifier) or not isinstance(
-        scorer.preprocess, FacePreprocess
-    ):
+    if not isinstance(scorer, Verifier) or scorer.input.subject != "face":
         return measure(scorer)
-    preprocess = replace(scorer.preprocess, without_face="middle", replaced=[])
-    patient = Verifier(scorer.model, preprocess, decision=scorer.decision, card=scorer.card)
+    faces = FaceInput.from_dict({**scorer.input.to_dict(), "without_face": "middle"})
+    patient = Verifier(
+        scorer.encoder, scorer.scores, faces, decision=scorer.decision, card=scorer.card
+    )
     result = measure(patient)
-    n_replaced = len(set(preprocess.replaced))
+    n_replaced = len(set(faces.replaced))
     note = f"; no face found in {n_replaced} photographs, their middle taken"
     return replace(result, protocol=result.protocol + note)
 

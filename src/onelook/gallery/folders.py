@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from onelook.data.archives import open_tree
-from onelook.data.inputs.images import read_bytes, refuse_bad
-from onelook.data.sources.class_folders import IMAGE_SUFFIXES
+from onelook.data.inputs.decoding import IMAGE_SUFFIXES
+from onelook.data.reading import read_bytes, refuse_bad
 from onelook.errors import DataError
 from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification

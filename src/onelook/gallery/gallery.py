@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onelook.data.inputs.images import decode, read_bytes
-from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
+from onelook.data.inputs import Item, StrokeInput, TextInput
+from onelook.data.inputs.decoding import check_list, decode, name_of
 from onelook.errors import GalleryError, UnknownIdentityError
 from onelook.gallery.answers import Candidate, Identification, answer
 from onelook.gallery.store import (
@@ -35,8 +35,6 @@ from onelook.verifier import Verifier
 THUMBNAIL_SIDE = 96  # pixels
 # A pair head ranks otherwise than a distance does: so many nearest are given to it.
 SHORTLIST = 500
-
-Picture = str | Path | bytes
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Gallery:
     def enroll(
         self,
         identity: str,
-        images: Sequence[Picture],
+        images: Sequence[Item],
         metadata: dict[str, Any] | None = None,
     ) -> Enrolled:
         """Add images of an identity; returns once they are durable.
@@ -89,24 +87,27 @@ class Gallery:
 
         Args:
             identity: A name, not empty.
-            images: Files, or encoded images as bytes; for a text model the texts.
+            images: As ``Verifier.embed`` takes them.
             metadata: JSON values that are kept with each image.
 
         Raises:
             DataError: If an image cannot be read; then none is enrolled.
             ValueError: If there is no name or no image.
         """
-        if not images:
+        if not check_list(images):
             raise ValueError(f"enroll needs at least one image of {identity!r}, got 0")
         return self.enroll_many([(identity, image) for image in images], metadata)
 
     def enroll_many(
         self,
-        images: Sequence[tuple[str, Picture]],
+        images: Sequence[tuple[str, Item]],
         metadata: dict[str, Any] | None = None,
     ) -> Enrolled:
         """``enroll`` of (identity, image) pairs, all of them or none."""
-        data = [self._read(image) for _, image in images]
+        taken = self.verifier.input_of("right")
+        items = [image for _, image in images]
+        called = [name_of(item, f"image {i}") for i, item in enumerate(items, 1)]
+        data = [taken.content(*one) for one in zip(items, called, strict=True)]
         digests = [digest_of(content) for content in data]
         names = [validate_name(identity) for identity, _ in images]
         wanted = list(zip(names, digests, strict=True))
@@ -114,7 +115,8 @@ class Gallery:
         rows = [
             i for i, key in enumerate(wanted) if key not in known and wanted.index(key) == i
         ]
-        vectors = self._embed([images[i][1] for i in rows], [data[i] for i in rows])
+        loaded = [taken.load(data[i], called[i]) for i in rows]
+        vectors = self.verifier.embed_loaded(loaded, "right")
         entries = [
             Entry(
                 identity=names[i],
@@ -155,13 +157,11 @@ class Gallery:
         n_new = sum(self.store.enroll(entries))
         return Enrolled(n_new, len(entries) - n_new)
 
-    def identify(self, image: Picture | NDArray[Any], k: int = 5) -> Identification:
+    def identify(self, image: Item, k: int = 5) -> Identification:
         """Who an image, or an embedding (D,), shows: the ``k`` best, and one or unknown."""
         return self.identify_many([image], k)[0]
 
-    def identify_many(
-        self, images: Sequence[Picture | NDArray[Any]], k: int = 5
-    ) -> list[Identification]:
+    def identify_many(self, images: Sequence[Item], k: int = 5) -> list[Identification]:
         """``identify`` for many images at once.
 
         Raises:
@@ -171,7 +171,7 @@ class Gallery:
         """
         if k < 1:
             raise ValueError(f"k must be positive, got {k}")
-        if not images:
+        if not len(check_list(images)):
             return []
         stats = self.store.stats()
         vectors = check_vectors(self.store.header, self._probes(images))
@@ -236,7 +236,7 @@ class Gallery:
     def stats(self) -> dict[str, Any]:
         """Counts, bytes on disk, the model, and how neighbours are searched."""
         stats, header = self.store.stats(), self.store.header
-        similarity = self.verifier.model.similarity
+        similarity = self.verifier.scores
         search = stats.search
         if not similarity.follows_near:
             search = (
@@ -260,46 +260,23 @@ class Gallery:
     def close(self) -> None:
         self.store.close()
 
-    def _read(self, image: Picture) -> bytes:
-        if isinstance(image, bytes):
-            return image
-        if isinstance(self.verifier.preprocess_of("right"), TextPreprocess):
-            return str(image).encode()
-        return read_bytes(str(image))
-
-    def _embed(
-        self, images: Sequence[Picture], data: Sequence[bytes]
-    ) -> NDArray[np.float32]:
-        if not images:
-            return np.zeros((0, self.store.header.embedding_size), np.float32)
-        if isinstance(
-            self.verifier.preprocess_of("right"), TextPreprocess | StrokePreprocess
-        ):
-            return self.verifier.embed([str(image) for image in images], "right")
-        return self.verifier.embed_bytes(data, "right", _names(images))
-
-    def _probes(self, images: Sequence[Picture | NDArray[Any]]) -> NDArray[np.float32]:
-        """Embeddings (N, D) of the left side; those that are embeddings stay."""
-        files = [i for i, image in enumerate(images) if isinstance(image, str | Path)]
-        encoded = [i for i, image in enumerate(images) if isinstance(image, bytes)]
-        rows: dict[int, NDArray[Any]] = {
-            i: np.asarray(image, np.float32).reshape(-1)
+    def _probes(self, images: Sequence[Item]) -> NDArray[np.float32]:
+        """Embeddings (N, D) of the left side; arrays (D,) are embeddings already."""
+        vectors: dict[int, NDArray[Any]] = {
+            i: np.asarray(image, np.float32)
             for i, image in enumerate(images)
-            if isinstance(image, np.ndarray)
+            if isinstance(image, np.ndarray) and image.ndim == 1
         }
-        of_files = self.verifier.embed([str(images[i]) for i in files])
-        rows |= dict(zip(files, of_files, strict=True))
-        data = [image for image in images if isinstance(image, bytes)]
-        rows |= dict(zip(encoded, self.verifier.embed_bytes(data), strict=True))
-        return np.stack([rows[i] for i in range(len(images))])
+        others = [i for i in range(len(images)) if i not in vectors]
+        embedded = self.verifier.embed([images[i] for i in others])
+        vectors |= dict(zip(others, embedded, strict=True))
+        return np.stack([vectors[i] for i in range(len(images))])
 
     def _known(self, identities: set[str]) -> set[tuple[str, str]]:
         return {(who, digest) for who in identities for digest in self.digests(who)}
 
     def _thumbnail(self, data: bytes) -> bytes | None:
-        if isinstance(
-            self.verifier.preprocess_of("right"), TextPreprocess | StrokePreprocess
-        ):
+        if isinstance(self.verifier.input_of("right"), TextInput | StrokeInput):
             return None
         image = decode(data, "image")
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
@@ -311,7 +288,7 @@ class Gallery:
         self, vectors: NDArray[np.float32], n_identities: int, n_images: int
     ) -> list[list[Hit]]:
         """For each vector the images near it, of at least ``n_identities`` identities."""
-        follows = self.verifier.model.similarity.follows_near
+        follows = self.verifier.scores.follows_near
         n_wanted = min(n_images, max(4 * n_identities, 16) if follows else SHORTLIST)
         found = self.store.search(vectors, n_wanted) if n_wanted else [[] for _ in vectors]
         for i, hits in enumerate(found):
@@ -348,8 +325,8 @@ def header_of(verifier: Verifier) -> Header:
     return Header(
         fingerprint=verifier.fingerprint,
         model=verifier.name,
-        embedding_size=_embedding_size(verifier),
-        metric=verifier.model.similarity.near,
+        embedding_size=verifier.embedding_size,
+        metric=verifier.scores.near,
     )
 
 
@@ -367,19 +344,3 @@ def _opened(verifier: Verifier, url: str | Path) -> GalleryStore:
             f"onelook gallery migrate {redact_url(url)} NEW --model MODEL"
         )
     return store
-
-
-def _embedding_size(verifier: Verifier) -> int:
-    encoder: Any = verifier.model.encoder_of("right")
-    if encoder.embedding_size:
-        return int(encoder.embedding_size)
-    buffer = io.BytesIO()  # only a function of the user's own does not say
-    Image.new("RGB", (64, 64), "white").save(buffer, "PNG")
-    return int(verifier.embed_bytes([buffer.getvalue()], "right").shape[1])
-
-
-def _names(images: Sequence[Picture]) -> list[str]:
-    return [
-        f"image {i}" if isinstance(image, bytes) else str(image)
-        for i, image in enumerate(images, 1)
-    ]

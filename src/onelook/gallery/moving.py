@@ -87,7 +87,7 @@ def migrate(
             there = [one for one in block if one.original or one.thumbnail]
             left_behind.extend((o.identity, o.id) for o in block if o not in there)
             pictures = [one.original or one.thumbnail or b"" for one in there]
-            vectors = verifier.embed_bytes(pictures, "right")
+            vectors = verifier.embed(pictures, "right")
             yield from map(_with_vector, there, vectors)
 
     with opened(source) as old, Gallery(verifier, target) as gallery:

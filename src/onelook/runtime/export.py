@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onelook.errors import CheckpointError
 from onelook.models.export import export_graphs
 from onelook.models.siamese import PseudoSiamese, Siamese
-from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, Inputs, OnnxEncoder
+from onelook.runtime.encoder import Inputs
+from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, OnnxEncoder
 
 # An embedding may differ by this share of its length.
 TOLERANCE = 1e-4

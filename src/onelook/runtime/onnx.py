@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.machine import threads
+from onelook.runtime.encoder import Inputs
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 WEIGHTS_FILE = "model.safetensors"
 GRAPH_FILES = {"left": "model.onnx", "right": "model-right.onnx"}
-
-Inputs = Mapping[str, NDArray[Any]]
 
 
 class OnnxEncoder:

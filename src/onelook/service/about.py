@@ -6,7 +6,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from onelook.data.inputs.images import Preprocess
 from onelook.service.backend import backend_of
 from onelook.service.cards import card_html
 from onelook.service.failures import Refusal
@@ -158,13 +157,12 @@ def describe_model(verifier: Verifier, fingerprint: str, card_text: str) -> Mode
     """What is known of a model."""
     decision = None if verifier.decision is None else verifier.decision.to_dict()
     curves = None if decision is None else decision.pop("curves", None)
-    preprocess = verifier.preprocess
-    shape = preprocess.input_shape if isinstance(preprocess, Preprocess) else None
+    shape = verifier.input.input_shape
     return ModelAnswer(
         name=verifier.name,
         purpose=str(verifier.card.get("purpose", "")),
         fingerprint=fingerprint,
-        similarity=verifier.model.similarity.name,
+        similarity=verifier.scores.name,
         takes="images" if shape is None else f"images, seen as {shape[2]} x {shape[1]}",
         decision=decision,
         card=verifier.card,

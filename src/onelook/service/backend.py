@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from onelook.data.inputs.sequences import StrokePreprocess, TextPreprocess
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
 from onelook.service.batching import Job, Upload, deliver
@@ -43,7 +42,7 @@ class Backend:
         self, verifier: Verifier, gallery: Gallery | None, settings: ServiceSettings
     ) -> None:
         for side in ("left", "right"):
-            if isinstance(verifier.preprocess_of(side), TextPreprocess | StrokePreprocess):
+            if not verifier.input_of(side).subject:
                 raise ValueError(
                     f"the service compares images, and {verifier.name} takes none on the "
                     f"{side} side; use onelook compare"

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from onelook.data.inputs.images import Preprocess, header_in
+from onelook.data.inputs.decoding import header_in
 from onelook.machine import cores
 from onelook.service.batching import Batcher, Job, Upload, Vectors, deliver
 from onelook.service.failures import overloaded
@@ -145,7 +144,7 @@ class Embedder:
     def _load(self, job: Job) -> None:
         try:
             job.loaded = [
-                self._verifier.preprocess_of(side).load_bytes(upload.data, upload.name)  # type: ignore[union-attr]
+                self._verifier.input_of(side).load(upload.data, upload.name)
                 for upload, side in zip(job.uploads, job.sides, strict=True)
             ]
         except Exception as error:
@@ -197,8 +196,8 @@ def _deliver_vectors(jobs: list[Job]) -> None:
 
 
 def _blank(verifier: Verifier, side: str) -> Any:
-    """A white picture, as preprocessing makes it."""
-    preprocess = verifier.preprocess_of(side)
-    if isinstance(preprocess, Preprocess):
-        return np.zeros(preprocess.input_shape, np.uint8)
-    return Image.new("RGB", (64, 64), "white")
+    """A loaded picture of nothing."""
+    taken = verifier.input_of(side)
+    if taken.input_shape is not None:
+        return np.zeros(taken.input_shape, np.uint8)
+    return taken.load(np.full((64, 64, 3), 255, np.uint8))

@@ -6,13 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.inputs.images import Preprocess
-from onelook.data.inputs.pixels import PixelStore
-from onelook.data.inputs.sequences import SequenceStore, StrokePreprocess, TextPreprocess
+from onelook.data.inputs import Input, Store
 from onelook.data.sampling import Sampler
-
-AnyPreprocess = Preprocess | TextPreprocess | StrokePreprocess
-Store = PixelStore | SequenceStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +48,7 @@ class TrainingData:
     n_items: int
     sampler: Sampler
     held_out: HeldOut
-    preprocess: AnyPreprocess
-    right_preprocess: AnyPreprocess | None = None
+    input: Input
+    right_input: Input | None = None
     # What people and the model card read: counts, fingerprint.
     about: dict[str, Any] = field(default_factory=dict)

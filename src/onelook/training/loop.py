@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from onelook.data.inputs.images import Preprocess
-from onelook.data.inputs.sequences import TextPreprocess
+from onelook.data.inputs import Input
 from onelook.errors import CheckpointError, TrainingError
+from onelook.models.encoders import required_arguments
 from onelook.progress import progress_bar
 from onelook.recipe import NamedSettings, Recipe
 from onelook.training.augment import Augment
-from onelook.training.data import AnyPreprocess, TrainingData
+from onelook.training.data import TrainingData
 from onelook.training.device import choose_device, trains_in_bf16
 from onelook.training.health import HealthCheck, all_finite
 from onelook.training.losses import build_loss
@@ -28,7 +28,7 @@ from onelook.training.state import load_state, save_state
 from onelook.training.step import RawBatch, batch_loss, network_inputs, prefetched
 from onelook.training.trackers import Track, tracking
 from onelook.training.validation import FIGURE_NAMES, validate
-from onelook.verifier import Verifier, build_model
+from onelook.verifier import Verifier, build_model, from_model
 
 log = logging.getLogger(__name__)
 
@@ -147,10 +147,10 @@ class Training:
         card = {"model": settings, "name": recipe.name}
         if self.started_from:
             card["start"] = {"name": recipe.start, "fingerprint": self.started_from}
-        self.verifier = Verifier(
+        self.verifier = from_model(
             self.averaged.model if self.averaged else self.model,
-            material.preprocess,
-            material.right_preprocess,
+            material.input,
+            material.right_input,
             card=card,
         )
         self.augment = Augment(recipe.augment)
@@ -176,9 +176,7 @@ class Training:
             self.optimizer, recipe.optimizer, step, self.n_steps, self.steps_per_epoch
         )
         generator = torch.Generator().manual_seed(seed)
-        left, right = network_inputs(
-            raw, self.material, self.augment, generator, self.device
-        )
+        left, right = network_inputs(raw, self.material, self.augment, generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss, embeddings = batch_loss(
                 self.model, self.loss, raw.batch, left, right, recipe.twins
@@ -301,22 +299,19 @@ def model_settings(recipe: Recipe, material: TrainingData) -> dict[str, Any]:
     them."""
     right = None
     if recipe.right_encoder is not None:
-        assert material.right_preprocess is not None
-        right = _encoder_settings(recipe.right_encoder, material.right_preprocess)
+        assert material.right_input is not None
+        right = _encoder_settings(recipe.right_encoder, material.right_input)
     return {
-        "encoder": _encoder_settings(recipe.encoder, material.preprocess),
+        "encoder": _encoder_settings(recipe.encoder, material.input),
         "right_encoder": right,
         "similarity": recipe.similarity.model_dump(),
     }
 
 
-def _encoder_settings(settings: NamedSettings, preprocess: AnyPreprocess) -> dict[str, Any]:
-    arguments = dict(settings.arguments)
-    if isinstance(preprocess, TextPreprocess):
-        arguments["vocabulary_size"] = preprocess.n_tokens
-    if isinstance(preprocess, Preprocess) and settings.name == "compact":
-        arguments["input_shape"] = list(preprocess.input_shape)
-    return {"name": settings.name, "arguments": arguments}
+def _encoder_settings(settings: NamedSettings, taken: Input) -> dict[str, Any]:
+    needed = required_arguments(settings.name)
+    facts = {k: value for k, value in taken.encoder_arguments().items() if k in needed}
+    return {"name": settings.name, "arguments": {**settings.arguments, **facts}}
 
 
 def _seed_global(seed: int, device: torch.device) -> None:

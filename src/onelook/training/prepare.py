@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.inputs.images import Preprocess
-from onelook.data.inputs.pixels import PixelStore
-from onelook.data.inputs.sequences import SequenceStore, StrokePreprocess, TextPreprocess
+from onelook.data.inputs import ImageInput, Input, Store, StrokeInput, TextInput
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sampling import (
     FEWEST_OF_CLASS,
@@ -24,7 +22,7 @@ from onelook.data.sampling import (
 from onelook.data.sources import addresses_to_store, open_training_data
 from onelook.errors import DataError
 from onelook.recipe import Recipe, SamplingSettings
-from onelook.training.data import AnyPreprocess, HeldOut, Side, Store, TrainingData
+from onelook.training.data import HeldOut, Side, TrainingData
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +63,7 @@ class _Stores:
 
     def input_of(
         self, side: str, is_text: bool = False, texts: Sequence[str] = ()
-    ) -> AnyPreprocess:
+    ) -> Input:
         """The input of a side; the words of a text input are those of ``texts``."""
         recipe = self.recipe
         block = recipe.left if side == "left" else recipe.right
@@ -74,27 +72,23 @@ class _Stores:
                 raise DataError(
                     f"recipe {recipe.name} needs a {side!r} block for its texts"
                 )
-            return TextPreprocess.fit(texts, block)
+            return TextInput.fit(texts, block)
         if block is not None and block.kind == "strokes":
-            return StrokePreprocess(block)
+            return StrokeInput(block)
         if recipe.images is None:
             raise DataError(
                 f"recipe {recipe.name} needs an 'images' block for its {side} side"
             )
-        return Preprocess(recipe.images)
+        return ImageInput(recipe.images)
 
-    def store(self, addresses: Sequence[str], taken: AnyPreprocess) -> Store:
+    def store(self, addresses: Sequence[str], taken: Input) -> Store:
         """All of these items, loaded once."""
-        if isinstance(taken, Preprocess):
-            return PixelStore.prepare(
-                addresses, taken, skip_bad=self.skip_bad, progress=self.progress
-            )
-        return SequenceStore.prepare(addresses, taken)
+        return taken.store(addresses, skip_bad=self.skip_bad, progress=self.progress)
 
 
 def _bad(store: Store) -> set[str]:
     """Addresses of items that could not be read."""
-    return {address for address, _ in store.bad} if isinstance(store, PixelStore) else set()
+    return {address for address, _ in store.bad}
 
 
 def _prepare_items(
@@ -123,8 +117,8 @@ def _prepare_items(
         held_out=_held_out_items(
             held, Side(store, store.rows(held.paths)), right_side(held)
         ),
-        preprocess=left,
-        right_preprocess=right,
+        input=left,
+        right_input=right,
         about={**_about_items(train, held), "skipped images": len(bad)},
     )
 
@@ -147,7 +141,7 @@ def _prepare_identities(recipe: Recipe, pairs: Pairs, stores: _Stores) -> Traini
         n_items=len(train),
         sampler=_pair_batches(recipe, kept, train.paths),
         held_out=_held_out_items(held, Side(store, store.rows(held.paths))),
-        preprocess=taken,
+        input=taken,
         about={
             **_about_items(train, held),
             "training pairs": len(kept),
@@ -177,7 +171,7 @@ def _prepare_twin_pairs(recipe: Recipe, pairs: Pairs, stores: _Stores) -> Traini
         n_items=len(every),
         sampler=_pair_batches(recipe, train, every),
         held_out=_held_out_pairs(held, (side, side), ends, every),
-        preprocess=taken,
+        input=taken,
         about=_about_pairs(train, held),
     )
 
@@ -214,8 +208,8 @@ def _prepare_pairs_of_two_kinds(
             (numbers, numbers),
             held.left,
         ),
-        preprocess=left,
-        right_preprocess=right,
+        input=left,
+        right_input=right,
         about=_about_pairs(train, held),
     )
 

@@ -10,8 +10,6 @@ from onelook.calibration.calibrate import Calibration
 from onelook.calibration.fit import Fitted
 from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
 from onelook.data.episodes import sample_episodes
-from onelook.data.inputs.images import Preprocess
-from onelook.data.inputs.pixels import PixelStore
 from onelook.errors import DataError
 from onelook.explain import ALIKE, APART, explain_pixels
 from onelook.recipe import Recipe
@@ -159,9 +157,8 @@ def _marked(
 ) -> tuple[Picture, Picture]:
     """Both pictures of a pair, marked where the model was misled."""
     items, store = np.array(pair), held_out.left.store
-    assert isinstance(store, PixelStore)
     rows = held_out.left.rows[items]
-    pixels = store.gather(rows).cpu().numpy()  # (2, C, H, W)
+    pixels = store.gather(rows)  # (2, C, H, W)
     embeddings = verifier.embed_store(store, rows)
     effects = np.stack(
         [
@@ -188,17 +185,14 @@ def _interleave(first: Sequence[int], second: Sequence[int]) -> list[int]:
 
 
 def _shows_images(held_out: HeldOut) -> bool:
-    return isinstance(held_out.left.store, PixelStore) and held_out.right is held_out.left
+    return held_out.left.store.pixels is not None and held_out.right is held_out.left
 
 
 def _pictures(verifier: Verifier, held_out: HeldOut, items: NDArray[np.int64]) -> Picture:
     """(N, H, W) or (N, H, W, 3) uint8 of held-out items as a person would see them."""
-    store = held_out.left.store
-    assert isinstance(store, PixelStore) and isinstance(verifier.preprocess, Preprocess)
-    pixels = store.gather(held_out.left.rows[items]).cpu().numpy()  # (N, C, H, W)
-    upright = 255 - pixels if verifier.preprocess.settings.invert else pixels
-    pictures: Picture = upright.transpose(0, 2, 3, 1)
-    return pictures[..., 0] if pictures.shape[3] == 1 else pictures
+    pixels = held_out.left.store.gather(held_out.left.rows[items])  # (N, C, H, W)
+    pictures = [verifier.input.picture(image) for image in pixels]
+    return np.stack([picture for picture in pictures if picture is not None])
 
 
 def _confusion(

@@ -1,6 +1,5 @@
 """Begin a training with the weights of another one instead of with random ones."""
 
-from onelook.data.inputs.images import Preprocess
 from onelook.errors import CheckpointError
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.verifier import Verifier, load
@@ -40,7 +39,7 @@ def _check_kind(name: str, model: Siamese | PseudoSiamese, other: Verifier) -> N
             f"start: {name} and the recipe must both be twins of one encoder, not two"
         )
     # The same row of a text encoder's table is another word in another vocabulary.
-    if not isinstance(other.preprocess, Preprocess):
+    if not other.input.subject:
         raise CheckpointError(
             f"start: {name} does not take images; only image encoders can be started from"
         )

@@ -1,34 +1,37 @@
 """One step's inputs and its loss: from a batch of indices to a number to minimise."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from onelook.data.inputs.images import Preprocess
-from onelook.data.inputs.sequences import Sequences, to_device
+from onelook.data.inputs import Input
+from onelook.data.inputs.stores import RESIDENT_BYTES
 from onelook.data.sampling import Batch, split_virtual
 from onelook.models.siamese import PseudoSiamese, Siamese
+from onelook.runtime.torch import tensors_of
 from onelook.training.augment import Augment, rotate_quarter
-from onelook.training.data import TrainingData
+from onelook.training.data import Side, TrainingData
 
-Inputs = Tensor | Sequences
+Inputs = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class RawBatch:
-    """A batch as the stores give it: uint8 pixels or sequences, on the CPU or the
-    device."""
+    """A batch as it is read: uint8 pixels (B, C, H, W), or sequences, on the device.
+
+    ``turns`` (B,) are the quarter turns of images, where turned images are new classes.
+    """
 
     batch: Batch
     left: Inputs
     right: Inputs | None
-    turns: (
-        Tensor | None
-    )  # (B,) quarter turns of each image, where turned images are new classes
+    turns: Tensor | None
 
 
 @contextmanager
@@ -39,8 +42,11 @@ def prefetched(
     n_steps: int,
     device: torch.device,
 ) -> Iterator[Iterator[RawBatch]]:
-    """The batches from ``first_step`` on, the next one read while the present one is
-    used."""
+    """The batches from ``first_step`` on; the next is read while one is used."""
+    left = _reader(material.left, material.input, device)
+    right = None
+    if material.right is not None:
+        right = _reader(material.right, material.right_input or material.input, device)
 
     def read(step: int) -> RawBatch:
         batch = material.sampler.batch(step)
@@ -48,13 +54,7 @@ def prefetched(
         if rotations > 1:
             items, quarter_turns = split_virtual(items, material.n_items)
             turns = torch.from_numpy(quarter_turns)
-        right = material.right
-        return RawBatch(
-            batch,
-            material.left.store.gather(material.left.rows[items], device),
-            None if right is None else right.store.gather(right.rows[items], device),
-            turns,
-        )
+        return RawBatch(batch, left(items), None if right is None else right(items), turns)
 
     with ThreadPoolExecutor(1, "onelook-prefetch") as reader:
 
@@ -69,23 +69,47 @@ def prefetched(
         yield batches()
 
 
+def _reader(
+    side: Side, taken: Input, device: torch.device
+) -> Callable[[NDArray[np.int64]], Inputs]:
+    """A function that reads items (B,) of a side onto the device.
+
+    Pixels that fit into the memory of a GPU are held there.
+    """
+    store, rows = side.store, side.rows
+    if store.pixels is None:
+        return lambda items: tensors_of(taken.to_inputs(store.gather(rows[items])), device)
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        if store.pixels.nbytes <= min(RESIDENT_BYTES, free // 4):
+            whole = torch.from_numpy(np.array(store.pixels)).to(device)
+            return lambda items: whole[torch.from_numpy(rows[items]).to(device)]
+    # NumPy picks the rows, because this runs beside a training step: a PyTorch call would
+    # open a second OpenMP team in its thread, and with more threads than cores libgomp
+    # sleeps at every barrier of the step (a fifth more time, two cores).
+    return lambda items: torch.from_numpy(store.gather(rows[items])).to(device)
+
+
 def network_inputs(
-    raw: RawBatch,
-    material: TrainingData,
-    augment: Augment,
-    generator: torch.Generator,
-    device: torch.device,
+    raw: RawBatch, material: TrainingData, augment: Augment, generator: torch.Generator
 ) -> tuple[Inputs, Inputs | None]:
     """What the encoders take: augmented, normalised images (B, C, H, W), or sequences."""
-    right = None if raw.right is None else to_device(raw.right, device)
-    if not isinstance(material.preprocess, Preprocess):
-        assert isinstance(raw.left, Sequences)
-        return to_device(raw.left, device), right
-    assert isinstance(raw.left, Tensor)
-    images = material.preprocess.to_float(raw.left.to(device))
-    if raw.turns is not None:
-        images = rotate_quarter(images, raw.turns)
-    return material.preprocess.normalize(augment(images, generator)), right
+    left, right = raw.left, raw.right
+    if isinstance(left, Tensor):
+        images = left.float() / 255
+        if raw.turns is not None:
+            images = rotate_quarter(images, raw.turns)
+        left = _normalised(augment(images, generator), material.input)
+    if isinstance(right, Tensor):
+        right = _normalised(right.float() / 255, material.right_input or material.input)
+    return left, right
+
+
+def _normalised(images: Tensor, taken: Input) -> Tensor:
+    """Images (B, C, H, W) in [0, 1], less their mean, divided by their deviation."""
+    assert taken.normalisation is not None  # what gives pixels has one
+    mean, std = (torch.from_numpy(values).to(images) for values in taken.normalisation)
+    return (images - mean) / std
 
 
 def batch_loss(
@@ -96,8 +120,7 @@ def batch_loss(
     right_inputs: Inputs | None,
     twins: str,
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch, and the embeddings (B, D), or (2 B, D) of two sides, it came
-    from."""
+    """The loss of a batch, and its embeddings (B, D), or (2 B, D) of two sides."""
     _check(loss, batch)
     if right_inputs is not None:
         left, right = model.encode(left_inputs, "left"), model.encode(right_inputs, "right")
@@ -160,6 +183,6 @@ def _like(values: object, tensor: Tensor) -> Tensor:
 
 
 def _part(inputs: Inputs, start: int, end: int) -> Inputs:
-    if isinstance(inputs, Sequences):
-        return Sequences(inputs.values[start:end], inputs.lengths[start:end])
-    return inputs[start:end]
+    if isinstance(inputs, Tensor):
+        return inputs[start:end]
+    return tuple(part[start:end] for part in inputs)

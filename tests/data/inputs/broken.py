@@ -136,9 +136,7 @@ def draw_unreadable(folder: Path) -> list[Case]:
     (folder / "folder.png").mkdir()
     cases.append(Case(str(folder / "folder.png"), False, "a folder"))
     (folder / "link.png").symlink_to(folder / "nowhere.png")
-    cases.append(
-        Case(str(folder / "link.png"), False, "a link to a file that is not there")
-    )
+    cases.append(Case(str(folder / "link.png"), False, "a broken link"))
     cases.append(Case(str(folder / "missing.png"), False, "no such file"))
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe.png")

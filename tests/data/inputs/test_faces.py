@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from onelook.data.inputs.faces import FacePreprocess, align, detect, main_face
-from onelook.data.inputs.images import decode, read_bytes
-from onelook.data.inputs.sequences import preprocess_from_dict
+from onelook.data.inputs import FaceInput, input_from_dict
+from onelook.data.inputs.decoding import decode
+from onelook.data.inputs.faces import align, detect, main_face
+from onelook.data.reading import read_bytes
 from onelook.data.sources.lfw import lfw_people, lfw_view1
 from onelook.errors import DataError, OnelookError
 from onelook.recipe import ImageSettings
@@ -88,7 +89,7 @@ def test_a_turned_photograph_gives_the_same_aligned_face(portraits):
 @pytest.mark.data
 def test_preprocessing_gives_the_aligned_face_of_a_file(portraits, tmp_path):
     Image.fromarray(portraits[0]).save(tmp_path / "ada.png")
-    preprocess = FacePreprocess(SETTINGS)
+    preprocess = FaceInput(SETTINGS)
     aligned = align(portraits[0], main_face(portraits[0]))
     for source in (tmp_path / "ada.png", Image.fromarray(portraits[0])):
         np.testing.assert_array_equal(preprocess.load(source), aligned.transpose(2, 0, 1))
@@ -102,7 +103,7 @@ def test_a_part_of_the_aligned_face_goes_on_beyond_its_rim(monkeypatch):
     monkeypatch.setattr("onelook.data.inputs.faces.main_face", lambda photograph: None)
     monkeypatch.setattr("onelook.data.inputs.faces.align", lambda photograph, face: ramp)
     small = SETTINGS.model_copy(update={"height": 9, "width": 9})
-    preprocess = FacePreprocess(small, "middle", share=0.9, above=0.1)
+    preprocess = FaceInput(small, "middle", share=0.9, above=0.1)
     column = preprocess.load(Image.new("RGB", (40, 40)))[0, :, 4]
     # The square begins 5 pixels above the face: 90 pixels from -5 on, ten to a pixel.
     expected = [1.0, 9.5, 19.5, 29.5, 39.5, 49.5, 59.5, 69.5, 79.5]
@@ -111,8 +112,8 @@ def test_a_part_of_the_aligned_face_goes_on_beyond_its_rim(monkeypatch):
 
 @pytest.mark.data
 def test_the_whole_aligned_face_is_its_own_part(portraits):
-    whole = FacePreprocess(SETTINGS).load(Image.fromarray(portraits[0]))
-    nearly = FacePreprocess(SETTINGS, share=1.0, above=1e-9)
+    whole = FaceInput(SETTINGS).load(Image.fromarray(portraits[0]))
+    nearly = FaceInput(SETTINGS, share=1.0, above=1e-9)
     np.testing.assert_array_equal(nearly.load(Image.fromarray(portraits[0])), whole)
 
 
@@ -121,32 +122,32 @@ def test_a_photograph_without_a_face_is_refused_by_name(tmp_path):
     assert main_face(palace) is None
     Image.fromarray(palace).save(tmp_path / "palace.png")
     with pytest.raises(DataError, match="palace.png: no face was found; take a photo"):
-        FacePreprocess(SETTINGS).load(tmp_path / "palace.png")
+        FaceInput(SETTINGS).load(tmp_path / "palace.png")
 
 
 def test_the_middle_stands_in_for_a_face_that_must_be_there(tmp_path):
     image = Image.fromarray(load_sample_image("china.jpg"))
     image.save(tmp_path / "palace.png")
-    preprocess = FacePreprocess(SETTINGS, "middle")
+    preprocess = FaceInput(SETTINGS, "middle")
     assert preprocess.load(tmp_path / "palace.png").shape == (3, 150, 150)
     assert preprocess.replaced == [str(tmp_path / "palace.png")]
 
 
 def test_settings_come_back_from_a_model_file():
-    part = FacePreprocess(SETTINGS, "middle", share=0.9, above=0.1)
-    for preprocess in (FacePreprocess(SETTINGS), FacePreprocess(SETTINGS, "middle"), part):
-        again = preprocess_from_dict(preprocess.to_dict())
-        assert type(again) is FacePreprocess
+    part = FaceInput(SETTINGS, "middle", share=0.9, above=0.1)
+    for preprocess in (FaceInput(SETTINGS), FaceInput(SETTINGS, "middle"), part):
+        again = input_from_dict(preprocess.to_dict())
+        assert type(again) is FaceInput
         assert again == preprocess
 
 
 def test_settings_that_no_aligned_face_has_are_refused():
     for change in ({"width": 100}, {"channels": 1}, {"crop": 0.5}):
         with pytest.raises(ValueError, match="square, RGB and not cropped"):
-            FacePreprocess(SETTINGS.model_copy(update=change))
+            FaceInput(SETTINGS.model_copy(update=change))
 
 
 def test_a_missing_dlib_is_an_error_that_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "dlib", None)
     with pytest.raises(OnelookError, match=r"pip install 'onelook\[faces\]'"):
-        FacePreprocess(SETTINGS)
+        FaceInput(SETTINGS)

@@ -20,13 +20,9 @@ from broken import (
 )
 from PIL import Image, ImageFilter, ImageOps
 
-from onelook.data.inputs.images import (
-    Preprocess,
-    decode,
-    read_bytes,
-    read_header,
-    refuse_bad,
-)
+from onelook.data.inputs import ImageInput
+from onelook.data.inputs.decoding import decode, read_header
+from onelook.data.reading import read_bytes, refuse_bad
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings
 
@@ -36,8 +32,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     return draw_broken(tmp_path_factory.mktemp("broken"))
 
 
-def small(**changes: object) -> Preprocess:
-    return Preprocess(ImageSettings(**{"height": 12, "width": 16, **changes}))
+def small(**changes: object) -> ImageInput:
+    return ImageInput(ImageSettings(**{"height": 12, "width": 16, **changes}))
 
 
 def test_there_are_at_least_twenty_sorts_of_broken_or_unusual_images(cases):
@@ -263,7 +259,7 @@ def test_a_large_jpeg_is_decoded_smaller_without_a_visible_difference(tmp_path):
     data = encoded(photo, "JPEG", quality=90)
     preprocess = small(height=128, width=128, channels=3, crop=0.9)
     full = preprocess.load(decode(data, "a.jpg")).astype(int)
-    quick = preprocess.load_bytes(data, "a.jpg").astype(int)
+    quick = preprocess.load(data, "a.jpg").astype(int)
     assert np.abs(full - quick).mean() < 0.5
     assert np.abs(full - quick).max() <= 8
 
@@ -272,7 +268,7 @@ def test_a_small_jpeg_is_decoded_in_full():
     data = encoded(drawing(size=(250, 250)), "JPEG")
     preprocess = small(height=128, width=128, channels=3)
     full = preprocess.load(Image.open(io.BytesIO(data)))
-    np.testing.assert_array_equal(preprocess.load_bytes(data, "a"), full)
+    np.testing.assert_array_equal(preprocess.load(data, "a"), full)
 
 
 @pytest.mark.parametrize("workers", [None, 1, 3])
@@ -311,21 +307,28 @@ def test_read_header_gives_height_width_and_mode(tmp_path):
     assert read_header(str(tmp_path / "a.png")) == (30, 40, "1")
 
 
-def test_float_and_normalize_match_numpy():
-    preprocess = small(channels=3, mean=(0.1, 0.2, 0.3), std=(0.5, 2.0, 1.0))
+def test_inputs_are_normalised_pixels():
+    images = small(channels=3, mean=(0.1, 0.2, 0.3), std=(0.5, 2.0, 1.0))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 12, 16)).astype(np.uint8)
-    images = preprocess.to_float(torch.from_numpy(pixels))
-    assert images.dtype == torch.float32
-    expected = (pixels / 255 - np.reshape([0.1, 0.2, 0.3], (3, 1, 1))) / np.reshape(
-        [0.5, 2.0, 1.0], (3, 1, 1)
-    )
-    np.testing.assert_allclose(preprocess.normalize(images), expected, rtol=1e-5, atol=1e-6)
+    mean, std = (np.reshape(v, (3, 1, 1)) for v in ([0.1, 0.2, 0.3], [0.5, 2.0, 1.0]))
+    inputs = images.to_inputs(pixels)["images"]
+    assert inputs.dtype == np.float32
+    np.testing.assert_allclose(inputs, (pixels / 255 - mean) / std, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(images.to_inputs(list(pixels))["images"], inputs)
 
 
-def test_normalize_broadcasts_one_value_to_three_channels():
-    images = torch.rand(2, 3, 12, 16)
-    actual = small(channels=3, mean=(0.5,), std=(0.25,)).normalize(images)
-    torch.testing.assert_close(actual, (images - 0.5) / 0.25)
+def test_inputs_equal_those_of_training_bit_by_bit():
+    images = small(mean=(0.1307,), std=(0.3081,))
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    mean, std = torch.tensor([0.1307]), torch.tensor([0.3081])
+    expected = (torch.from_numpy(pixels).float() / 255 - mean) / std
+    np.testing.assert_array_equal(images.to_inputs(pixels)["images"], expected)
+
+
+def test_one_mean_is_that_of_every_channel():
+    pixels = np.zeros((2, 3, 12, 16), np.uint8)
+    inputs = small(channels=3, mean=(0.5,), std=(0.25,)).to_inputs(pixels)["images"]
+    np.testing.assert_array_equal(inputs, np.full((2, 3, 12, 16), -2, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -343,7 +346,7 @@ def test_preprocess_refuses_a_mean_or_std_that_does_not_fit(changes, message):
 
 def test_preprocess_survives_the_way_through_a_dict():
     preprocess = small(channels=3, mean=(0.1, 0.2, 0.3), crop=0.5, fit="pad", invert=True)
-    assert Preprocess.from_dict(preprocess.to_dict()) == preprocess
+    assert ImageInput.from_dict(preprocess.to_dict()) == preprocess
     assert preprocess.to_dict()["kind"] == "image"
 
 

@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 from drawings import OWN_PEN, WAYS, coverage, on_paper, pen_path, photographed
-from onelook.data.inputs.images import Preprocess
+from onelook.data.inputs import ImageInput
 from onelook.data.inputs.ink import WORKING_SIDE, NoInkError, find_ink
-from onelook.data.inputs.sequences import read_strokes
+from onelook.data.inputs.strokes import read_strokes
 from onelook.data.sources.omniglot import omniglot
 from onelook.data.sources.strokes import strokes
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings
 
-INK = Preprocess(ImageSettings(height=36, width=36, invert=True, ink={}))
+INK = ImageInput(ImageSettings(height=36, width=36, invert=True, ink={}))
 # A hook, a ring and a dot, y upwards: no side like another.
 TURNS = np.linspace(0, 2 * np.pi, 40)
 SYMBOL = pen_path(
@@ -69,7 +69,7 @@ def test_a_symbol_looks_the_same_in_every_way(way):
 
 @pytest.mark.parametrize("way", PINNED)
 def test_ink_gives_the_pixels_that_the_shipped_weights_were_trained_on(way):
-    small = Preprocess(ImageSettings(height=16, width=16, invert=True, ink={}))
+    small = ImageInput(ImageSettings(height=16, width=16, invert=True, ink={}))
     expected = np.frombuffer(bytes.fromhex(PINNED[way]), np.uint8).reshape(1, 16, 16)
     actual = small.load(WAYS[way](SYMBOL))
     # Another Pillow may round otherwise; more than that asks for new weights, and for
@@ -98,8 +98,8 @@ def test_real_strokes_look_the_same_in_every_way(real_paths, way):
 @pytest.mark.data
 def test_omniglots_own_drawings_keep_their_strokes(data_root: Path):
     paths = omniglot(data_root, "background").paths[::800]
-    large = Preprocess(ImageSettings(height=105, width=105, invert=True, resample="box"))
-    kept = Preprocess(
+    large = ImageInput(ImageSettings(height=105, width=105, invert=True, resample="box"))
+    kept = ImageInput(
         ImageSettings(height=105, width=105, invert=True, ink={"zoom": (1, 1)})
     )
     for path in paths:
@@ -118,9 +118,9 @@ def test_the_background_is_exactly_black_and_the_ink_white():
 
 def test_without_invert_the_ink_is_dark_and_colour_models_get_three_equal_channels():
     settings = {"height": 36, "width": 36, "ink": {}}
-    dark = Preprocess(ImageSettings(**settings)).load(plain(SYMBOL))
+    dark = ImageInput(ImageSettings(**settings)).load(plain(SYMBOL))
     np.testing.assert_array_equal(255 - dark, INK.load(plain(SYMBOL)))
-    coloured = Preprocess(ImageSettings(channels=3, **settings)).load(plain(SYMBOL))
+    coloured = ImageInput(ImageSettings(channels=3, **settings)).load(plain(SYMBOL))
     np.testing.assert_array_equal(coloured, np.repeat(dark, 3, axis=0))
 
 
@@ -185,8 +185,8 @@ def test_ink_is_the_same_every_time():
 
 def test_ink_lives_in_the_models_file_and_its_absence_leaves_older_ones_alone():
     assert INK.to_dict()["ink"] == {"fill": 0.8, "pen": 0.05}
-    assert Preprocess.from_dict(INK.to_dict()) == INK
-    without = Preprocess(ImageSettings(height=36, width=36))
+    assert ImageInput.from_dict(INK.to_dict()) == INK
+    without = ImageInput(ImageSettings(height=36, width=36))
     assert "ink" not in without.to_dict()
 
 

@@ -2,15 +2,13 @@
 
 import os
 import signal
-from collections import deque
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from onelook.data.inputs import images
-from onelook.data.inputs.images import Preprocess
-from onelook.data.inputs.processes import Helper, load_in_processes
+from onelook.data.inputs import ImageInput, images
+from onelook.data.inputs.processes import Helper, in_processes
 from onelook.errors import DataError
 from onelook.recipe import ImageSettings, InkSettings
 
@@ -31,13 +29,14 @@ def drawings(tmp_path):
 
 
 def in_parts(paths, size=2):
-    return deque(paths[i : i + size] for i in range(0, len(paths), size))
+    named = [(path, path) for path in paths]
+    return [named[i : i + size] for i in range(0, len(paths), size)]
 
 
 def test_processes_give_what_one_thread_gives(drawings):
-    preprocess = Preprocess(SETTINGS)
+    preprocess = ImageInput(SETTINGS)
     here = list(preprocess.load_chunks(drawings, workers=1))
-    there = list(load_in_processes(preprocess, in_parts(drawings), 2))
+    there = list(in_processes(preprocess._load_part, in_parts(drawings), 2))
     assert len(there) == 5
     pixels = np.concatenate([chunk.pixels for chunk in there])
     np.testing.assert_array_equal(pixels, np.concatenate([chunk.pixels for chunk in here]))
@@ -50,21 +49,21 @@ def test_many_drawings_are_prepared_by_processes(drawings, monkeypatch):
     monkeypatch.setattr(images, "PARTS_WORTH_A_PROCESS", 3)
     used = []
 
-    def spy(preprocess, parts, n_processes):
+    def spy(work, parts, n_processes):
         used.append(n_processes)
-        return load_in_processes(preprocess, parts, n_processes)
+        return in_processes(work, parts, n_processes)
 
-    monkeypatch.setattr(images, "load_in_processes", spy)
-    chunks = list(Preprocess(SETTINGS).load_chunks(drawings, workers=2))
+    monkeypatch.setattr(images, "in_processes", spy)
+    chunks = list(ImageInput(SETTINGS).load_chunks(drawings, workers=2))
     assert used == [2] and sum(len(chunk.pixels) for chunk in chunks) == 8
 
 
 def test_a_process_that_dies_is_named(drawings):
-    helper = Helper(Preprocess(SETTINGS))
-    assert len(helper.load(drawings[:2]).pixels) == 2
+    helper = Helper(ImageInput(SETTINGS)._load_part)
+    assert len(helper.ask(in_parts(drawings)[0]).pixels) == 2
     os.kill(helper._process.pid, signal.SIGKILL)
     with pytest.raises(DataError, match=r"ended with code -9 at .*0.png or one of the 1"):
-        helper.load(drawings[:2])
+        helper.ask(in_parts(drawings)[0])
     helper.close()
 
 
@@ -72,12 +71,23 @@ def test_whoever_stops_early_leaves_no_process_behind(drawings, monkeypatch):
     made = []
 
     class Watched(Helper):
-        def __init__(self, preprocess):
-            super().__init__(preprocess)
+        def __init__(self, work):
+            super().__init__(work)
             made.append(self)
 
     monkeypatch.setattr("onelook.data.inputs.processes.Helper", Watched)
-    chunks = load_in_processes(Preprocess(SETTINGS), in_parts(drawings), 2)
+    chunks = in_processes(ImageInput(SETTINGS)._load_part, in_parts(drawings), 2)
     next(chunks)
     chunks.close()
     assert [helper._process.returncode for helper in made] == [0, 0]
+
+
+def test_a_process_imports_nothing_from_the_current_folder(drawings, tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("open('executed', 'w')")
+    monkeypatch.chdir(tmp_path)
+    for path in ("", str(tmp_path), "."):
+        monkeypatch.syspath_prepend(path)
+    helper = Helper(ImageInput(SETTINGS)._load_part)
+    assert len(helper.ask(in_parts(drawings)[0]).pixels) == 2
+    helper.close()
+    assert not (tmp_path / "executed").exists()

@@ -1,0 +1,131 @@
+"""Inputs: what one side of a model takes, one class a kind, saved with the model."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.data.inputs.decoding import Item
+from onelook.data.inputs.faces import FaceInput
+from onelook.data.inputs.images import ImageInput
+from onelook.data.inputs.raw import RawInput
+from onelook.data.inputs.strokes import StrokeInput
+from onelook.data.inputs.texts import TextInput
+
+
+class Store(Protocol):
+    """Loaded items, one row for each distinct address."""
+
+    addresses: tuple[str, ...]
+    bad: list[tuple[str, str]]  # address and reason of items without a row
+
+    @property
+    def pixels(self) -> NDArray[np.uint8] | None:
+        """All rows (N, C, H, W); None where they are no pixels."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def rows(self, addresses: Sequence[str]) -> NDArray[np.int64]:
+        """The row (N,) of each address."""
+        ...
+
+    def gather(self, rows: NDArray[np.int64]) -> Any:
+        """What these rows hold, for ``Input.to_inputs``."""
+        ...
+
+
+class Input(Protocol):
+    """How an item becomes what an encoder takes."""
+
+    @property
+    def kind(self) -> str:
+        """Its name in ``INPUTS`` and in ``model.json``."""
+        ...
+
+    @property
+    def suffixes(self) -> frozenset[str]:
+        """Endings of its files; empty where an item is no file but a text."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """What its pictures show: "face", "drawing" or "thing"; empty for no pictures."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, int, int] | None:
+        """Channels, height, width of its images; None where they are not fixed."""
+        ...
+
+    @property
+    def normalisation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Mean and standard deviation of pixels in [0, 1]; None where there are none."""
+        ...
+
+    def load(self, item: Item, name: str = ...) -> Any:
+        """One item; ``name`` is what messages call it if it is held in memory."""
+        ...
+
+    def load_many(self, items: Sequence[Item]) -> Any:
+        """Many items, in threads or processes where that pays."""
+        ...
+
+    def store(
+        self, addresses: Sequence[str], skip_bad: bool = ..., progress: bool = ...
+    ) -> Store:
+        """All distinct items, each loaded once."""
+        ...
+
+    def to_inputs(self, loaded: Any) -> dict[str, NDArray[Any]]:
+        """What an encoder takes, of a list of loaded items, ``load_many`` or ``gather``."""
+        ...
+
+    def content(self, item: Item, name: str = ...) -> bytes:
+        """The bytes of an item's file: ``load`` takes them, and a digest tells it again."""
+        ...
+
+    def picture(self, loaded: Any) -> NDArray[np.uint8] | None:
+        """A loaded item as people see it, (H, W) or (H, W, 3); None for no pictures."""
+        ...
+
+    def encoder_arguments(self) -> dict[str, Any]:
+        """What the data adds to the arguments of a recipe's encoder."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        ...
+
+
+INPUTS: dict[str, Any] = {
+    one.kind: one for one in (ImageInput, FaceInput, TextInput, StrokeInput, RawInput)
+}
+
+
+def input_from_dict(content: dict[str, Any]) -> Input:
+    """The inverse of every kind's ``to_dict``.
+
+    Raises:
+        ValueError: If the kind is unknown or a setting is wrong.
+    """
+    kind = content.get("kind")
+    if kind not in INPUTS:
+        raise ValueError(f"unknown input {kind!r}; known: {', '.join(INPUTS)}")
+    made: Input = INPUTS[kind].from_dict(content)
+    return made
+
+
+__all__ = [
+    "INPUTS",
+    "FaceInput",
+    "ImageInput",
+    "Input",
+    "Item",
+    "RawInput",
+    "Store",
+    "StrokeInput",
+    "TextInput",
+    "input_from_dict",
+]

@@ -11,13 +11,14 @@ ImageNet, AFLW, Pascal VOC, VGG Face, WIDER and FaceScrub, and marked them himse
 import threading
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onelook.data.inputs.images import Preprocess, decode
+from onelook.data.inputs.decoding import Item, open_image
+from onelook.data.inputs.images import ImageInput
 from onelook.errors import DataError
 from onelook.extras import file_of_extra, import_extra
 from onelook.recipe import ImageSettings
@@ -136,7 +137,7 @@ def align(photograph: Photograph, face: Face, size: int = 150) -> NDArray[np.uin
 
 
 @dataclass(frozen=True)
-class FacePreprocess(Preprocess):
+class FaceInput(ImageInput):
     """The main face of a photograph, aligned, as the pixels that a network sees.
 
     Args:
@@ -158,6 +159,8 @@ class FacePreprocess(Preprocess):
     above: float = 0.0
     replaced: list[str] = field(default_factory=list, compare=False)
 
+    kind: ClassVar[str] = "face"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         settings = self.settings
@@ -170,23 +173,22 @@ class FacePreprocess(Preprocess):
         # A package that is missing is no damage of the first photograph.
         _dlib(), _points()
 
-    def _load_bytes(self, data: bytes, address: str) -> NDArray[np.uint8]:
-        return self._face(decode(data, address), address)
+    @property
+    def subject(self) -> str:
+        """Always "face"."""
+        return "face"
 
-    def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        return self._face(image, "image")
-
-    def _face(self, image: Image.Image, address: str) -> NDArray[np.uint8]:
-        """Pixels (3, size, size)."""
+    def _load(self, item: Item, name: str) -> NDArray[np.uint8]:
+        image = open_image(item, name)
         photograph = np.asarray(image.convert("RGB"))
         face = main_face(photograph)
         if face is None:
             if self.without_face == "refuse":
                 raise DataError(
-                    f"{address}: no face was found; take a photograph with a face that "
+                    f"{name}: no face was found; take a photograph with a face that "
                     "is upright and fills a tenth of the shorter side or more"
                 )
-            self.replaced.append(address)
+            self.replaced.append(name)
             face = _middle(photograph)
         return self.load_face(photograph, face)
 
@@ -202,14 +204,14 @@ class FacePreprocess(Preprocess):
         return np.ascontiguousarray(aligned.transpose(2, 0, 1))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with ``kind`` = ``"face"``."""
+        """Plain values for JSON."""
         own: dict[str, Any] = {"without_face": self.without_face}
         if (self.share, self.above) != (1.0, 0.0):
             own |= {"share": self.share, "above": self.above}
-        return {**super().to_dict(), "kind": "face", **own}
+        return {**super().to_dict(), **own}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "FacePreprocess":
+    def from_dict(cls, content: dict[str, Any]) -> "FaceInput":
         """The inverse of ``to_dict``."""
         values = {key: value for key, value in content.items() if key != "kind"}
         own = {

@@ -1,8 +1,8 @@
-"""Preparing images in threads or helper processes (run with ``python -m`` this module).
+"""Work on parts of a list in threads or in helper processes, answered in order.
 
 Framing ink is many small steps of Python, and two threads would only wait for each other's
 interpreter lock. A plain child process is used, not ``multiprocessing``, which would run a
-user's unguarded script a second time.
+user's unguarded script a second time. Nothing is started before the first part is asked.
 """
 
 import os
@@ -11,88 +11,95 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from onelook.errors import DataError
 
-if TYPE_CHECKING:
-    from onelook.data.inputs.images import Chunk, Preprocess
+Part = Sequence[tuple[str, Any]]  # items with their names
+Result = TypeVar("Result")
+Work = Callable[[Part], Result]
 
 
-def load_in_processes(
-    preprocess: "Preprocess", parts: deque[Sequence[str]], n_processes: int
-) -> Iterator["Chunk"]:
-    """The chunk of every part in their order, few of them held in memory.
-
-    Raises:
-        DataError: If a process ends before its work is done.
-    """
-    helpers = [Helper(preprocess) for _ in range(n_processes)]
-    free: SimpleQueue[Helper] = SimpleQueue()
-    for helper in helpers:
-        free.put(helper)
-
-    def load(part: Sequence[str]) -> "Chunk":
-        helper = free.get()
-        try:
-            return helper.load(part)
-        finally:
-            free.put(helper)
-
-    try:
-        # These threads only wait for the answers of the processes.
-        yield from in_order(load, parts, n_processes)
-    finally:
-        for helper in helpers:
-            helper.close()
-
-
-def in_order(
-    load: Callable[[Sequence[str]], "Chunk"], parts: deque[Sequence[str]], n_threads: int
-) -> Iterator["Chunk"]:
-    """``load`` of every part, by threads, in the order of the parts; few are in memory."""
+def in_threads(
+    work: Work[Result], parts: Iterable[Part], n_threads: int
+) -> Iterator[Result]:
+    """``work`` of every part, in the order of the parts; few are held in memory."""
+    coming = iter(parts)
+    waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="onelook-prepare")
-    waiting: deque[Future[Chunk]] = deque()
     try:
-        while parts or waiting:
-            while parts and len(waiting) < 4 * n_threads:
-                waiting.append(pool.submit(load, parts.popleft()))
+        while True:
+            while len(waiting) < 4 * n_threads:
+                part = next(coming, None)
+                if part is None:
+                    break
+                waiting.append(pool.submit(work, part))
+            if not waiting:
+                return
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-class Helper:
-    """A child process that prepares images as ``preprocess`` says."""
+def in_processes(
+    work: Work[Result], parts: Iterable[Part], n_processes: int
+) -> Iterator[Result]:
+    """As ``in_threads``; ``work`` and what it gives must be picklable.
 
-    def __init__(self, preprocess: "Preprocess") -> None:
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    Raises:
+        DataError: If a process ends before its work is done.
+    """
+    helpers = [Helper(work) for _ in range(n_processes)]
+    free: SimpleQueue[Helper] = SimpleQueue()
+    for helper in helpers:
+        free.put(helper)
+
+    def ask(part: Part) -> Result:
+        helper = free.get()
+        try:
+            answer: Result = helper.ask(part)
+        finally:
+            free.put(helper)
+        return answer
+
+    try:
+        # These threads only wait for the answers of the processes.
+        yield from in_threads(ask, parts, n_processes)
+    finally:
+        for helper in helpers:
+            helper.close()
+
+
+class Helper:
+    """A child process that does ``work`` on every part that it is asked about."""
+
+    def __init__(self, work: Work[Any]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "onelook.data.inputs.processes"],
+            # Without -P, Python would import from the current folder first.
+            [sys.executable, "-P", "-c", f"import {__name__} as m; m.serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # One thread each: the processes share the cores.
-            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "PYTHONPATH": _import_path(), "OMP_NUM_THREADS": "1"},
         )
-        self._send(preprocess.to_dict())
+        self._send(work)
 
-    def load(self, addresses: Sequence[str]) -> "Chunk":
-        """Pixels of the addresses, in their order."""
+    def ask(self, part: Part) -> Any:
+        """What ``work`` gives for a part."""
         assert self._process.stdout is not None
         try:
-            self._send(list(addresses))
-            chunk: Chunk = pickle.load(self._process.stdout)
+            self._send(part)
+            return pickle.load(self._process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             code = self._process.wait()
             raise DataError(
-                f"a process that prepared images ended with code {code} at "
-                f"{addresses[0]} or one of the {len(addresses) - 1} after it; if memory "
-                "ran out, close other programs and run again"
+                f"a process that prepared images ended with code {code} at {part[0][0]} or "
+                f"one of the {len(part) - 1} after it; if memory ran out, close other "
+                "programs and run again"
             ) from error
-        return chunk
 
     def close(self) -> None:
         """End the process; what it was sent is finished before."""
@@ -110,26 +117,26 @@ class Helper:
         self._process.stdin.flush()
 
 
-def serve() -> None:
-    """Read settings, then addresses, from standard input until it ends; write chunks."""
-    # Imported here, since images imports this file.
-    from onelook.data.inputs.images import Preprocess
+def _import_path() -> str:
+    """Where this process imports from, without the current folder."""
+    here = os.path.realpath(os.getcwd())
+    paths = [os.path.abspath(path) for path in sys.path if path]
+    return os.pathsep.join(path for path in paths if os.path.realpath(path) != here)
 
+
+def serve() -> None:
+    """Read the work, then parts, from standard input until it ends; write the results."""
     # Ctrl-C reaches the whole group; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    preprocess = Preprocess.from_dict(pickle.load(requests))
+    work = pickle.load(requests)
     while True:
         try:
-            addresses = pickle.load(requests)
+            part = pickle.load(requests)
         except EOFError:
             return
         try:
-            pickle.dump(next(preprocess.load_chunks(addresses, workers=1)), answers)
+            pickle.dump(work(part), answers)
             answers.flush()
         except BrokenPipeError:
-            os._exit(0)  # the reader is gone; a flush at exit would fail again
-
-
-if __name__ == "__main__":
-    serve()
+            os._exit(0)  # the parent is gone; a flush at exit would fail again

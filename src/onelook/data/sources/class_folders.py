@@ -9,14 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.data.archives import Tree, open_tree
+from onelook.data.inputs.decoding import IMAGE_SUFFIXES
 from onelook.data.items import Dataset
 from onelook.data.sources.source import Source
 from onelook.errors import DataError
-
-IMAGE_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .bmp .gif .tif .tiff .webp .avif .jp2 "
-    ".pgm .ppm .pbm .pnm".split()
-)
 
 logger = logging.getLogger(__name__)
 

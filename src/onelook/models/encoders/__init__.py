@@ -4,6 +4,7 @@ Each has ``embedding_size`` and ``input_shape``: (channels, height, width), or N
 sequences.
 """
 
+import inspect
 from typing import Any
 
 from torch import nn
@@ -31,6 +32,12 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "dlib-faces": DlibFaceEncoder,
     "mirrored": MirroredEncoder,
 }
+
+
+def required_arguments(name: str) -> set[str]:
+    """Names of the arguments without which an encoder cannot be built; empty if unknown."""
+    parameters = inspect.signature(ENCODERS[name]).parameters if name in ENCODERS else {}
+    return {key for key, one in parameters.items() if one.default is one.empty}
 
 
 def build_encoder(settings: NamedSettings, **forced: Any) -> Any:

@@ -1,0 +1,278 @@
+"""Decode one picture safely: upright, grey or RGB, over white, within a limit of pixels.
+
+Pillow decodes. What is added: one answer for every kind of file, a limit on pixels that is
+checked before any pixel is decoded, and errors that name the picture.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from onelook.data.archives import split_address
+from onelook.data.inputs.ink import NoInkError, is_light_on_glass
+from onelook.data.reading import read_bytes
+from onelook.errors import DataError, TooLargeError
+
+# What one side of a comparison may be: the address of a file (or of ARCHIVE.zip!/MEMBER),
+# its bytes, a Pillow image, a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB or
+# RGBA; for models of texts, the text.
+Item = str | Path | bytes | Image.Image | NDArray[Any]
+Items = TypeVar("Items", bound=Sequence[Any])
+
+MAX_PIXELS = 89_000_000
+# Pillow knows more, but some of those start other programs (EPS) or accept any bytes (TGA).
+FORMATS = "JPEG PNG GIF BMP PPM TIFF WEBP AVIF JPEG2000 ICO".split()
+IMAGE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .jfif .bmp .gif .tif .tiff .webp .avif .jp2 "
+    ".pgm .ppm .pbm .pnm".split()
+)
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF_ORIENTATION = 0x0112
+_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+
+
+def name_of(item: Item, name: str = "image") -> str:
+    """What messages call an item: its address, or ``name`` if it is held in memory."""
+    return str(item) if isinstance(item, str | Path) else name
+
+
+def check_list(items: Items) -> Items:
+    """The items, if they are a list and not one item.
+
+    Raises:
+        TypeError: If they are a single item.
+    """
+    single = isinstance(items, str | Path | bytes | Image.Image)
+    if single or (isinstance(items, np.ndarray) and items.ndim < 4):
+        what = repr(items)[:60] if isinstance(items, str | Path) else type(items).__name__
+        raise TypeError(f"expected a list of items, got one: {what}; put it in a list")
+    return items
+
+
+def decode(item: Item, name: str = "image", max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture of an item, upright, in mode L or RGB, whatever its file was.
+
+    The first frame of an animation; turned as its EXIF orientation says; palettes, CMYK and
+    others to RGB; transparent parts over white. 16-bit grey is divided by 257; integers or
+    floats of a wider type are taken for [0, 1], [0, 255] or [0, 65535], the smallest that
+    holds them.
+
+    Args:
+        item: An address, the bytes of a file, a Pillow image or a uint8 array.
+        name: What messages call an item that is held in memory.
+        max_pixels: Refuse larger images before decoding; never above Pillow's own limit.
+
+    Raises:
+        DataError: If it is no image or is damaged.
+        TooLargeError: If it exceeds ``max_pixels``.
+    """
+    with quiet_pillow():
+        image = open_image(item, name, max_pixels)
+        return image.copy() if image is item else image
+
+
+def open_image(
+    item: Item,
+    name: str = "image",
+    max_pixels: int = MAX_PIXELS,
+    *,
+    enough: float = 0,
+    glass: bool = False,
+) -> Image.Image:
+    """As ``decode``, but for one thread or inside ``quiet_pillow``; never changes ``item``.
+
+    Args:
+        item, name, max_pixels: As for ``decode``.
+        enough: A JPEG may come smaller, its shorter side at this many pixels or more.
+        glass: Light drawings on a transparent ground go over black.
+    """
+    name = name_of(item, name)
+    with naming(name):
+        if isinstance(item, str | Path):
+            item = read_bytes(str(item))
+        if isinstance(item, bytes):
+            image = _open(io.BytesIO(item), name)
+        elif isinstance(item, np.ndarray):
+            image = _from_array(item, name)
+        elif isinstance(item, Image.Image):
+            image = item
+        else:
+            raise DataError(
+                f"{name}: expected a path, bytes, a Pillow image or a uint8 array, "
+                f"got {type(item).__name__}"
+            )
+        _check_size(image, name, max_pixels)
+        if enough and isinstance(item, bytes) and image.format in ("JPEG", "MPO"):
+            times = int(min(image.size) / enough)
+            if times >= 2:
+                power = min(8, 1 << (times.bit_length() - 1))
+                image.draft(None, (image.width // power, image.height // power))
+        return _plain(image, glass)
+
+
+def _from_array(array: NDArray[Any], name: str) -> Image.Image:
+    has_colours = array.ndim == 3 and array.shape[2] in (1, 3, 4)
+    if array.dtype != np.uint8 or not (array.ndim == 2 or has_colours) or not array.size:
+        raise DataError(
+            f"{name}: an array must be uint8 of shape (H, W), (H, W, 1), (H, W, 3) or "
+            f"(H, W, 4), got {array.dtype} of shape {array.shape}"
+        )
+    grey = array.ndim == 3 and array.shape[2] == 1
+    return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if grey else array))
+
+
+def content_of(item: Item, name: str = "image") -> bytes:
+    """The bytes of an item's file; a picture held in memory as a PNG."""
+    if isinstance(item, bytes):
+        return item
+    if isinstance(item, str | Path):
+        return read_bytes(str(item))
+    file = io.BytesIO()
+    decode(item, name).save(file, "PNG")
+    return file.getvalue()
+
+
+def picture_of(item: Item, name: str = "image") -> NDArray[np.uint8]:
+    """An image as people see it: (H, W) or (H, W, 3) uint8, upright, in its own size."""
+    return np.asarray(decode(item, name))
+
+
+def read_header(address: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:
+    """Height, width and Pillow's mode of an image as stored, without decoding it.
+
+    Raises:
+        DataError: As ``decode`` does, but damage behind the header goes unseen.
+    """
+    with quiet_pillow(), naming(address):
+        if not split_address(address)[0] and Path(address).is_file():
+            with open(address, "rb") as file:
+                return _header(file, address, max_pixels)
+        return _header(io.BytesIO(read_bytes(address)), address, max_pixels)
+
+
+def header_in(
+    data: bytes, address: str, max_pixels: int = MAX_PIXELS
+) -> tuple[int, int, str]:
+    """``read_header`` of an encoded image; ``address`` is for messages."""
+    with quiet_pillow(), naming(address):
+        return _header(io.BytesIO(data), address, max_pixels)
+
+
+def _header(file: IO[bytes], address: str, max_pixels: int) -> tuple[int, int, str]:
+    with _open(file, address) as image:
+        _check_size(image, address, max_pixels)
+        return image.height, image.width, image.mode
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Keep Pillow's warnings from users: sizes are checked here, the rest is no matter."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL(\..*)?")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+@contextmanager
+def naming(address: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except NoInkError as error:
+        raise DataError(f"{address}: {error}") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise TooLargeError(
+            f"{address}: more than {limit:,} pixels; make it smaller"
+        ) from error
+    # Damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error,
+    # zlib.error.
+    except Exception as error:
+        why = str(error) or type(error).__name__
+        raise DataError(f"{address}: damaged image ({why})") from error
+
+
+def _open(file: IO[bytes], address: str) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        start = file.read(16)
+        if not start:
+            reason = "empty file"
+        elif start.startswith(_BEGINNINGS):
+            reason = "damaged image (its header)"
+        else:
+            reason = f"not an image; it begins with {start!r}"
+        raise DataError(f"{address}: {reason}") from error
+
+
+def _check_size(image: Image.Image, address: str, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise TooLargeError(
+            f"{address}: {image.width} x {image.height} pixels, more than the limit of "
+            f"{max_pixels:,}; make it smaller"
+        )
+
+
+def _plain(image: Image.Image, glass: bool = False) -> Image.Image:
+    """Upright, in mode L or RGB; ``glass``: light drawings on glass go over black."""
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    if image.mode[0] in "IF":
+        image = _to_eight_bits(image)
+    elif image.has_transparency_data:
+        image = _over(image, "black" if glass and is_light_on_glass(image) else "white")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    if turn is not None:
+        image = image.transpose(turn)
+        image.info = {}  # its orientation is spent: a second _plain must not turn it again
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    # Damaged metadata is no reason to refuse the picture.
+    except Exception:
+        return 1
+
+
+def _over(image: Image.Image, colour: str) -> Image.Image:
+    grey = image.mode in ("1", "L", "LA", "La")
+    image = image.convert("LA" if grey else "RGBA")
+    opaque = image.convert("L" if grey else "RGB")
+    paper = Image.new(opaque.mode, opaque.size, colour)
+    return Image.composite(opaque, paper, image.getchannel("A"))
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.float64)
+    low, high = values.min(), values.max()
+    if not (np.isfinite(values).all() and 0 <= low and high <= 65535):
+        raise ValueError(f"values from {low:g} to {high:g} have no known scale")
+    if image.mode.startswith("I;16") or high > 255:
+        values = values / 257
+    elif image.mode == "F" and high <= 1:
+        values = values * 255
+    return Image.fromarray(np.rint(values).astype(np.uint8))

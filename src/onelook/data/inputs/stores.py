@@ -1,0 +1,361 @@
+"""Stores: every item loaded once. Pixels are kept on disk, sequences in memory."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.data.archives import split_address
+from onelook.data.inputs.sequences import Sequences
+from onelook.data.reading import open_archive, refuse_bad
+from onelook.errors import DataError
+from onelook.files import cache_folder
+from onelook.progress import progress_bar
+
+logger = logging.getLogger(__name__)
+
+STORE_FORMAT = 1
+RESIDENT_BYTES = 2 << 30
+CHUNK = 32  # images loaded at a time
+# A preparation writes all the time; what has not been written to for so long was killed.
+ABANDONED_SECONDS = 3600.0
+
+
+class Chunk(NamedTuple):
+    """Pixels (n, C, H, W) uint8 of the readable images in their order, and the others."""
+
+    pixels: NDArray[np.uint8]
+    bad: list[tuple[str, str]]
+
+
+class PixelSource(Protocol):
+    """What a PixelStore asks of an input."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]: ...
+    def load_chunks(self, items: Sequence[str], workers: int | None) -> Iterator[Chunk]: ...
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+class PixelStore:
+    """Preprocessed pixels of many images, one row for each distinct address.
+
+    Made by ``prepare``, which writes ``CACHE/pixels/KEY/`` with ``pixels.npy`` and
+    ``index.json``.
+
+    Args:
+        pixels: (N, C, H, W) uint8, usually memory-mapped.
+        addresses: N addresses, one a row.
+        bad: Address and reason of every image that could not be read; they have no row.
+        resident_bytes: Up to this size the store is held whole in memory, to be quick.
+            ``None``: 2 GiB or a quarter of the free memory, whichever is less.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        addresses: Sequence[str],
+        bad: Sequence[tuple[str, str]] = (),
+        resident_bytes: int | None = None,
+    ) -> None:
+        self.pixels = np.asarray(pixels)  # a plain view of the memory map
+        self.addresses = tuple(addresses)
+        self.bad = list(bad)
+        self.resident_bytes = resident_bytes
+        self._row_of = {address: row for row, address in enumerate(self.addresses)}
+        self._is_resident: bool | None = None
+
+    @classmethod
+    def prepare(
+        cls,
+        addresses: Sequence[str],
+        source: PixelSource,
+        cache: Path | None = None,
+        workers: int | None = None,
+        skip_bad: bool = False,
+        progress: bool = True,
+    ) -> "PixelStore":
+        """The store of all distinct addresses, decoded now or reopened from the cache.
+
+        A killed preparation leaves nothing that would be taken for a store, and two at once
+        do no harm.
+
+        Args:
+            addresses: Files or members of archives; repeats are decoded once.
+            source: What each image becomes.
+            cache: Where stores are kept; ``None``: the user's cache folder.
+            workers: Threads; ``None`` decides by how long an image takes.
+            skip_bad: Leave unreadable images out instead of refusing.
+            progress: Report progress on standard error.
+
+        Raises:
+            DataError: If images cannot be read (all of them, or any without ``skip_bad``),
+                or the cache cannot be written.
+        """
+        distinct = sorted(set(addresses))
+        root = Path(cache or cache_folder()) / "pixels"
+        folder = root / _key(distinct, source)
+        store = cls._open(folder)
+        if store is None:
+            try:
+                _write(folder, distinct, source, workers, progress)
+            except OSError as error:
+                raise DataError(
+                    f"cannot write prepared images to {root}: {error.strerror or error}; "
+                    "make room there, or set ONELOOK_CACHE to another folder"
+                ) from error
+            store = cls._open(folder)
+        if store is None:
+            raise DataError(f"{folder} was removed while it was in use; run again")
+        if not skip_bad or not len(store):
+            refuse_bad(store.bad, len(distinct))
+        return store
+
+    @classmethod
+    def _open(cls, folder: Path) -> "PixelStore | None":
+        try:
+            index = json.loads((folder / "index.json").read_text("utf-8"))
+            if index["n_rows"] == 0:
+                shape = (0, *index["shape"])
+                pixels: NDArray[np.uint8] = np.empty(shape, np.uint8)
+            else:
+                pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        except (OSError, EOFError, ValueError, KeyError):
+            return None
+        bad = [(address, reason) for address, reason in index["bad"]]
+        return cls(pixels, index["addresses"], bad)
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def rows(self, addresses: Sequence[str]) -> NDArray[np.int64]:
+        """The row (N,) of each address.
+
+        Raises:
+            DataError: If one is not in the store, or could not be read.
+        """
+        return find_rows(addresses, self._row_of, self.bad)
+
+    def gather(self, rows: NDArray[np.int64] | Sequence[int]) -> NDArray[np.uint8]:
+        """Pixels (B, C, H, W) uint8 of the given rows."""
+        if self._is_resident is None:
+            self._is_resident = self.pixels.nbytes <= self._most_resident()
+            if self._is_resident:
+                self.pixels = np.array(self.pixels)
+        index = np.asarray(rows, np.int64)
+        if self._is_resident:
+            return self.pixels[index]
+        # Ascending, so that a disk is read forwards.
+        order, inverse = np.unique(index, return_inverse=True)
+        return self.pixels[order][inverse]
+
+    def _most_resident(self) -> int:
+        if self.resident_bytes is not None:
+            return self.resident_bytes
+        return min(RESIDENT_BYTES, _available_bytes() // 4)
+
+
+class SequenceStore:
+    """Sequences of many items in memory, one row for each distinct address.
+
+    Args:
+        sequences: N padded sequences.
+        addresses: N addresses, one a row.
+        bad: Address and reason of every item that could not be read; they have no row.
+    """
+
+    pixels = None
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        addresses: Sequence[str],
+        bad: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        # A vocabulary fits in 32 bits, and half the memory.
+        self._type = sequences.values.dtype
+        is_text = self._type == np.int64
+        self._values = sequences.values.astype(np.int32) if is_text else sequences.values
+        self._lengths = sequences.lengths
+        self.addresses = tuple(addresses)
+        self.bad = list(bad)
+        self._row_of = {address: row for row, address in enumerate(self.addresses)}
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def rows(self, addresses: Sequence[str]) -> NDArray[np.int64]:
+        """The row (N,) of each address.
+
+        Raises:
+            DataError: If one is not in the store, or could not be read.
+        """
+        return find_rows(addresses, self._row_of, self.bad)
+
+    def gather(self, rows: NDArray[np.int64] | Sequence[int]) -> Sequences:
+        """Sequences of the given rows, padded to the longest of these."""
+        index = np.asarray(rows, np.int64)
+        lengths = self._lengths[index]
+        longest = lengths.max(initial=0)
+        values = self._values[index, :longest].astype(self._type, copy=False)
+        return Sequences(values, lengths)
+
+
+def find_rows(
+    addresses: Sequence[str], row_of: Mapping[str, int], bad: Iterable[tuple[str, str]]
+) -> NDArray[np.int64]:
+    """The row (N,) of each address.
+
+    Raises:
+        DataError: If one is not in the store, or is among ``bad``: then with its reason.
+    """
+    try:
+        return np.fromiter(
+            (row_of[address] for address in addresses), np.int64, len(addresses)
+        )
+    except KeyError as error:
+        address = error.args[0]
+        reason = dict(bad).get(address, "not among the prepared items")
+        raise DataError(f"{address}: {reason}") from None
+
+
+def _key(distinct: Sequence[str], source: PixelSource) -> str:
+    """24 hexadecimal digits that change with preprocessing, addresses and contents.
+
+    Content is known by CRC and size in an archive, by size and time of change on disk:
+    reading a million files again to reopen a store would take minutes.
+    """
+    digest = hashlib.sha256(
+        json.dumps([STORE_FORMAT, source.to_dict()], sort_keys=True).encode()
+    )
+    if not all(os.path.isabs(address) for address in distinct):
+        digest.update(os.getcwd().encode("utf-8", "surrogateescape"))
+    for address in distinct:
+        line = f"{address}\t{_identity(address)}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:24]
+
+
+def _identity(address: str) -> str:
+    archive, member = split_address(address)
+    try:
+        if archive:
+            info = open_archive(archive).getinfo(member)
+            return f"{info.CRC} {info.file_size}"
+        status = os.stat(address)
+        return f"{status.st_size} {status.st_mtime_ns}"
+    except (OSError, KeyError, ValueError, DataError):
+        return "missing"
+
+
+def _write(
+    folder: Path,
+    addresses: Sequence[str],
+    source: PixelSource,
+    workers: int | None,
+    progress: bool,
+) -> None:
+    """Write a store beside its place, and move it there once it is whole."""
+    started = time.monotonic()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder.parent)
+    unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+    try:
+        bad = _write_pixels(unfinished / "pixels.npy", addresses, source, workers, progress)
+        refused = {address for address, _ in bad}
+        kept = [address for address in addresses if address not in refused]
+        index = {
+            "format": STORE_FORMAT,
+            "preprocess": source.to_dict(),
+            "shape": source.input_shape,
+            "n_rows": len(kept),
+            "addresses": kept,
+            "bad": bad,
+        }
+        with open(unfinished / "index.json", "w", encoding="utf-8") as file:
+            json.dump(index, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if PixelStore._open(folder) is None:  # else another process was quicker
+            shutil.rmtree(folder, ignore_errors=True)  # what is there is damaged
+            _move(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    seconds = time.monotonic() - started
+    logger.info("prepared %d images in %.1f s: %s", len(kept), seconds, folder)
+
+
+def _move(unfinished: Path, folder: Path) -> None:
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if PixelStore._open(folder) is None:
+            raise
+
+
+def _write_pixels(
+    path: Path,
+    addresses: Sequence[str],
+    source: PixelSource,
+    workers: int | None,
+    progress: bool,
+) -> list[tuple[str, str]]:
+    """Write the array front to back and return what could not be read.
+
+    Plain writes and no map: a full disk is then an error and not a killed process.
+    """
+    bad: list[tuple[str, str]] = []
+    n_rows = 0
+    with (
+        open(path, "wb") as file,
+        progress_bar("preparing images", len(addresses), shown=progress) as advance,
+    ):
+        _write_npy_header(file, (len(addresses), *source.input_shape))
+        start = file.tell()
+        for chunk in source.load_chunks(addresses, workers):
+            file.write(chunk.pixels.data)
+            n_rows += len(chunk.pixels)
+            bad += chunk.bad
+            advance(len(chunk.pixels) + len(chunk.bad))
+        file.seek(0)
+        _write_npy_header(file, (n_rows, *source.input_shape))
+        # NumPy leaves room for the first number to change.
+        assert file.tell() == start
+        file.flush()
+        os.fsync(file.fileno())
+    return bad
+
+
+def _write_npy_header(file: Any, shape: tuple[int, ...]) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove what killed preparations left behind."""
+    for folder in root.glob(".unfinished*"):
+        try:
+            written = max(path.stat().st_mtime for path in [folder, *folder.iterdir()])
+        except FileNotFoundError:
+            continue
+        if time.time() - written > ABANDONED_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _available_bytes() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4 * RESIDENT_BYTES  # macOS and Windows do not say: the plain limit holds

@@ -1,0 +1,114 @@
+"""Read the bytes behind an address: a file, or a member of a zip archive."""
+
+import os
+import stat
+import threading
+import zipfile
+from collections.abc import Sequence
+
+from onelook.data.archives import split_address
+from onelook.errors import DataError
+
+MAX_BYTES = 1 << 30
+FEW = 4  # so few were probably named one by one, and none can be left out
+
+# Open archives, by process and path: a forked process must not share a file handle.
+_archives: dict[tuple[int, str], tuple[tuple[int, int], zipfile.ZipFile]] = {}
+_archives_lock = threading.Lock()
+
+
+def open_archive(path: str) -> zipfile.ZipFile:
+    """The zip archive, opened once in this process and again when the file has changed.
+
+    Raises:
+        DataError: If there is no such file or it is not a zip archive.
+    """
+    try:
+        status = os.stat(path)
+        changed = (status.st_mtime_ns, status.st_size)
+        with _archives_lock:
+            known = _archives.get((os.getpid(), path))
+            if known is None or known[0] != changed:
+                known = (changed, zipfile.ZipFile(path))
+                _archives[os.getpid(), path] = known
+            return known[1]
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such archive") from error
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable zip archive ({error})") from error
+
+
+def read_bytes(address: str) -> bytes:
+    """The bytes of a file, or of a member of a zip archive. Safe to call from many threads.
+
+    Raises:
+        DataError: If it is missing, not a regular file, larger than 1 GiB, or damaged in
+            its archive.
+    """
+    archive, member = split_address(address)
+    if archive:
+        return _read_member(address, archive, member)
+    try:
+        status = os.stat(address)
+        # Opening a pipe would wait for ever.
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise DataError(f"{address}: {kind}")
+        _check_bytes(address, status.st_size)
+        with open(address, "rb") as file:
+            return file.read()
+    except FileNotFoundError as error:
+        broken = os.path.islink(address)
+        reason = "a broken link" if broken else "no such file"
+        raise DataError(f"{address}: {reason}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{address}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+
+
+def _read_member(address: str, archive: str, member: str) -> bytes:
+    handle = open_archive(archive)
+    try:
+        info = handle.getinfo(member)
+        if info.is_dir():
+            raise DataError(f"{address}: a folder")
+        _check_bytes(address, info.file_size)
+        return handle.read(info)
+    except KeyError as error:
+        raise DataError(f"{address}: no such file in the archive") from error
+    except DataError:
+        raise
+    # zipfile raises many kinds on damaged bytes, passwords and unknown compressions.
+    except Exception as error:
+        raise DataError(f"{address}: damaged in its archive ({error})") from error
+
+
+def _check_bytes(address: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise DataError(f"{address}: {size:,} bytes, more than the limit of {MAX_BYTES:,}")
+
+
+def refuse_bad(
+    bad: Sequence[tuple[str, str]], n_all: int, what: str = "images", limit: int = 10
+) -> None:
+    """Raise a DataError that lists unreadable items, if there are any.
+
+    Args:
+        bad: Name and reason of each unreadable item.
+        n_all: Number of all items.
+        what: What the items are called.
+        limit: Number of items listed; the others are counted.
+    """
+    if not bad:
+        return
+    if len(bad) == 1 and n_all <= FEW:
+        raise DataError(": ".join(bad[0]))
+    lines = [f"  {address}: {reason}" for address, reason in bad[:limit]]
+    if len(bad) > limit:
+        lines.append(f"  ... and {len(bad) - limit:,} more")
+    lines.append("repair or remove them")
+    if n_all > FEW:
+        lines[-1] += "; --skip-bad (in Python skip_bad=True) goes on without them"
+    text = "\n".join(lines)
+    raise DataError(f"{len(bad):,} of {n_all:,} {what} cannot be read:\n{text}")
