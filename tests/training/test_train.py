@@ -18,6 +18,7 @@ from onelook.evaluation.protocols import evaluate
 from onelook.recipe import override
 from onelook.training.loop import BEST_FILE, STATE_FILE, Interrupted, fit
 from onelook.training.prepare import prepare
+from onelook.training.reporting import headline_rows
 from onelook.training.state import load_state
 from onelook.training.train import train
 from onelook.verifier import load
@@ -56,8 +57,12 @@ def test_a_saved_model_gives_the_same_answers(run, shapes_folder):
 def test_the_report_and_the_metrics_log_are_written(run):
     page = run.report.read_text()
     assert "<html" in page and "Dissimilarity:" in page
-    # Four pictures a pair: both sides, and both with what misled the model marked.
-    assert page.count('alt="told apart: ') == page.count('alt="made alike: ') == 2 * 6
+    assert page.count('class="pair"') == 2 * 3 + 2 * 6  # typical and hardest pairs
+    # Both pictures of a pair are marked; on a slow machine not of all pairs.
+    n_marked = page.count('alt="set apart: '), page.count('alt="made alike: ')
+    assert 2 <= n_marked[0] <= 2 * 6 and 0 <= n_marked[0] - n_marked[1] <= 2
+    assert all(f"<b>{text}</b>" in page for _, text in headline_rows(run.verifier)[:4])
+    assert all(text in str(run) for _, text in headline_rows(run.verifier)[:4])
     rows = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
     assert sum("validation" in row for row in rows) == 30
     assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)

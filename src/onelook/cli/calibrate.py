@@ -81,8 +81,8 @@ def calibrate(
     from onelook.calibration.calibrate import save_decision
     from onelook.calibration.check import check as check_threshold
     from onelook.evaluation.unseen import DataChoice
+    from onelook.report.inputs import calibration_inputs
     from onelook.report.page import write_report
-    from onelook.training.reporting import calibration_inputs
     from onelook.verifier import load
 
     verifier = load(model)

@@ -1,181 +1,172 @@
-"""The figures of a report: arrays in, matplotlib figures out, and a figure as inline SVG.
+"""Figures of a report: arrays in, matplotlib figures out.
 
-Colours are names of the page's CSS variables in disguise (``INK`` and its like), so that a
-figure follows the page from light to dark.
+Figures are drawn for light paper; the page inverts them for readers who prefer dark.
 """
 
+import base64
 import io
-import re
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from onelook.metrics import Reliability, RocCurve, auc_of, eer_of
-from onelook.report.pictures import as_rgb, shorten
+from onelook.report.pictures import DIFFERENT, INK, SAME, as_rgb, shorten
 
-# Stand-ins that ``to_svg`` turns into var(--ink), var(--muted), ...
-INK, MUTED, RULE, PAPER = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
-SAME, DIFFERENT = "#0a0b05", "#0a0b06"
-CLASSES = tuple(f"#0a0b1{i}" for i in range(8))
-_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", PAPER: "paper"}
-_VARIABLES |= {SAME: "same", DIFFERENT: "different"}
-_VARIABLES |= {colour: f"class-{i}" for i, colour in enumerate(CLASSES)}
-_MARKERS = "osD^vP"
+MUTED, RULE = "#5f676f", "#e0ddd6"
+CLASSES = (
+    "#1f6f9f", "#c2512b", "#3d8b54", "#8a5aa8", "#b8860b", "#2a9d9a", "#b5446e", "#6b7280",
+)  # fmt: skip
+MARKERS = "osD^vP"
 # Rates worth a tick on a DET axis, as fractions.
-_DET_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
-_TEXT_POINTS = 9.0
+DET_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
+DASHED: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (3, 3))}
+# What a dot at the threshold in use looks like.
+IN_USE: dict[str, Any] = {"color": DIFFERENT, "marker": "o", "markersize": 6}
+IN_USE |= {"clip_on": False, "zorder": 3}
+STYLE: Any = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": RULE,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": MUTED,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "font.sans-serif": ["Helvetica Neue", "Arial", "DejaVu Sans"],
+    "font.size": 9,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "onelook",
+    "text.color": INK,
+    "xtick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": RULE,
+    "ytick.labelcolor": MUTED,
+}
 
 
-def new_figure(
+def to_address(figure: Figure) -> str:
+    """The figure as a ``data:`` address of an SVG."""
+    buffer = io.BytesIO()
+    with rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _new_figure(
     x_label: str, y_label: str, width: float = 340, height: float = 230
 ) -> tuple[Figure, Axes]:
-    """An empty figure of ``width`` x ``height`` points in the house style."""
-    figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-    figure.patch.set_visible(False)
-    axes = figure.add_subplot()
-    axes.patch.set_visible(False)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(RULE)
-    axes.tick_params(
-        which="both", colors=MUTED, labelcolor=MUTED, labelsize=_TEXT_POINTS, length=3
-    )
-    axes.set_xlabel(x_label, color=MUTED, size=_TEXT_POINTS)
-    axes.set_ylabel(y_label, color=MUTED, size=_TEXT_POINTS)
-    axes.grid(True, color=RULE, linewidth=0.5)
-    axes.set_axisbelow(True)
+    """An empty figure of ``width`` x ``height`` points."""
+    figure = Figure(figsize=(width / 72, height / 72))
+    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
     return figure, axes
 
 
+def _note(axes: Axes, y: float, text: str) -> None:
+    """A bold figure at the right edge of a plot, ``y`` as a share of its height."""
+    look: dict[str, Any] = {"ha": "right", "size": 11, "weight": "bold"}
+    axes.text(0.97, y, text, transform=axes.transAxes, **look)
+
+
+@rc_context(STYLE)
 def draw_curve(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    x_label: str,
+    epochs: NDArray[np.float64],
+    values: NDArray[np.float64],
     name: str,
-    best: str = "",
+    *,
+    mark_highest: bool = False,
 ) -> Figure:
-    """A figure of training against steps or epochs, smoothed where it is noisy.
+    """A figure of training by epochs, smoothed where it has many points.
 
     Args:
-        x: (N,) steps or epochs.
-        y: (N,) values; not finite ones leave gaps.
-        x_label: What x is.
-        name: What y is.
-        best: ``"lowest"`` or ``"highest"`` marks that value with its number.
+        epochs: (N,) epochs.
+        values: (N,) finite values.
+        name: Name of the values.
+        mark_highest: Whether to mark the highest value with its number.
     """
-    figure, axes = new_figure(x_label, name)
-    finite = np.isfinite(y)
-    x, y = x[finite], y[finite]
-    if len(y) > 60:
-        window = max(5, len(y) // 40)
-        kernel = np.ones(window)
-        smooth = np.convolve(y, kernel, "same") / np.convolve(
-            np.ones_like(y), kernel, "same"
-        )
-        keep = np.unique(np.linspace(0, len(y) - 1, min(len(y), 800)).astype(int))
-        axes.plot(x[keep], y[keep], color=SAME, alpha=0.25, linewidth=0.8)
-        axes.plot(x[keep], smooth[keep], color=SAME, linewidth=1.6)
+    figure, axes = _new_figure("epoch", name)
+    if len(values) > 60:
+        kernel = np.ones(max(5, len(values) // 40))
+        counts = np.convolve(np.ones_like(values), kernel, "same")
+        smooth = np.convolve(values, kernel, "same") / counts
+        keep = np.unique(np.linspace(0, len(values) - 1, 800).astype(int))
+        axes.plot(epochs[keep], values[keep], color=SAME, alpha=0.25, linewidth=0.8)
+        axes.plot(epochs[keep], smooth[keep], color=SAME)
     else:
-        axes.plot(x, y, color=SAME, linewidth=1.6, marker="o", markersize=3)
-    if name == "loss" and len(y) and y.min() > 0 and y.max() > 50 * y.min():
+        axes.plot(epochs, values, color=SAME, marker="o", markersize=3)
+    if name == "loss" and values.min() > 0 and values.max() > 50 * values.min():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_formatter(lambda value, _: "")
-    axes.margins(x=0.04, y=0.16 if best else 0.05)
+    axes.margins(x=0.04, y=0.16 if mark_highest else 0.05)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if best and len(y):
-        at = int(y.argmin() if best == "lowest" else y.argmax())
-        axes.plot(x[at], y[at], "o", color=DIFFERENT, markersize=6)
-        right = x[at] > (x[0] + x[-1]) / 2
+    if mark_highest:
+        at = int(values.argmax())
+        axes.plot(epochs[at], values[at], **IN_USE)
+        right = epochs[at] > (epochs[0] + epochs[-1]) / 2
         axes.annotate(
-            f"{y[at]:.4g}",
-            (x[at], y[at]),
-            xytext=(-3 if right else 3, -7 if best == "lowest" else 7),
+            f"{values[at]:.4g}",
+            (epochs[at], values[at]),
+            xytext=(-3 if right else 3, 7),
             textcoords="offset points",
             ha="right" if right else "left",
-            va="top" if best == "lowest" else "bottom",
-            color=INK,
-            size=_TEXT_POINTS,
             weight="bold",
         )
     return figure
 
 
+@rc_context(STYLE)
 def draw_roc(curve: RocCurve, point: tuple[float, float] | None) -> Figure:
-    """Same pairs accepted against different pairs accepted; ``point`` is (FAR, FRR) in
-    use."""
-    figure, axes = new_figure(
+    """Same pairs accepted by different pairs accepted; ``point`` is (FAR, FRR) in use."""
+    figure, axes = _new_figure(
         "different pairs accepted (FAR)", "same pairs accepted (TAR)", height=270
     )
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
+    axes.plot([0, 1], [0, 1], **DASHED)
     # Points closer than a hair's breadth draw as one.
     hair = np.round(np.stack([curve.far, curve.tar], axis=1), 3)
     keep = np.append(True, (hair[1:] != hair[:-1]).any(axis=1))
-    axes.plot(curve.far[keep], curve.tar[keep], color=SAME, linewidth=1.8, clip_on=False)
+    axes.plot(curve.far[keep], curve.tar[keep], color=SAME, clip_on=False)
     if point is not None:
-        axes.plot(
-            point[0],
-            1 - point[1],
-            "o",
-            color=DIFFERENT,
-            clip_on=False,
-            zorder=3,
-            markersize=6,
-        )
+        axes.plot(point[0], 1 - point[1], **IN_USE)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.text(
-        0.97,
-        0.06,
-        f"AUC {auc_of(curve):.4f}",
-        ha="right",
-        color=INK,
-        size=_TEXT_POINTS + 2,
-        weight="bold",
-        transform=axes.transAxes,
-    )
+    _note(axes, 0.06, f"AUC {auc_of(curve):.4f}")
     return figure
 
 
+@rc_context(STYLE)
 def draw_det(curve: RocCurve, point: tuple[float, float] | None) -> Figure:
-    """False rejects against false accepts on normal deviates; ``point`` is (FAR, FRR) in
-    use."""
-    figure, axes = new_figure(
+    """False rejects by false accepts on normal deviates; ``point`` is (FAR, FRR) in use."""
+    from scipy.special import ndtri
+
+    figure, axes = _new_figure(
         "different pairs accepted (FAR)", "same pairs rejected (FRR)", height=270
     )
     # A rate of 0 or 1 lies at infinity; it is drawn just outside the axes.
     far, frr = (np.clip(rate, 1e-6, 1 - 1e-6) for rate in (curve.far, 1 - curve.tar))
-    axes.plot(norm.ppf(far), norm.ppf(frr), color=SAME, linewidth=1.8)
+    axes.plot(ndtri(far), ndtri(frr), color=SAME)
     low, high = _det_limits(curve)
-    limits = norm.ppf([low, high])
-    axes.plot(limits, limits, color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
+    limits = ndtri([low, high])
+    axes.plot(limits, limits, **DASHED)
     if point is not None:
-        at = norm.ppf(np.clip(point, low, high))
-        axes.plot(*at, "o", color=DIFFERENT, clip_on=False, zorder=3, markersize=6)
-    ticks = [rate for rate in _DET_TICKS if low <= rate <= high]
+        axes.plot(*ndtri(np.clip(point, low, high)), **IN_USE)
+    ticks = [rate for rate in DET_TICKS if low <= rate <= high]
     names = [f"{rate:g}" for rate in ticks]
-    axes.set_xticks(norm.ppf(ticks), names)
-    axes.set_yticks(norm.ppf(ticks), names)
+    axes.set_xticks(ndtri(ticks), names)
+    axes.set_yticks(ndtri(ticks), names)
     axes.set(xlim=limits, ylim=limits)
-    axes.text(
-        0.97,
-        0.92,
-        f"EER {eer_of(curve):.4f}",
-        ha="right",
-        color=INK,
-        size=_TEXT_POINTS + 2,
-        weight="bold",
-        transform=axes.transAxes,
-    )
+    _note(axes, 0.92, f"EER {eer_of(curve):.4f}")
     return figure
 
 
@@ -187,13 +178,14 @@ def _det_limits(curve: RocCurve) -> tuple[float, float]:
     return low, 0.6 if eer_of(curve) < 0.4 else 0.96
 
 
+@rc_context(STYLE)
 def draw_histogram(
     dissimilarity: NDArray[np.float64],
     is_same: NDArray[np.bool_],
     threshold: float | None,
 ) -> Figure:
     """Dissimilarities of same and of different pairs, each as shares of its own kind."""
-    figure, axes = new_figure("dissimilarity", "share of the pairs", 390, 250)
+    figure, axes = _new_figure("dissimilarity", "share of the pairs", 390, 250)
     low, high = np.quantile(dissimilarity, [0.001, 0.999])
     if threshold is not None:
         low, high = min(low, threshold), max(high, threshold)
@@ -206,15 +198,7 @@ def draw_histogram(
         shares = np.histogram(clipped[mask], edges)[0] / max(int(mask.sum()), 1)
         axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(shares, edges, color=colour, linewidth=1.4, label=name)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1.07),
-        ncols=2,
-        frameon=False,
-        fontsize=_TEXT_POINTS + 1,
-        labelcolor=INK,
-        borderaxespad=0.2,
-    )
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.07), ncols=2, borderaxespad=0.2)
     if threshold is not None:
         axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
@@ -224,73 +208,44 @@ def draw_histogram(
             xytext=(0, 5),
             textcoords="offset points",
             ha="right" if threshold > (low + high) / 2 else "left",
-            color=INK,
-            size=_TEXT_POINTS,
         )
     axes.margins(x=0.01)
     axes.set_ylim(bottom=0)
     return figure
 
 
+@rc_context(STYLE)
 def draw_reliability(bins: Reliability) -> Figure:
-    """What was stated against what happened; the marks are as large as their share of the
-    pairs."""
-    figure, axes = new_figure("probability stated", "share that is the same", height=270)
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
+    """Stated probability and share that is the same; larger marks stand for more pairs."""
+    figure, axes = _new_figure("probability stated", "share that is the same", height=270)
+    axes.plot([0, 1], [0, 1], **DASHED)
     axes.plot(bins.stated, bins.happened, color=SAME, linewidth=1.4, clip_on=False)
-    axes.scatter(
-        bins.stated,
-        bins.happened,
-        s=16 + 180 * np.sqrt(bins.weight / bins.weight.max()),
-        color=SAME,
-        alpha=0.45,
-        linewidths=0,
-        clip_on=False,
-        zorder=3,
-    )
+    sizes = 16 + 180 * np.sqrt(bins.weight / bins.weight.max())
+    look: dict[str, Any] = {"color": SAME, "alpha": 0.45, "linewidths": 0}
+    axes.scatter(bins.stated, bins.happened, s=sizes, clip_on=False, zorder=3, **look)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    axes.text(
-        0.97,
-        0.06,
-        f"ECE {bins.error:.3f}",
-        ha="right",
-        color=INK,
-        size=_TEXT_POINTS + 2,
-        weight="bold",
-        transform=axes.transAxes,
-    )
+    _note(axes, 0.06, f"ECE {bins.error:.3f}")
     return figure
 
 
+@rc_context(STYLE)
 def draw_confusion(names: Sequence[str], shares: NDArray[np.float64]) -> Figure:
-    """Shares (C, C) of each true class (row) that were taken for each class (column)."""
+    """Shares (C, C) of each true class (row) answered with each class (column)."""
     n = len(names)
     side = 150 + 20 * max(n, 6)
-    figure, axes = new_figure("taken for", "was", side, side - 20)
+    figure, axes = _new_figure("answer", "true class", side, side - 20)
     axes.grid(False)
     for row, column in zip(*np.nonzero(shares), strict=True):
         share = float(shares[row, column])
-        colour = SAME if row == column else DIFFERENT
-        axes.add_patch(
-            Rectangle(
-                (column - 0.46, row - 0.46),
-                0.92,
-                0.92,
-                color=colour,
-                alpha=0.15 + 0.85 * share,
-                lw=0,
-            )
-        )
+        look: dict[str, Any] = {"alpha": 0.15 + 0.85 * share, "linewidth": 0}
+        look["color"] = SAME if row == column else DIFFERENT
+        corner = column - 0.46, row - 0.46
+        axes.add_patch(Rectangle(corner, 0.92, 0.92, **look))
         if n <= 12:
-            axes.text(
-                column,
-                row,
-                f"{share:.2f}".lstrip("0") if share < 1 else "1",
-                ha="center",
-                va="center",
-                size=7,
-                color=PAPER if share > 0.55 else INK,
-            )
+            text = f"{share:.2f}".lstrip("0") if share < 1 else "1"
+            place: dict[str, Any] = {"ha": "center", "va": "center", "size": 7}
+            colour = "white" if share > 0.55 else INK
+            axes.text(column, row, text, color=colour, **place)
     shown = [shorten(name, 22) for name in names]
     axes.set_xticks(range(n), shown, rotation=90)
     axes.set_yticks(range(n), shown)
@@ -306,7 +261,7 @@ def place_on_map(embeddings: NDArray[Any], seed: int = 0) -> NDArray[np.float64]
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     values = np.asarray(embeddings, dtype=np.float64)
-    # Few points: more threads than one only wait for each other on a busy machine.
+    # For few points several threads only wait for each other on a busy machine.
     with threadpool_limits(1):
         if values.shape[1] > 50 and len(values) > 50:
             values = PCA(50, random_state=seed).fit_transform(values)
@@ -318,6 +273,7 @@ def place_on_map(embeddings: NDArray[Any], seed: int = 0) -> NDArray[np.float64]
         return np.asarray(tsne.fit_transform(values), dtype=np.float64)
 
 
+@rc_context(STYLE)
 def draw_map(
     places: NDArray[np.float64],
     labels: NDArray[np.int64],
@@ -329,55 +285,37 @@ def draw_map(
     Args:
         places: (M, 2) from ``place_on_map``.
         labels: (M,) indices into ``class_names``.
-        class_names: Names; those of few classes are written beside their points.
-        pixels: (M, H, W[, C]) uint8. When given, one item of each class is shown as a
-            picture.
+        class_names: Names, written beside the classes where there are no pictures.
+        pixels: (M, H, W[, C]) uint8; one item of each class is shown as a picture.
     """
-    figure, axes = new_figure("", "", 560, 440)
+    figure, axes = _new_figure("", "", 560, 440)
     axes.grid(False)
     axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    present = np.unique(labels)
-    taken: list[NDArray[np.float64]] = []
+    axes.spines[:].set_visible(False)
+    marked: list[NDArray[np.float64]] = []
     extent = np.ptp(places, axis=0) + 1e-9
-    for rank, label in enumerate(present):
+    for rank, label in enumerate(np.unique(labels)):
         points = places[labels == label]
         colour = CLASSES[rank % len(CLASSES)]
-        marker = _MARKERS[rank // len(CLASSES) % len(_MARKERS)]
-        dots = axes.scatter(
-            points[:, 0],
-            points[:, 1],
-            s=16,
-            color=colour,
-            marker=marker,
-            linewidths=0,
-            alpha=0.85,
-        )
-        dots.set_gid(f"class {class_names[label]}")
-        # The name or picture of a class goes above the thick of its points.
+        marker = MARKERS[rank // len(CLASSES) % len(MARKERS)]
+        look: dict[str, Any] = {"color": colour, "marker": marker, "linewidths": 0}
+        axes.scatter(points[:, 0], points[:, 1], s=16, alpha=0.85, **look)
+        # The name or picture of a class goes above most of its points.
         centre = np.median(points, axis=0)
         by_distance = np.square(points - centre).sum(axis=1).argsort()
-        thick = points[by_distance[: max(1, len(points) * 4 // 5)]]
-        at = np.array([centre[0], thick[:, 1].max()])
+        near = points[by_distance[: max(1, len(points) * 4 // 5)]]
+        at = np.array([centre[0], near[:, 1].max()])
         box = extent * ([0.06, 0.08] if pixels is not None else [0.15, 0.045])
-        if any((np.abs(at - other) < box).all() for other in taken):
+        if any((np.abs(at - other) < box).all() for other in marked):
             continue
-        taken.append(at)
+        marked.append(at)
         if pixels is not None:
             picture = pixels[np.flatnonzero(labels == label)[by_distance[0]]]
             _add_thumbnail(axes, picture, at, colour)
         else:
-            axes.annotate(
-                shorten(class_names[label], 20),
-                (at[0], at[1]),
-                ha="center",
-                va="bottom",
-                size=8,
-                color=INK,
-                xytext=(0, 5),
-                textcoords="offset points",
-            )
+            above: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points"}
+            name = shorten(class_names[label], 20)
+            axes.annotate(name, (at[0], at[1]), ha="center", size=8, **above)
     axes.margins(0.06)
     return figure
 
@@ -385,51 +323,9 @@ def draw_map(
 def _add_thumbnail(
     axes: Axes, picture: NDArray[np.uint8], at: NDArray[np.float64], colour: str
 ) -> None:
-    image = OffsetImage(
-        as_rgb(picture), zoom=26 / max(picture.shape[:2]), interpolation="antialiased"
-    )
+    """Add a framed picture above a point, so that the points stay in sight."""
+    zoom = 26 / max(picture.shape[:2])
+    image = OffsetImage(as_rgb(picture), zoom=zoom, interpolation="antialiased")
     frame = {"edgecolor": colour, "facecolor": "white", "linewidth": 1.4}
-    # Above its point, so that the points stay in sight.
-    axes.add_artist(
-        AnnotationBbox(
-            image,
-            (float(at[0]), float(at[1])),
-            xybox=(0, 22),
-            boxcoords="offset points",
-            bboxprops=frame,
-            pad=0.1,
-        )
-    )
-
-
-def to_svg(figure: Figure, alt: str) -> str:
-    """The figure as an ``<svg>`` element that takes fonts and colours from its page.
-
-    Args:
-        figure: Drawn with the colours of this module.
-        alt: What it shows, for those who cannot see it.
-    """
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": alt}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
-    # Several figures share a page: keep only the ids that something refers to.
-    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
-    svg = re.sub(r'<g id="class ([^"]*)">', r"<g><title>\1</title>", svg)
-    svg = re.sub(
-        r' id="([^"]*)"', lambda found: found.group() if found[1] in used else "", svg
-    )
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var(--{variable})")
-    svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
-    svg = re.sub(r"(font: [^;\"']*?[0-9.]+px) [^;\"]*", r"\1 var(--sans)", svg)
-    svg = re.sub(r"\n\s*", " ", svg)
-    width, height = 72 * figure.get_size_inches()
-    tag = (
-        f'<svg viewBox="0 0 {width:g} {height:g}" style="--width: {width:g}px" role="img" '
-        f'aria-label="{escape(alt)}">'
-    )
-    return tag + svg[svg.index(">") + 1 :]
+    place: dict[str, Any] = {"xybox": (0, 22), "boxcoords": "offset points", "pad": 0.1}
+    axes.add_artist(AnnotationBbox(image, (at[0], at[1]), bboxprops=frame, **place))

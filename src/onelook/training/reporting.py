@@ -1,31 +1,31 @@
 """What the report of a training shows: gathered here, drawn by ``onelook.report``."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.calibration.calibrate import Calibration
 from onelook.calibration.fit import Fitted
-from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
+from onelook.calibration.rows import check_rows, identify_rows, summary_rows
 from onelook.data.episodes import sample_episodes
 from onelook.errors import DataError
 from onelook.explain import ALIKE, APART, explain_pixels
 from onelook.recipe import Recipe
-from onelook.report.page import ReportInputs, WrongPair
+from onelook.report.inputs import Picture, ReportInputs, ShownPair
 from onelook.report.pictures import tint
+from onelook.tables import Rows
 from onelook.training.data import HeldOut, TrainingData
 from onelook.training.loop import Position
 from onelook.training.validation import FIGURE_NAMES, HeldOutPairs
 from onelook.verifier import Verifier
 
-N_WRONG_PAIRS = 12
+# Pairs of each kind, same and different.
+N_TYPICAL, N_HARDEST = 3, 6
 N_CONFUSED_CLASSES = 20
 N_MAP_ITEMS = 600
-# After so many seconds no further pair is explained: a large network is slow on a CPU.
+# No further pair is explained after this time: a large network is slow on a CPU.
 SECONDS_TO_EXPLAIN = 15.0
-Picture = NDArray[np.uint8]
 
 
 def report_inputs(
@@ -33,22 +33,30 @@ def report_inputs(
     material: TrainingData,
     verifier: Verifier,
     position: Position,
+    *,
     embeddings: NDArray[np.float32],
     pairs: HeldOutPairs | None,
     fitted: Fitted | None,
 ) -> ReportInputs:
+    """Gather what the report of a training shows.
+
+    Args:
+        recipe: The recipe that was trained.
+        material: The data that it was trained on.
+        verifier: The trained model with its decision and its card.
+        position: The end of the training, with its history.
+        embeddings: (N, D) of the held-out items on the left side.
+        pairs: Scored pairs of held-out items.
+        fitted: The decision that was fitted on them, and how well it holds.
+    """
     held_out = material.held_out
-    figure = FIGURE_NAMES[recipe.validation.figure]
-    history = [
-        {figure if key == "validation" else key: value for key, value in row.items()}
-        for row in position.history
-    ]
     inputs = ReportInputs(
         title=recipe.name,
         recipe=recipe.model_dump(mode="json", exclude_none=True),
         data=material.about,
-        history=history,
-        result_lines=_result_lines(verifier),
+        history=position.history,
+        figure=FIGURE_NAMES[recipe.validation.figure],
+        result_lines=headline_rows(verifier),
     )
     shown = np.sort(np.random.default_rng(0).permutation(len(embeddings))[:N_MAP_ITEMS])
     if held_out.class_names:
@@ -65,97 +73,95 @@ def report_inputs(
         inputs.calibration = [*summary_rows(fitted.decision), *check_rows(fitted.check)]
         inputs.identify = identify_rows(fitted.decision)
         inputs.reliability = None if fitted.check is None else fitted.check.reliability
-    inputs.worst = _worst_pairs(verifier, held_out, pairs)
     if _shows_images(held_out):
+        inputs.typical = [
+            _shown_pair(verifier, held_out, pairs, i, explain=False)
+            for i in _typical(pairs)
+        ]
+        begun = time.monotonic()
+        inputs.hardest = [
+            _shown_pair(
+                verifier,
+                held_out,
+                pairs,
+                i,
+                explain=time.monotonic() - begun < SECONDS_TO_EXPLAIN,
+            )
+            for i in _hardest(pairs)
+        ]
         inputs.confusion = _confusion(verifier, held_out, embeddings, recipe.seed)
     return inputs
 
 
-def calibration_inputs(verifier: Verifier, found: Calibration) -> ReportInputs:
-    """What the report of ``onelook calibrate`` shows."""
-    drawn, decision = found.drawn, found.decision
-    lines = [("false-accept rate", f"{decision.far:g}")]
-    if decision.frr is not None:
-        lines.append(("false-reject rate", f"{decision.frr:.4f}"))
-    if found.check is not None:
-        error = found.check.reliability.error
-        lines.append(("calibration error, classes left out", f"{error:.3f}"))
-    return ReportInputs(
-        title=f"{verifier.name}: calibration",
-        data={"data": found.data, "items": found.n_items},
-        result_lines=[*lines, ("threshold", f"{decision.threshold:.4f}")],
-        scores=drawn.scores,
-        is_same=drawn.is_same,
-        threshold=decision.threshold,
-        dissimilarity=verifier.dissimilarities(drawn.scores),
-        calibration=[*summary_rows(decision), *check_rows(found.check)],
-        reliability=None if found.check is None else found.check.reliability,
-        identify=identify_rows(decision),
-        by_group=group_rows(found.groups),
-    )
+def headline_rows(verifier: Verifier) -> Rows:
+    """The figures of a training that people read first, on the terminal and in the report.
 
-
-def _result_lines(verifier: Verifier) -> list[tuple[str, str]]:
-    """The figures, the most important first, and what the decision stands for."""
+    Args:
+        verifier: From ``train``: its card holds the figures.
+    """
     metrics, decision = verifier.card["metrics"], verifier.decision
-    lines = [(metrics["held-out figure"], f"{metrics['held-out value']:.4f}")]
-    lines += [
+    rows = [(metrics["held-out figure"], f"{metrics['held-out value']:.4f}")]
+    rows += [
         (name, f"{metrics[name]:.4f}")
         for name in ("held-out AUC", "held-out EER")
         if name in metrics and name != metrics["held-out figure"]
     ]
-    lines.append(("minutes of training", f"{metrics['seconds'] / 60:.1f}"))
-    lines.append(("best epoch", str(metrics["best epoch"])))
-    if decision is None:
-        return [*lines, ("threshold", "none: too few classes were held out to support one")]
-    return [
-        *lines,
-        (
-            "threshold",
-            f"score {decision.threshold:.4f} at a false-accept rate of {decision.far:g}",
-        ),
-    ]
+    rows.append(("minutes of training", f"{metrics['seconds'] / 60:.1f}"))
+    rows.append(("best epoch", str(metrics["best epoch"])))
+    threshold = "none: too few classes were held out to support one"
+    if decision is not None:
+        threshold = f"score {decision.threshold:.4f} at false-accept rate {decision.far:g}"
+    return [*rows, ("threshold", threshold)]
 
 
-def _worst_pairs(
-    verifier: Verifier, held_out: HeldOut, pairs: HeldOutPairs
-) -> list[WrongPair]:
-    """The same pairs that look least alike and the different pairs that look most alike."""
-    if not _shows_images(held_out):
-        return []
+def _typical(pairs: HeldOutPairs) -> Iterable[int]:
+    """Pairs drawn at random, same and different in turn."""
+    mixed = np.random.default_rng(0).permutation(len(pairs.is_same))
+    return _in_turn(mixed[pairs.is_same[mixed]], mixed[~pairs.is_same[mixed]], N_TYPICAL)
+
+
+def _hardest(pairs: HeldOutPairs) -> Iterable[int]:
+    """The least alike same pairs and the most alike different pairs in turn."""
     order = np.argsort(pairs.scores, kind="stable")
-    least_alike = [i for i in order if pairs.is_same[i]][: N_WRONG_PAIRS // 2]
-    most_alike = [i for i in order[::-1] if not pairs.is_same[i]][: N_WRONG_PAIRS // 2]
-    worst = []
-    start = time.monotonic()
-    for i in _interleave(least_alike, most_alike):
-        a, b = int(pairs.left[i]), int(pairs.right[i])
-        answer = verifier.judge(
-            held_out.addresses[a], held_out.addresses[b], float(pairs.scores[i])
-        )
-        pictures = _pictures(verifier, held_out, np.array([a, b]))
-        in_time = time.monotonic() - start < SECONDS_TO_EXPLAIN
-        worst.append(
-            WrongPair(
-                left=pictures[0],
-                right=pictures[1],
-                left_name=_name(held_out, a),
-                right_name=_name(held_out, b),
-                is_same=bool(pairs.is_same[i]),
-                dissimilarity=answer.dissimilarity,
-                probability=answer.probability,
-                marked=_marked(verifier, held_out, (a, b), bool(pairs.is_same[i]))
-                if in_time
-                else None,
-            )
-        )
-    return worst
+    least_alike, most_alike = (
+        order[pairs.is_same[order]],
+        order[~pairs.is_same[order]][::-1],
+    )
+    return _in_turn(least_alike, most_alike, N_HARDEST)
+
+
+def _in_turn(
+    first: NDArray[np.int64], second: NDArray[np.int64], count: int
+) -> Iterable[int]:
+    pairs = zip(first[:count].tolist(), second[:count].tolist(), strict=False)
+    return [i for pair in pairs for i in pair]
+
+
+def _shown_pair(
+    verifier: Verifier, held_out: HeldOut, pairs: HeldOutPairs, i: int, *, explain: bool
+) -> ShownPair:
+    """Pair ``i`` with its answer, marked where the model is misled if that is asked for."""
+    a, b, is_same = int(pairs.left[i]), int(pairs.right[i]), bool(pairs.is_same[i])
+    score = float(pairs.scores[i])
+    answer = verifier.judge(held_out.addresses[a], held_out.addresses[b], score)
+    left, right = _pictures(verifier, held_out, np.array([a, b]))
+    return ShownPair(
+        left=left,
+        right=right,
+        left_name=_name(held_out, a),
+        right_name=_name(held_out, b),
+        is_same=is_same,
+        dissimilarity=answer.dissimilarity,
+        probability=answer.probability,
+        verdict=answer.verdict or "",
+        marked=_marked(verifier, held_out, (a, b), is_same) if explain else None,
+    )
 
 
 def _marked(
     verifier: Verifier, held_out: HeldOut, pair: tuple[int, int], is_same: bool
 ) -> tuple[Picture, Picture]:
-    """Both pictures of a pair, marked where the model was misled."""
+    """Both pictures of a pair, marked where the model is misled."""
     items, store = np.array(pair), held_out.left.store
     rows = held_out.left.rows[items]
     pixels = store.gather(rows)  # (2, C, H, W)
@@ -174,14 +180,10 @@ def _marked(
 
 
 def _name(held_out: HeldOut, item: int) -> str:
-    """The class of an item, or its file where classes are not known."""
+    """The class of an item, or its file if classes are not known."""
     if held_out.class_names:
         return held_out.class_names[int(held_out.labels[item])]
     return held_out.addresses[item].rsplit("/", 1)[-1]
-
-
-def _interleave(first: Sequence[int], second: Sequence[int]) -> list[int]:
-    return [i for pair in zip(first, second, strict=False) for i in pair]
 
 
 def _shows_images(held_out: HeldOut) -> bool:
@@ -198,7 +200,7 @@ def _pictures(verifier: Verifier, held_out: HeldOut, items: NDArray[np.int64]) -
 def _confusion(
     verifier: Verifier, held_out: HeldOut, embeddings: NDArray[np.float32], seed: int
 ) -> tuple[list[str], NDArray[np.int64]] | None:
-    """Names and counts (C, C) of one-shot answers among the classes most often mistaken."""
+    """Names and counts (C, C) of one-shot answers among the classes most confused."""
     counts = np.bincount(held_out.labels)
     n_way = min(N_CONFUSED_CLASSES, int((counts > 1).sum()))
     if n_way < 2 or not held_out.class_names:

@@ -14,10 +14,11 @@ from onelook.errors import DataError
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report.page import write_report
+from onelook.tables import Rows, aligned, html_table
 from onelook.training.data import HeldOut, TrainingData
 from onelook.training.loop import STATE_FILE, Position, fit
 from onelook.training.prepare import prepare
-from onelook.training.reporting import report_inputs
+from onelook.training.reporting import headline_rows, report_inputs
 from onelook.training.validation import (
     FIGURE_NAMES,
     HeldOutPairs,
@@ -29,7 +30,7 @@ from onelook.verifier import Verifier
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """What ``train`` gives: the trained verifier, where it lies, and how it went."""
 
@@ -41,12 +42,19 @@ class Run:
     seconds: float
 
     def __str__(self) -> str:
-        figure = self.verifier.card["metrics"]["held-out figure"]
-        return (
-            f"{self.verifier.name}: {figure} {self.best_figure:.4f} at epoch "
-            f"{self.best_epoch}, "
-            f"{self.seconds / 60:.1f} minutes\nmodel:  {self.out}\nreport: {self.report}"
-        )
+        return f"{self.verifier.name}\n{aligned(self.rows())}"
+
+    def __repr__(self) -> str:
+        (figure, value), *_ = self.rows()
+        return f"<Run of {self.verifier.name} in {self.out}: {figure} {value}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.verifier.name, self.rows())
+
+    def rows(self) -> Rows:
+        """Names and texts for people; the figures are those of the report."""
+        files = ("model", str(self.out)), ("report", str(self.report))
+        return [*headline_rows(self.verifier), *files]
 
 
 def train(
@@ -131,7 +139,9 @@ def _finish(
         metrics=metrics,
     )
     verifier.save(out)
-    inputs = report_inputs(recipe, material, verifier, position, left, pairs, fitted)
+    inputs = report_inputs(
+        recipe, material, verifier, position, embeddings=left, pairs=pairs, fitted=fitted
+    )
     report = write_report(inputs, out / "report.html")
     return Run(
         verifier, out, report, position.best_value, position.best_epoch, position.seconds
