@@ -8,8 +8,9 @@ import torch
 
 from onelook.errors import OnelookError
 from onelook.extras import file_of_extra
+from onelook.models.dlib_weights import FILE
 from onelook.models.encoders import build_encoder
-from onelook.models.encoders.dlib_faces import MEAN, SCALE, WEIGHTS, DlibFaceEncoder
+from onelook.models.encoders.dlib_faces import MEAN, SCALE, DlibFaceEncoder
 from onelook.recipe import NamedSettings
 
 dlib = pytest.importorskip("dlib")
@@ -25,7 +26,7 @@ def faces():
 
 
 def test_embeddings_are_those_of_dlib(faces):
-    path = file_of_extra("face_recognition_models", WEIGHTS, "faces")
+    path = file_of_extra("face_recognition_models", FILE, "faces")
     network = dlib.face_recognition_model_v1(str(path))
     expected = np.array(network.compute_face_descriptor(list(faces)))
     assert expected.std(0).mean() > 0.01  # four pictures, not four times the same

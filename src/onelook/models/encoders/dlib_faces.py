@@ -4,22 +4,14 @@ On one core it takes a tenth of the time that dlib's own build from the package 
 and it is a module like any other: on any device, to fine-tune, to export.
 """
 
-import re
-from collections.abc import Iterator
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onelook.extras import file_of_extra
+from onelook.models.dlib_weights import EMBEDDING_SIZE, STAGES, dlib_weights
 
-WEIGHTS = "models/dlib_face_recognition_resnet_model_v1.dat"
 # What dlib takes from the red, green and blue of a pixel in [0, 255], and divides by.
 MEAN, SCALE = (122.782, 117.001, 104.298), 256.0
-# Channels and number of the residual blocks of each stage.
-STAGES = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))
 
 
 class DlibBlock(nn.Module):
@@ -69,7 +61,7 @@ class DlibFaceEncoder(nn.Module):
     """
 
     input_shape = (3, 150, 150)  # channels, height, width
-    embedding_size = 128
+    embedding_size = EMBEDDING_SIZE
 
     def __init__(self, pretrained: bool = True) -> None:
         super().__init__()
@@ -83,8 +75,8 @@ class DlibFaceEncoder(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.linear = nn.Linear(size, self.embedding_size, bias=False)
         if pretrained:
-            path = file_of_extra("face_recognition_models", WEIGHTS, "faces")
-            self.load_state_dict(read_weights(path))
+            weights = dlib_weights()
+            self.load_state_dict({key: torch.from_numpy(weights[key]) for key in weights})
 
     def forward(self, images: Tensor) -> Tensor:
         """Map aligned faces (N, 3, 150, 150), (pixels - MEAN) / SCALE, to (N, 128)."""
@@ -93,51 +85,3 @@ class DlibFaceEncoder(nn.Module):
         x = self.blocks(x)  # (N, 256, 2, 2)
         embeddings: Tensor = self.linear(x.mean((2, 3)))  # (N, 128)
         return embeddings
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state of a ``DlibFaceEncoder`` from dlib's own file.
-
-    The file holds the layers from the first to the last, each with its name, its parameters
-    and settings that are known here. A convolution is followed by a factor and an offset of
-    each channel, which become part of it.
-    """
-    tensors = _tensors(path.read_bytes())
-    state = {}
-    with torch.device("meta"):  # only the names and shapes are needed
-        encoder = DlibFaceEncoder(pretrained=False)
-    for name, layer in encoder.named_modules():
-        if isinstance(layer, nn.Conv2d):
-            size, n_weights = layer.out_channels, layer.weight.numel()
-            both, affine = next(tensors), next(tensors)
-            weight, bias = both[:n_weights].reshape(layer.weight.shape), both[n_weights:]
-            factor, offset = affine[:size], affine[size:]
-            state[f"{name}.weight"] = weight * factor[:, None, None, None]
-            state[f"{name}.bias"] = bias * factor + offset
-        elif isinstance(layer, nn.Linear):
-            # dlib keeps (in, out).
-            state[f"{name}.weight"] = next(tensors).reshape(layer.weight.shape[::-1]).T
-    return state
-
-
-def _tensors(data: bytes) -> Iterator[Tensor]:
-    """The parameters of each layer that has some, flat, in the order of the file."""
-    for layer in re.finditer(rb"\x05con_4|\x07affine_|\x04fc_2", data):
-        at = layer.end()
-        if layer[0].endswith(b"fc_2"):
-            for _ in range(2):  # outputs, inputs
-                _, at = _integer(data, at)
-        version, at = _integer(data, at)
-        assert version == 2, version
-        sizes = []
-        for _ in range(4):
-            size, at = _integer(data, at)
-            sizes.append(size)
-        values = np.frombuffer(data, "<f4", int(np.prod(sizes)), at)
-        yield torch.from_numpy(values.astype(np.float32))
-
-
-def _integer(data: bytes, at: int) -> tuple[int, int]:
-    """An integer that is headed by its number of bytes, and where the next thing begins."""
-    end = at + 1 + (data[at] & 0x0F)
-    return int.from_bytes(data[at + 1 : end], "little"), end
