@@ -102,7 +102,7 @@ def measure(
     requests = write_requests(drawings, folder)
     pixels = [verifier.input.load(d, "drawing") for d in drawings]
     rounds = []
-    service = [str(Path(sys.executable).parent / "onelook"), "serve", MODEL]
+    service = [str(Path(sys.executable).parent / "onelook"), "serve", "--model", MODEL]
     service += ["--gallery", str(folder / "gallery.db"), "--port"]
     with (
         serving(service, "/readyz") as port,

@@ -1,15 +1,19 @@
 """The command line: what it prints and where, and how it ends."""
 
 import json
+import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from onelook.cli import main
+from onelook.cli.shared import app
 from onelook.cli.train import _setting
 from onelook.data.inputs import ImageInput
 from onelook.decision import Decision
@@ -137,8 +141,83 @@ def test_compare_without_a_model_takes_the_shipped_drawings_and_says_so(
     monkeypatch.setattr("onelook.shipped.FOLDER", tmp_path)
     status, out, err = onelook("compare", three[0], three[1])
     assert (status, out) == (0, f"{verifier.compare(three[0], three[1])}\n")
-    choice = "else --model faces, --model FOLDER"
-    assert err == f"model: omniglot, for drawn shapes; {choice}\n"
+    assert err == (
+        "model: omniglot, for drawn shapes; others with --model (see onelook models)\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("compare",), ("explain", "-o", "why.png"), ("find",)])
+def test_a_missing_file_is_named_before_anything_heavy_is_imported(
+    onelook, model, three, command, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "onelook.verifier", None)  # importing it would fail
+    for chosen in ([], ["--model", str(model)]):
+        status, out, err = onelook(command[0], three[0], "no.png", *command[1:], *chosen)
+        assert (status, out, err) == (1, "", "error: no.png: no such file\n")
+
+
+def test_models_lists_what_ships_with_purpose_and_needs(onelook):
+    status, out, _ = onelook("models")
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert status == 0 and lines["omniglot"] == "drawings of characters and symbols"
+    assert lines["dlib-faces"].endswith("needs onelook[faces]")
+    _, out, _ = onelook("models", "--json")
+    assert [row["name"] for row in json.loads(out)] == list(lines)
+
+
+def test_threads_are_limited_before_the_command_runs(onelook, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    status, _, err = onelook("compare", "a.png", "b.png", "--threads", "0")
+    assert status == 2 and "--threads" in err
+    onelook("compare", "no.png", "b.png", "--threads", "3")
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def _options() -> list[tuple[str, str, dict[str, object]]]:
+    """Command, name and settings of every option."""
+    found = []
+
+    def collect(name, command):
+        for each, other in getattr(command, "commands", {}).items():
+            collect(f"{name} {each}".strip(), other)
+        for option in command.params:
+            if option.param_type_name == "option":
+                found.append((name, max(option.opts, key=len), option))
+
+    collect("", typer.main.get_command(app))
+    return found
+
+
+def test_an_option_of_several_commands_has_one_help_text():
+    texts: dict[str, set[str]] = {}
+    for _, name, option in _options():
+        texts.setdefault(name, set()).add(option.help)
+    # These mean what a command writes, checks or takes; --model says its default.
+    own = {"--out", "--model", "--check", "--data", "--seed", "--name"}
+    assert {name for name, found in texts.items() if len(found) > 1} <= own
+
+
+def test_every_command_that_answers_prints_json_and_takes_a_model_by_name():
+    commands: dict[str, set[str]] = {}
+    for command, name, _ in _options():
+        commands.setdefault(command, set()).add(name)
+    assert {name for name, found in commands.items() if "--json" not in found} == {
+        "",
+        "serve",
+    }
+    using = {
+        *("compare", "explain", "find", "embed", "enroll", "identify", "serve"),
+        *("evaluate", "calibrate", "gallery migrate", "gallery import"),
+    }
+    assert {name for name, found in commands.items() if "--model" in found} == using
+
+
+def test_a_model_is_named_once(onelook, model):
+    for command in ("evaluate", "calibrate"):
+        status, _, err = onelook(command)
+        assert status == 2 and "name one model" in err
+        status, _, err = onelook(command, model, "--model", model)
+        assert status == 2 and "name one model" in err
 
 
 def test_compare_where_no_weights_ship_says_what_to_give(

@@ -7,11 +7,16 @@ import typer
 
 from onelook.cli.shared import (
     MODEL_HELP,
+    Depth,
     Json,
+    ModelToo,
+    Root,
     Same,
+    Threads,
     app,
     example,
     fail,
+    named_model,
     print_json,
     say,
 )
@@ -21,7 +26,10 @@ REPORT_FILE = "calibration.html"
 
 @app.command(epilog=example("onelook calibrate runs/mine --data new-photos/ --far 0.001"))
 def calibrate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)],
+    argument: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)
+    ] = None,
+    model: ModelToo = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -33,10 +41,16 @@ def calibrate(
         ),
     ] = None,
     far: Annotated[
-        float, typer.Option(help="False-accept rate; it needs 30 / FAR different pairs")
+        float,
+        typer.Option(
+            metavar="RATE", help="False-accept rate; it needs 30 / FAR different pairs"
+        ),
     ] = 0.01,
     prior: Annotated[
-        float, typer.Option(help="Share of same pairs where the model will be used")
+        float,
+        typer.Option(
+            metavar="SHARE", help="Share of same pairs where the model will be used"
+        ),
     ] = 0.5,
     group_by: Annotated[
         str | None,
@@ -53,27 +67,24 @@ def calibrate(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The folder to write [default: MODEL itself]"),
-    ] = None,
-    part: Annotated[
-        str, typer.Option(help="Part of a known source, such as evaluation or DevTest")
-    ] = "",
-    root: Annotated[
-        Path | None,
         typer.Option(
-            help="Where a known source, or the training's own data, lies; what a pair file "
-            "is relative to"
+            "--out", "-o", metavar="FOLDER", help="Where to write [default: MODEL itself]"
         ),
     ] = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(help="Folders above your class folders [default: the model's own]"),
-    ] = None,
+    part: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Part of a known source, such as evaluation or DevTest"
+        ),
+    ] = "",
+    root: Root = None,
+    depth: Depth = None,
     same: Same = None,
-    seed: Annotated[int, typer.Option(help="Seed of the drawn pairs and galleries")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of every random draw")] = 0,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Fit what scores mean: threshold at a false-accept rate, probability, galleries.
+    """Fit what scores mean: threshold, probability, galleries.
 
     The decision is written into the model's folder, with a report: calibration.html.
     """
@@ -85,6 +96,7 @@ def calibrate(
     from onelook.report.page import write_report
     from onelook.verifier import load
 
+    model = named_model(argument, model)
     verifier = load(model)
     source = DataChoice(data, part, root, depth, same)
     if check:
@@ -103,7 +115,7 @@ def calibrate(
 
 
 def _folder(model: str, out: Path | None) -> Path:
-    """Where the decision goes; shipped weights stay as they are."""
+    """Where the decision goes; shipped models stay as they are."""
     from onelook.verifier import SETTINGS_FILE
 
     if out is not None:

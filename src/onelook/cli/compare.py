@@ -8,9 +8,12 @@ import typer
 from onelook.cli.shared import (
     Json,
     Model,
+    Root,
     Same,
     SkipBad,
+    Threads,
     app,
+    check_files,
     example,
     load_model,
     print_json,
@@ -35,19 +38,22 @@ def compare(
     model: Model = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Draw the comparison, e.g. picture.png"),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Draw the comparison, e.g. picture.png"
+        ),
     ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option("--pairs", help="Compare every pair of a pair file instead"),
+        typer.Option(
+            "--pairs", metavar="FILE", help="Compare every pair of a pair file instead"
+        ),
     ] = None,
     same: Same = None,
-    root: Annotated[
-        str, typer.Option("--root", help="What the paths of the pair file are relative to")
-    ] = "",
+    root: Root = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Tell whether images show the same thing; rank many."""
+    """Say whether two images show the same thing, or rank many."""
     if pairs is not None:
         if items or out:
             raise typer.BadParameter("takes no images and no picture", param_hint="--pairs")
@@ -56,6 +62,7 @@ def compare(
         raise typer.BadParameter(
             "give two images or more, or --pairs FILE", param_hint="A B"
         )
+    check_files(items, model)
     answers = load_model(model).rank(items[0], items[1:])
     if as_json:
         print_json(
@@ -84,12 +91,12 @@ def _draw(answers: "list[Comparison]", out: Path) -> None:
 
 
 def _compare_pairs(
-    model: str | None, file: Path, same: int | None, root: str, as_json: bool
+    model: str | None, file: Path, same: int | None, root: Path | None, as_json: bool
 ) -> None:
     from onelook.evaluation.protocols import read_pairs_for
 
     verifier = load_model(model)
-    pairs = read_pairs_for(verifier, file, root, same)
+    pairs = read_pairs_for(verifier, file, root or "", same)
     answers = verifier.compare_many(list(zip(pairs.left, pairs.right, strict=True)))
     accuracy = _accuracy(verifier, answers, pairs)
     if as_json:
@@ -126,16 +133,17 @@ def embed(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="vectors.npz or vectors.parquet, with the paths"),
+        typer.Option("--out", "-o", metavar="FILE", help="vectors.npz or vectors.parquet"),
     ],
     model: Model = None,
     side: Annotated[
         str, typer.Option(metavar="left|right", help="Which of two different encoders")
     ] = "left",
     skip_bad: SkipBad = False,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Turn images into vectors, kept beside their paths."""
+    """Write the vectors of images beside their paths."""
     from onelook.vectors import check_ending, embed_files, write_vectors
 
     if side not in ("left", "right"):

@@ -8,12 +8,16 @@ import typer
 from onelook.cli.shared import (
     MODEL_HELP,
     Data,
+    Depth,
     Json,
+    ModelToo,
     Same,
     SkipBad,
+    Threads,
     app,
     example,
     fail,
+    named_model,
     print_json,
     print_rows,
     say,
@@ -42,11 +46,11 @@ def data(
     ] = False,
     show: Annotated[
         Path | None,
-        typer.Option("--show", help="Draw a grid of sampled pairs, e.g. pairs.png"),
+        typer.Option(
+            "--show", metavar="FILE", help="Draw a grid of sampled pairs, e.g. pairs.png"
+        ),
     ] = None,
-    depth: Annotated[
-        int, typer.Option(min=0, help="How many folders stand above a class folder")
-    ] = 0,
+    depth: Depth = None,
     same: Same = None,
     skip_bad: SkipBad = False,
     as_json: Json = False,
@@ -59,7 +63,7 @@ def data(
         return print_rows({n: s.about for n, s in sources.DATA_SETS.items()}, as_json)
     if download:
         path = sources.download(source, path)
-    opened = sources.open_source(source, root=path, depth=depth, same=same)
+    opened = sources.open_source(source, root=path, depth=depth or 0, same=same)
     description = describe.describe(opened)
     if as_json:
         print_json(description.to_dict())
@@ -81,13 +85,14 @@ def data(
 
 @app.command(epilog=example("onelook evaluate hausdorff --protocol omniglot-20-runs"))
 def evaluate(
-    model: Annotated[
+    argument: Annotated[
         str | None,
         typer.Argument(
             metavar="MODEL",
             help=f"{MODEL_HELP}; or hausdorff, nearest-pixels, word-overlap",
         ),
     ] = None,
+    model: ModelToo = None,
     protocol: Annotated[
         str | None,
         typer.Option(
@@ -98,10 +103,8 @@ def evaluate(
         ),
     ] = None,
     data: Data = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(help="Folders above your class folders [default: the model's own]"),
-    ] = None,
+    depth: Depth = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model or a baseline by a published protocol."""
@@ -110,9 +113,7 @@ def evaluate(
 
     if protocol == "list":
         return print_rows({name: entry.about for name, entry in PROTOCOLS.items()}, as_json)
-    if model is None:
-        raise typer.BadParameter("name a model or a baseline", param_hint="MODEL")
-    scorer = scorer_of(model)
+    scorer = scorer_of(named_model(argument, model))
     if protocol is None:
         from onelook.evaluation.protocols import default_protocol
 

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from onelook.cli.shared import Json, Model, app, example, load_model, print_json, say
+from onelook.cli.shared import (
+    Json,
+    Model,
+    Most,
+    Threads,
+    app,
+    check_files,
+    example,
+    load_model,
+    print_json,
+    say,
+)
 
 
 @app.command(epilog=example("onelook explain a.png b.png --out why.png"))
@@ -14,12 +25,14 @@ def explain(
     right: Annotated[str, typer.Argument(metavar="B", help="The image to compare it with")],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="The drawing, e.g. why.png"),
+        typer.Option("--out", "-o", metavar="FILE", help="The drawing, e.g. why.png"),
     ],
     model: Model = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Draw what made two images alike, and what told them apart."""
+    """Draw which parts make two images alike or different."""
+    check_files([left, right], model)
     from onelook.explain import draw_explanation
     from onelook.explain import explain as explain_pair
     from onelook.report.pictures import check_ending
@@ -37,20 +50,26 @@ def explain(
 @app.command(epilog=example("onelook find one.png sheet.png --out found.png"))
 def find(
     query: Annotated[str, typer.Argument(metavar="A", help="An image of the one thing")],
-    picture: Annotated[str, typer.Argument(help="The picture to look for it in")],
+    picture: Annotated[
+        str, typer.Argument(metavar="PICTURE", help="The picture to search in")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Draw the boxes found, e.g. found.png"),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Draw the boxes found, e.g. found.png"
+        ),
     ] = None,
     model: Model = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Tell so many places at most")] = 5,
+    k: Most = 5,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Tell whether, and where, a picture shows a person or thing.
+    """Say whether, and where, a picture shows a person or thing.
 
-    Models of faces look at every face, models of drawings at every group of strokes,
-    others through windows of several sizes.
+    Models of faces compare every face, models of drawings every group of strokes, others
+    windows of several sizes.
     """
+    check_files([query, picture], model)
     from onelook.find import draw_findings
     from onelook.find import find as find_in
     from onelook.report.pictures import check_ending

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onelook.cli.shared import (
+    GALLERY_HELP,
+    GalleryModel,
     Json,
     Model,
+    Most,
     SkipBad,
+    Threads,
     app,
+    check_files,
     example,
     load_model,
     print_json,
@@ -23,7 +28,6 @@ if TYPE_CHECKING:
     from onelook.gallery.gallery import Gallery
     from onelook.gallery.moving import Moved
 
-GALLERY_HELP = "A file, postgresql://… or milvus://…"
 Url = Annotated[str, typer.Option("--gallery", "-g", metavar="URL", help=GALLERY_HELP)]
 UrlArgument = Annotated[str, typer.Argument(metavar="GALLERY", help=GALLERY_HELP)]
 
@@ -44,7 +48,7 @@ def enroll(
         ),
     ],
     gallery: Url,
-    model: Model = None,
+    model: GalleryModel = None,
     identity: Annotated[
         str | None,
         typer.Option(
@@ -65,9 +69,13 @@ def enroll(
         bool, typer.Option("--keep-originals", help="Keep the image files too")
     ] = False,
     skip_bad: SkipBad = False,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Add images of identities to a gallery, which is made if it is not there."""
+    """Add images of identities to a gallery.
+
+    The gallery is made where it does not exist.
+    """
     from onelook.gallery.folders import enroll_files
 
     metadata = dict(_note(text) for text in notes or [])
@@ -111,8 +119,8 @@ def identify(
         typer.Argument(metavar="PATH", help="Images; with --check a folder or archive"),
     ],
     gallery: Url,
-    model: Model = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many matches to show")] = 5,
+    model: GalleryModel = None,
+    k: Most = 5,
     check: Annotated[
         bool,
         typer.Option(
@@ -122,8 +130,14 @@ def identify(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Draw the matches of one image, e.g. who.png"),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Draw the matches of one image: who.png",
+        ),
     ] = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Say who images show: an identity of the gallery, or unknown."""
@@ -131,6 +145,7 @@ def identify(
         raise typer.BadParameter("takes one folder and no picture", param_hint="--check")
     if out and len(paths) > 1:
         raise typer.BadParameter("draws the matches of one image", param_hint="--out")
+    check_files(paths, model)
     with _opened(gallery, model) as opened:
         if check:
             return _check(opened, paths[0], as_json)
@@ -190,7 +205,7 @@ def forget(
     gallery: Url,
     as_json: Json = False,
 ) -> None:
-    """Remove an identity from a gallery: embeddings and pictures, from disk too."""
+    """Remove an identity from a gallery, from disk too."""
     from onelook.gallery.store import forget_identity
     from onelook.gallery.stores import opened
 
@@ -234,6 +249,7 @@ def rename(
     gallery: UrlArgument,
     identity: Annotated[str, typer.Argument(metavar="NAME", help="Who it is now")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Who it will be")],
+    as_json: Json = False,
 ) -> None:
     """Give an identity another name, or join it to one that is there."""
     from onelook.gallery.store import rename_identity
@@ -241,6 +257,8 @@ def rename(
 
     with opened(gallery) as store:
         n = rename_identity(store, identity, new)
+    if as_json:
+        return print_json({"identity": new, "images": n})
     print(f"{n:,} images of {identity} are now {new}")
 
 
@@ -264,9 +282,10 @@ def migrate(
     source: Annotated[str, typer.Argument(metavar="FROM", help=GALLERY_HELP)],
     target: Annotated[str, typer.Argument(metavar="TO", help=GALLERY_HELP)],
     model: Model = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Embed a gallery anew with another model, from originals or thumbnails."""
+    """Embed a gallery again with another model, from originals or thumbnails."""
     from onelook.gallery.moving import migrate as run
 
     moved = run(load_model(model), source, target)
@@ -284,7 +303,7 @@ def import_embeddings(
         Path,
         typer.Argument(metavar="FILE", help=".parquet or .npz that onelook embed wrote"),
     ],
-    model: Model = None,
+    model: GalleryModel = None,
     as_json: Json = False,
 ) -> None:
     """Enroll embeddings without images; the folder in a path is the identity."""
@@ -296,41 +315,56 @@ def import_embeddings(
 
 
 @galleries.command(epilog=example("onelook gallery maintain people.db"))
-def maintain(gallery: UrlArgument) -> None:
-    """Whatever keeps a gallery quick: rebuild its index, compact its file."""
+def maintain(gallery: UrlArgument, as_json: Json = False) -> None:
+    """Keep a gallery quick: rebuild its index, compact its file."""
     from onelook.gallery.stores import opened
 
     with opened(gallery) as store:
         store.maintain()
-        print(f"{gallery}: {store.stats().search}")
+        search = store.stats().search
+    print_json({"search": search}) if as_json else print(f"{gallery}: {search}")
 
 
 def _opened(url: str, model: str | None) -> "Gallery":
-    """The gallery that must be there: a wrong name makes none."""
+    """An existing gallery: a wrong name makes none."""
     from onelook.gallery.gallery import Gallery
-    from onelook.gallery.stores import opened
 
-    with opened(url) as store:
-        model = model or _shipped(store.header.model)
-    return Gallery(load_model(model), url)
+    return Gallery(load_model(gallery_model(url, model, make=False)), url)
 
 
 def _made(url: str, model: str | None, keep_originals: bool = False) -> "Gallery":
-    """The gallery, which is made if it is not there."""
+    """A gallery, which is made where it does not exist."""
     from onelook.gallery.gallery import Gallery
+
+    return Gallery(load_model(gallery_model(url, model)), url, keep_originals)
+
+
+def gallery_model(url: str, model: str | None, *, make: bool = True) -> str | None:
+    """The model to open a gallery with: the one that is named, or the gallery's own.
+
+    Args:
+        url: The gallery.
+        model: The model that the command line names, if any.
+        make: Whether the gallery may be missing.
+
+    Raises:
+        GalleryError: If no model is named and the gallery's own does not ship.
+    """
+    from onelook.errors import GalleryError
+    from onelook.gallery.store import redact_url
     from onelook.gallery.stores import opened, store_exists
-
-    if model is None and store_exists(url):
-        with opened(url) as store:
-            model = _shipped(store.header.model)
-    return Gallery(load_model(model), url, keep_originals)
-
-
-def _shipped(name: str) -> str | None:
-    """The model that a gallery was made with, where it is one that ships."""
     from onelook.shipped import shipped_names
 
-    return name if name in shipped_names() else None
+    if make and (model is not None or not store_exists(url)):
+        return model
+    with opened(url) as store:
+        own = store.header.model
+    if model is None and own not in shipped_names():
+        raise GalleryError(
+            f"{redact_url(url)} was made with the model {own!r}; name its folder with "
+            "--model"
+        )
+    return model or own
 
 
 def _print_moved(moved: "Moved", target: str, as_json: bool) -> None:

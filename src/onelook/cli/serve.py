@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onelook.cli.gallery import gallery_model
 from onelook.cli.shared import (
-    MODEL_HELP,
+    GALLERY_HELP,
+    GalleryModel,
     Json,
+    Threads,
     app,
     example,
     load_model,
@@ -19,51 +22,59 @@ from onelook.cli.shared import (
 if TYPE_CHECKING:
     from onelook.verifier import Verifier
 
-TOKENS_HELP = "File of tokens (see onelook token); without one everybody may ask"
+TOKENS_HELP = "File of tokens (see onelook token); without it no request needs a token"
 
 
-@app.command(epilog=example("onelook serve omniglot --gallery gallery.db"))
+@app.command(epilog=example("onelook serve --model faces --gallery people.db"))
 def serve(
-    model: Annotated[
-        str | None,
-        typer.Argument(help=f"{MODEL_HELP} [default: omniglot, for drawings]"),
-    ] = None,
     gallery: Annotated[
-        str | None,
-        typer.Option("--gallery", "-g", help="A file, postgresql://… or milvus://…"),
+        str | None, typer.Option("--gallery", "-g", metavar="URL", help=GALLERY_HELP)
     ] = None,
+    model: GalleryModel = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; others than loopback need tokens")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to bind to; all but this machine's loopback require tokens",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free port")
+    ] = 8000,
     token_file: Annotated[
-        Path | None, typer.Option("--token-file", help=TOKENS_HELP)
+        Path | None, typer.Option("--token-file", metavar="FILE", help=TOKENS_HELP)
     ] = None,
     read_only: Annotated[
         bool, typer.Option("--read-only", help="Enroll, rename and forget nothing")
     ] = False,
     cors: Annotated[
         list[str] | None,
-        typer.Option("--cors", help="Origin whose web pages may ask, https://…"),
+        typer.Option(
+            metavar="ORIGIN", help="Origin whose web pages may send requests, https://…"
+        ),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", help="Another name of this service, behind a proxy"),
+        typer.Option(metavar="NAME", help="Another name of this service, behind a proxy"),
     ] = None,
     max_mb: Annotated[
-        int, typer.Option("--max-mb", min=1, help="Largest request, in MiB")
+        int, typer.Option(metavar="N", min=1, help="MiB of one request, at most")
     ] = 32,
     max_megapixels: Annotated[
-        int, typer.Option("--max-megapixels", min=1, help="Largest image")
+        int, typer.Option(metavar="N", min=1, help="Megapixels of one image, at most")
     ] = 40,
     max_images: Annotated[
-        int, typer.Option("--max-images", min=1, help="Images of one request")
+        int, typer.Option(metavar="N", min=1, help="Images of one request, at most")
     ] = 32,
     max_waiting: Annotated[
-        int, typer.Option("--max-waiting", min=1, help="Images that may wait; then 503")
+        int, typer.Option(metavar="N", min=1, help="Images that may wait; then 503")
     ] = 256,
+    threads: Threads = None,
 ) -> None:
-    """Answer over HTTP, with a page for people; -v logs each request."""
+    """Answer over HTTP, with a page for people.
+
+    onelook -v serve logs a line for each request.
+    """
     from onelook.gallery.gallery import Gallery
     from onelook.service.app import create_app
     from onelook.service.server import check_address, hosts_of, limit_threads
@@ -74,6 +85,8 @@ def serve(
     tokens = None if token_file is None else Tokens(token_file)
     check_address(host, tokens)
     limit_threads()
+    if gallery is not None:
+        model = gallery_model(gallery, model)
     verifier = load_model(model)
     settings = ServiceSettings(
         max_bytes=max_mb << 20,
@@ -104,32 +117,34 @@ def _started(verifier: "Verifier", gallery: str | None, url: str) -> None:
 
 
 def _card_text(model: str | None) -> str:
-    """The model card that lies beside the weights, if there is one."""
-    from onelook.shipped import DEFAULT_MODEL, shipped_folder
+    """The model card beside the weights, if there is one."""
+    from onelook.shipped import DEFAULT_MODEL, folder_of
 
-    name = model or DEFAULT_MODEL
-    folder = Path(name).expanduser()
-    if not (folder / "model.json").is_file():
-        folder = shipped_folder(name) or folder
-    card = folder / "README.md"
+    card = folder_of(model or DEFAULT_MODEL) / "README.md"
     return card.read_text("utf-8") if card.is_file() else ""
 
 
 @app.command(epilog=example("onelook token tokens.json --name till-3 --write"))
 def token(
-    file: Annotated[Path, typer.Argument(help="File of tokens; made if it is not there")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File of tokens, made where needed")
+    ],
     name: Annotated[
-        str | None, typer.Option("--name", help="Make a token of this name")
+        str | None, typer.Option("--name", metavar="NAME", help="Make a token of this name")
     ] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="It may enroll and forget, not only ask")
+        bool, typer.Option("--write", help="Let the token enroll, rename and forget")
     ] = False,
     revoke: Annotated[
-        str | None, typer.Option("--revoke", help="End the token of this name")
+        str | None,
+        typer.Option("--revoke", metavar="NAME", help="Revoke the token of this name"),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make, list or revoke tokens of the service; only their hashes are kept."""
+    """Make, list or revoke tokens of the service.
+
+    Only salted hashes of the tokens are kept.
+    """
     from onelook.service.tokens import add_token, read_tokens, revoke_token
 
     if name is not None and revoke is not None:
@@ -143,7 +158,7 @@ def token(
         return
     if revoke is not None:
         revoke_token(file, revoke)
-        say(f"{revoke} may not ask any more")
+        say(f"{revoke}: revoked")
     rows = {
         one.name: f"{'reads and writes' if one.may_write else 'reads'}, {one.created}"
         for one in read_tokens(file)

@@ -2,8 +2,9 @@
 
 import json
 import logging
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -20,7 +21,7 @@ log = logging.getLogger("onelook")
 ORDER = (
     *("demo", "data", "recipes", "train", "evaluate", "calibrate"),
     *("compare", "explain", "find", "embed", "enroll", "identify", "forget", "gallery"),
-    *("serve", "token"),
+    *("models", "serve", "token"),
 )
 
 
@@ -38,24 +39,95 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# What the options of several commands mean.
-DATA_HELP = "Folder of the data [default: $ONELOOK_DATA, then the user's cache]"
-MODEL_HELP = "Folder that train wrote, or the name of shipped weights"
-SAME_HELP = "The label, 0 or 1, of a same pair where the pair file does not say it"
-Data = Annotated[Path | None, typer.Option("--data", help=DATA_HELP)]
+
+def _limit_threads(n: int | None) -> int | None:
+    """Set before NumPy, PyTorch or ONNX Runtime is imported, so that all follow it."""
+    if n is not None:
+        os.environ["OMP_NUM_THREADS"] = str(n)
+    return n
+
+
+# The options of several commands: each has one name, one meaning and one help text.
+MODEL_HELP = "A folder that train wrote, or the name of a shipped model (onelook models)"
+GALLERY_HELP = "A file, postgresql://… or milvus://…"
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", help=f"{MODEL_HELP} [default: omniglot, for drawings]"),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help=f"{MODEL_HELP} [default: omniglot, for drawings]",
+    ),
+]
+GalleryModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help=f"{MODEL_HELP} [default: the gallery's own; for a new one omniglot]",
+    ),
+]
+ModelToo = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="MODEL", help="The same as MODEL")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FOLDER",
+        help="The folder of your images, or where a known source lies [default: "
+        "$ONELOOK_DATA, then the user's cache]",
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        metavar="FOLDER",
+        help="What the paths of a pair file are relative to; where a known source lies",
+    ),
+]
+Depth = Annotated[
+    int | None,
+    typer.Option(
+        "--depth",
+        metavar="N",
+        min=0,
+        help="Number of folders above a class folder [default: 0, or the model's own]",
+    ),
+]
+Same = Annotated[
+    int | None,
+    typer.Option(
+        "--same",
+        metavar="0|1",
+        min=0,
+        max=1,
+        help="The label of a same pair, where the pair file does not say it",
+    ),
+]
+Most = Annotated[
+    int, typer.Option("-k", metavar="N", min=1, help="Largest number of results")
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Go on without unreadable images")
 ]
-Same = Annotated[int | None, typer.Option("--same", min=0, max=1, help=SAME_HELP)]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        callback=_limit_threads,
+        help="Threads of a computation [default: $OMP_NUM_THREADS, or all cores]",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs")]
 
 
 class _Messages(logging.Handler):
-    """Log records on what is standard error now: a progress bar may stand in for it."""
+    """Writes log records to standard error as it is now: a progress bar may replace it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
@@ -110,17 +182,43 @@ def stoppable(advice: str) -> Iterator[None]:
 
 
 def load_model(model: str | None) -> "Verifier":
-    from onelook.shipped import DEFAULT_MODEL, shipped_folder, shipped_names
+    """The model of that folder or name; by default the one for drawings, which it says."""
+    from onelook.shipped import DEFAULT_MODEL, shipped_folder
     from onelook.verifier import load
 
     if model is not None:
         return load(model)
-    # A folder of that name where the user stands is not what is meant.
+    # The shipped model, even where the current folder holds a folder of its name.
     verifier = load(shipped_folder(DEFAULT_MODEL) or DEFAULT_MODEL)
-    others = [f"--model {name}" for name in shipped_names() if name != DEFAULT_MODEL]
-    choice = ", ".join([*others, "--model FOLDER"])
-    say(f"model: {DEFAULT_MODEL}, for {verifier.card['purpose']}; else {choice}")
+    say(
+        f"model: {DEFAULT_MODEL}, for {verifier.card['purpose']}; others with --model "
+        "(see onelook models)"
+    )
     return verifier
+
+
+def named_model(argument: str | None, option: str | None) -> str:
+    """The model of a command that takes it as MODEL or by --model."""
+    model = argument if option is None else option
+    if model is None or None not in (argument, option):
+        raise typer.BadParameter("name one model", param_hint="MODEL, --model")
+    return model
+
+
+def check_files(items: Sequence[str], model: str | None) -> None:
+    """Refuse missing files before a model is loaded; a model of texts takes no files.
+
+    Raises:
+        DataError: If a file does not exist.
+    """
+    from onelook.errors import DataError
+    from onelook.shipped import DEFAULT_MODEL, input_kind, read_settings
+
+    if input_kind(read_settings(model or DEFAULT_MODEL)) in ("", "text"):
+        return
+    for item in items:
+        if not os.path.lexists(item.partition("!/")[0]):
+            raise DataError(f"{item}: no such file")
 
 
 def print_rows(rows: dict[str, str], as_json: bool) -> None:

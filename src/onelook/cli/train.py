@@ -1,13 +1,28 @@
-"""Commands that train: train, demo, recipes."""
+"""Commands that train and list what there is: train, demo, recipes, models."""
 
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onelook.cli.shared import Data, Json, SkipBad, app, example, print_json, stoppable
+from onelook.cli.shared import (
+    Data,
+    Depth,
+    Json,
+    SkipBad,
+    Threads,
+    app,
+    example,
+    print_json,
+    print_rows,
+    say,
+    stoppable,
+)
+
+if TYPE_CHECKING:
+    from onelook.training.train import Run
 
 
 @app.command(epilog=example("onelook train digits --out runs/digits --set epochs=5"))
@@ -22,27 +37,31 @@ def train(
         typer.Option("--out", "-o", help="The model's folder [default: runs/RECIPE]"),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a stopped training stood")
+        bool, typer.Option("--resume", help="Continue a stopped training")
     ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe"),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="The same as --set epochs=N")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same as --set seed=N")] = None,
-    depth: Annotated[
-        int | None, typer.Option(help="The same as --set data.depth=N: see onelook data")
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="The same as --set epochs=N")
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Seed of every random draw: --set seed=N"),
+    ] = None,
+    depth: Depth = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the training that lies in --out")
+        bool, typer.Option("--overwrite", help="Replace an earlier training in --out")
     ] = False,
     skip_bad: SkipBad = False,
     tracker: Annotated[
         str | None, typer.Option(metavar="NAME", help="tensorboard, mlflow or wandb")
     ] = None,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Train by a recipe: weights, decision and report in one folder."""
+    """Train by a recipe; write model, decision and report."""
     changes = dict(_setting(text) for text in settings or [])
     changes |= {} if epochs is None else {"epochs": epochs}
     changes |= {} if seed is None else {"seed": seed}
@@ -55,13 +74,14 @@ def train(
         run = run_training(
             recipe, data, out, resume, changes, skip_bad, tracker, overwrite=overwrite
         )
-    if as_json:
-        fields = ("best_figure", "best_epoch", "seconds")
-        places = {"model": str(run.out), "report": str(run.report)}
-        metrics = {"metrics": run.verifier.card["metrics"]}
-        print_json(places | {field: getattr(run, field) for field in fields} | metrics)
-    else:
-        print(run)
+    print_json(_facts(run)) if as_json else print(run)
+
+
+def _facts(run: "Run") -> dict[str, Any]:
+    fields = ("best_figure", "best_epoch", "seconds")
+    places = {"model": str(run.out), "report": str(run.report)}
+    measured = {field: getattr(run, field) for field in fields}
+    return places | measured | {"metrics": run.verifier.card["metrics"]}
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -116,9 +136,32 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder of the model and its report")
     ] = Path("runs/demo"),
+    threads: Threads = None,
+    as_json: Json = False,
 ) -> None:
     """Train and measure on real images in about a minute."""
     from onelook.demo import demo as run_demo
 
     with stoppable("start again with: onelook demo"):
-        run_demo(data, out, echo=print)
+        run = run_demo(data, out, echo=say if as_json else print)
+    if as_json:
+        print_json(_facts(run))
+
+
+@app.command(epilog=example("onelook models"))
+def models(as_json: Json = False) -> None:
+    """List the shipped models: what for, and what they need."""
+    from dataclasses import asdict
+
+    from onelook.shipped import shipped_models
+
+    found = shipped_models()
+    if as_json:
+        return print_json([asdict(model) for model in found])
+    print_rows(
+        {
+            model.name: model.purpose + (f"; needs {model.needs}" if model.needs else "")
+            for model in found
+        },
+        as_json,
+    )

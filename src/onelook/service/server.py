@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from onelook.machine import cores
+from onelook.machine import cores, threads
 from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
 
@@ -63,7 +63,7 @@ def limit_threads() -> None:
     (with 32 clients 184 comparisons/s instead of 150, on a busy machine).
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    n = max(1, cores() - 1)
+    n = max(1, min(threads(), cores() - 1))
     torch.set_num_threads(n)
     threadpool_limits(n)
 

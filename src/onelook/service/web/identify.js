@@ -152,7 +152,7 @@ function invitation(n_files, n_enrolled) {
 
 function hintOf(hasGallery, writable) {
   if (!hasGallery) {
-    return "This service runs without a gallery. Start it with one: onelook serve MODEL --gallery gallery.db";
+    return "This service runs without a gallery. Start it with one: onelook serve --gallery gallery.db";
   }
   return writable ? "" : "Read-only: you can ask, but not enroll, rename or forget.";
 }
