@@ -48,10 +48,6 @@ def test_words_as_labels_need_no_convention(tmp_path):
     path = text(tmp_path, "left,right,label\na,b,same\na,c,Different\n")
     pairs = read_pair_table(path, left_side="text", right_side="text")
     assert pairs.is_same.tolist() == [True, False]
-    unlabelled = read_pair_table(path, label=None, left_side="text", right_side="text")
-    assert (
-        unlabelled.is_same is None and unlabelled.targets is None and len(unlabelled) == 2
-    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,12 @@ import numpy as np
 from onelook.data.archives import Tree, locate, open_tree
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sources.fetch import Archive
-from onelook.data.sources.pair_files import decode_lines, read_lines, read_pairs
+from onelook.data.sources.pair_files import (
+    decode_lines,
+    parse_pairs,
+    read_lines,
+    read_pairs,
+)
 from onelook.data.sources.source import Source, unknown_part
 from onelook.errors import DataError
 from onelook.recipe import DataSettings
@@ -261,55 +266,37 @@ def read_lfw_pairs(path: str | Path, resolve: Callable[[str, int], str]) -> Pair
     """
     lines = read_lines(path)
     n_folds, n_each = _lfw_header(path, lines[0])
-    left: list[str] = []
-    right: list[str] = []
-    labels: list[bool] = []
-    numbers: list[int] = []
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
-            continue
+    n_pairs = 2 * n_each * n_folds
+
+    def parse(numbered: tuple[int, str]) -> tuple[str, str, float]:
+        i, line = numbered
         fields = line.rstrip().split("\t")
         if len(fields) not in (3, 4):
             raise DataError(
-                f"{path}:{number}: expected 3 or 4 tab-separated fields, "
-                f"got {len(fields)}: {line!r}"
+                f"expected 3 or 4 tab-separated fields, got {len(fields)}: {line!r}"
             )
-        fold, place = divmod(len(left), 2 * n_each)
-        if fold == n_folds:
-            raise DataError(
-                f"{path}:{number}: line 1 says {2 * n_each * n_folds} pairs, "
-                "here is one more"
-            )
-        is_same = len(fields) == 3
-        if is_same != (place < n_each):
+        if i == n_pairs:
+            raise DataError(f"line 1 says {n_pairs} pairs, here is one more")
+        fold, place = divmod(i, 2 * n_each)
+        if (len(fields) == 3) != (place < n_each):
             expected = "3 fields (same)" if place < n_each else "4 fields (different)"
             raise DataError(
-                f"{path}:{number}: expected {expected} for pair {place + 1} of fold "
-                f"{fold + 1} ({n_each} same pairs, then {n_each} different), "
-                f"got {len(fields)}: {line!r}"
+                f"expected {expected} for pair {place + 1} of fold {fold + 1} ({n_each} "
+                f"same pairs, then {n_each} different), got {len(fields)}: {line!r}"
             )
-        other = fields[0] if is_same else fields[2]
-        try:
-            left.append(resolve(fields[0], _image_number(fields[1])))
-            right.append(resolve(other, _image_number(fields[-1])))
-        except DataError as error:
-            raise DataError(f"{path}:{number}: {error}") from error
-        labels.append(is_same)
-        numbers.append(number)
-    if len(left) != 2 * n_each * n_folds:
+        other = fields[0] if len(fields) == 3 else fields[2]
+        left = resolve(fields[0], _image_number(fields[1]))
+        return left, resolve(other, _image_number(fields[-1])), len(fields) == 3
+
+    filled = [(n, line) for n, line in enumerate(lines[1:], start=2) if line.strip()]
+    pairs = parse_pairs(path, [(n, (i, line)) for i, (n, line) in enumerate(filled)], parse)
+    if len(pairs) != n_pairs:
         raise DataError(
-            f"{path}: line 1 says {2 * n_each * n_folds} pairs, the file has {len(left)}; "
-            "is it whole?"
+            f"{path}: line 1 says {n_pairs} pairs, the file has {len(pairs)}; is it whole?"
         )
-    folds = np.arange(len(left), dtype=np.int64) // (2 * n_each) + 1
-    return Pairs(
-        tuple(left),
-        tuple(right),
-        is_same=np.array(labels, dtype=np.bool_),
-        folds=folds if n_folds > 1 else None,
-        line_numbers=np.array(numbers, dtype=np.int64),
-        source=str(path),
-    )
+    if n_folds == 1:
+        return pairs
+    return replace(pairs, folds=np.arange(n_pairs, dtype=np.int64) // (2 * n_each) + 1)
 
 
 def _lfw_header(path: str | Path, line: str) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 import os
 import posixpath
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from onelook.files import write_whole
 from onelook.recipe import DataSettings
 
 Resolve = Callable[[str], str]
+Line = TypeVar("Line")
 
 _HEADER = re.compile(r"#\s*same\s*=\s*(\S+)\s*", re.IGNORECASE)
 CONVENTION = "say whether 1 or 0 marks a pair of the same class: --same 1 or --same 0"
@@ -73,39 +75,58 @@ def read_pairs(
     """
     check_same(same)
     lines = read_lines(path)
-    same = convention(path, lines, same)
+    known = convention(path, lines, same)
     to_address = resolver(root) if resolve is None else resolve
-    left: list[str] = []
-    right: list[str] = []
-    labels: list[bool] = []
-    numbers: list[int] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        first, second, label = _split_pair(path, number, line)
-        if same is None:
-            raise DataError(
-                f"{path}:{number}: what does label {label!r} mean? {CONVENTION}"
-            )
+
+    def parse(line: str) -> tuple[str, str, float]:
+        left, right, label = _split_pair(line)
+        if known is None:
+            raise DataError(f"what does label {label!r} mean? {CONVENTION}")
         if label not in ("0", "1"):
             raise DataError(
-                f"{path}:{number}: label must be 0 or 1, got {label!r}; "
-                "a line that is no pair starts with #"
+                f"label must be 0 or 1, got {label!r}; a line that is no pair starts with #"
             )
-        for side, name in ((left, first), (right, second)):
-            try:
-                address = to_address(name)
-            except DataError as error:
-                raise DataError(f"{path}:{number}: {error}") from error
-            side.append(existing(path, number, address, check))
-        labels.append(int(label) == same)
-        numbers.append(number)
-    if not left:
+        addresses = [to_address(left), to_address(right)]
+        if check:
+            check_exist(addresses)
+        return addresses[0], addresses[1], int(label) == known
+
+    numbered = [
+        (number, line)
+        for number, line in enumerate(lines, start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not numbered:
         raise DataError(f"{path} holds no pairs; each line is PATH PATH LABEL")
+    return parse_pairs(path, numbered, parse)
+
+
+def parse_pairs(
+    path: str | Path,
+    numbered: Iterable[tuple[int, Line]],
+    parse: Callable[[Line], tuple[str, str, float]],
+    graded: bool = False,
+) -> Pairs:
+    """The pairs of a file's lines; errors of a line begin with the file and its number.
+
+    Args:
+        path: The file.
+        numbered: Number and content of each line.
+        parse: Left, right and label of a line: 1 for a same pair, or how alike they are.
+        graded: Whether the labels are targets.
+    """
+    parsed = []
+    for number, line in numbered:
+        try:
+            parsed.append((*parse(line), number))
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from error
+    left, right, labels, numbers = zip(*parsed, strict=True) if parsed else ((),) * 4
     return Pairs(
-        tuple(left),
-        tuple(right),
-        is_same=np.array(labels, dtype=np.bool_),
+        left,
+        right,
+        is_same=None if graded else np.array(labels, dtype=np.bool_),
+        targets=np.array(labels, dtype=np.float32) if graded else None,
         line_numbers=np.array(numbers, dtype=np.int64),
         source=str(path),
     )
@@ -192,7 +213,7 @@ def convention(path: str | Path, lines: Sequence[str], same: int | None) -> int 
     return same if found is None else found
 
 
-def _split_pair(path: str | Path, number: int, line: str) -> tuple[str, str, str]:
+def _split_pair(line: str) -> tuple[str, str, str]:
     """By tabs, else commas, else spaces: the first that leaves a label of 0 or 1."""
     best: list[str] = []
     for separator in ("\t", ",", None):
@@ -203,19 +224,20 @@ def _split_pair(path: str | Path, number: int, line: str) -> tuple[str, str, str
             best = best or fields
     if not best:
         raise DataError(
-            f"{path}:{number}: expected PATH PATH LABEL with tabs, commas or spaces "
-            f"between, got {line!r}; a path with spaces needs tabs"
+            f"expected PATH PATH LABEL with tabs, commas or spaces between, got {line!r}; "
+            "a path with spaces needs tabs"
         )
     return best[0], best[1], best[2]
 
 
-def existing(path: str | Path, number: int, address: str, check: bool) -> str:
-    if check and not address_exists(address):
-        raise DataError(
-            f"{path}:{number}: there is no file {address}; "
-            "paths are relative to --root, or to the --data of a training"
-        )
-    return address
+def check_exist(addresses: Iterable[str]) -> None:
+    """Raise DataError for a file that does not exist."""
+    for address in addresses:
+        if not address_exists(address):
+            raise DataError(
+                f"there is no file {address}; paths are relative to --root, or to the "
+                "--data of a training"
+            )
 
 
 def _read(

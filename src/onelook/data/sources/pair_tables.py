@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +11,10 @@ import numpy as np
 from onelook.data.items import Pairs, SideKind
 from onelook.data.sources.pair_files import (
     CONVENTION,
+    check_exist,
     check_same,
     convention,
-    existing,
+    parse_pairs,
     read_lines,
     resolver,
 )
@@ -26,13 +28,12 @@ def read_pair_table(
     *,
     left: str = "left",
     right: str = "right",
-    label: str | None = "label",
+    label: str = "label",
     label_kind: Literal["is_same", "target"] = "is_same",
     left_side: SideKind = "path",
     right_side: SideKind = "path",
     root: str | Path = "",
     same: int | None = None,
-    check: bool = True,
     quotes: bool = True,
 ) -> Pairs:
     """Read pairs from a table with column names: CSV, or with tabs or semicolons.
@@ -42,7 +43,7 @@ def read_pair_table(
             ``# same=1``.
         left: Name of the column of left sides.
         right: Name of the column of right sides.
-        label: Name of the column of labels; ``None`` where there is none.
+        label: Name of the column of labels.
         label_kind: ``"is_same"`` for ``same``/``different`` or 0/1 (then the convention
             must be known, as for ``read_pairs``), ``"target"`` for a number that grows with
             likeness.
@@ -50,7 +51,6 @@ def read_pair_table(
         right_side: The same for the right column.
         root: What paths are relative to; see ``resolver``.
         same: 0 or 1: the label of a pair of the same class.
-        check: Refuse a pair whose file is not there.
         quotes: Whether ``"`` quotes a field, as in CSV; otherwise it is text like any
             other.
 
@@ -61,39 +61,27 @@ def read_pair_table(
     check_same(same)
     lines = read_lines(path)
     start = next((i for i, x in enumerate(lines) if x.strip() and x.strip()[0] != "#"), 0)
-    same = convention(path, lines[:start], same)
-    wanted = [left, right] if label is None else [left, right, label]
-    rows = _table_rows(path, lines, start, wanted, quotes)
+    known = convention(path, lines[:start], same)
+    columns = (left, right, label)
+    kinds = (left_side, right_side)
     to_address = resolver(root)
-    sides: tuple[list[str], list[str]] = ([], [])
-    labels: list[float] = []
-    numbers: list[int] = []
-    for number, row in rows:
-        for side, kind, value, column in zip(
-            sides, (left_side, right_side), row, (left, right), strict=False
-        ):
+
+    def parse(row: list[str]) -> tuple[str, str, float]:
+        for value, column in zip(row[:2], columns, strict=False):
             if not value.strip():
-                raise DataError(f"{path}:{number}: column {column!r} is empty")
-            if kind == "path":
-                value = existing(path, number, to_address(value), check)
-            side.append(value)
-        if label is not None:
-            labels.append(_table_label(path, number, row[2].strip(), label_kind, same))
-        numbers.append(number)
-    if not numbers:
+                raise DataError(f"column {column!r} is empty")
+        sides = [
+            to_address(value) if kind == "path" else value
+            for value, kind in zip(row, kinds, strict=False)
+        ]
+        check_exist(side for side, kind in zip(sides, kinds, strict=True) if kind == "path")
+        return sides[0], sides[1], _table_label(row[2].strip(), label_kind, known)
+
+    rows = _table_rows(path, lines, start, columns, quotes)
+    pairs = parse_pairs(path, rows, parse, graded=label_kind == "target")
+    if not len(pairs):
         raise DataError(f"{path} holds no pairs below its line of column names")
-    is_same = label is not None and label_kind == "is_same"
-    target = label is not None and label_kind == "target"
-    return Pairs(
-        tuple(sides[0]),
-        tuple(sides[1]),
-        is_same=np.array(labels, dtype=np.bool_) if is_same else None,
-        targets=np.array(labels, dtype=np.float32) if target else None,
-        line_numbers=np.array(numbers, dtype=np.int64),
-        source=str(path),
-        left_side=left_side,
-        right_side=right_side,
-    )
+    return replace(pairs, left_side=left_side, right_side=right_side)
 
 
 def _table_rows(
@@ -109,9 +97,9 @@ def _table_rows(
             break
     else:
         raise DataError(
-            f"{path}:{start + 1}: no column {wanted[0]!r}, {wanted[1]!r}"
-            f"{f' or {wanted[2]!r}' if len(wanted) > 2 else ''} in {lines[start]!r}; "
-            "name the columns with --left, --right and --label"
+            f"{path}:{start + 1}: no column {wanted[0]!r}, {wanted[1]!r} or {wanted[2]!r} "
+            f"in {lines[start]!r}; a recipe names them by data.left_column, "
+            "data.right_column and data.label_column"
         )
     columns = [names.index(name) for name in wanted]
     body = [line + "\n" for line in lines[start + 1 :]]
@@ -132,25 +120,21 @@ def _table_rows(
         raise DataError(f"{path}:{start + 1 + first}: {error}; check the quotes") from error
 
 
-def _table_label(
-    path: str | Path, number: int, value: str, kind: str, same: int | None
-) -> float:
+def _table_label(value: str, kind: str, same: int | None) -> float:
     if kind == "target":
         try:
             target = float(value)
         except ValueError:
             target = float("nan")
         if not np.isfinite(target):
-            raise DataError(f"{path}:{number}: the target must be a number, got {value!r}")
+            raise DataError(f"the target must be a number, got {value!r}")
         return target
     if value.lower() in ("same", "different"):
         return value.lower() == "same"
     if value not in ("0", "1"):
-        raise DataError(
-            f"{path}:{number}: label must be 0, 1, same or different, got {value!r}"
-        )
+        raise DataError(f"label must be 0, 1, same or different, got {value!r}")
     if same is None:
-        raise DataError(f"{path}:{number}: what does label {value!r} mean? {CONVENTION}")
+        raise DataError(f"what does label {value!r} mean? {CONVENTION}")
     return int(value) == same
 
 
