@@ -232,8 +232,7 @@ def read_recipe(source: "str | Path | Recipe") -> Recipe:
     """The recipe of a shipped name or a YAML file.
 
     Args:
-        source: A name from ``recipe_names()``, a YAML file, or a Recipe (returned as it
-        is).
+        source: A name from ``recipe_names()``, a YAML file, or a Recipe, returned as is.
 
     Raises:
         DataError: If there is no such recipe, or it has an unknown key or a bad value.
