@@ -157,9 +157,7 @@ def test_maintain_gives_space_back(path, store):
 def test_another_file_is_refused_and_stays(path, content):
     path.write_bytes(content)
     assert store_exists(path)
-    with pytest.raises(
-        GalleryError, match="gallery.db is no onelook gallery; name another"
-    ):
+    with pytest.raises(GalleryError, match="gallery.db is not an onelook gallery; name or"):
         open_store(path)
     with pytest.raises(GalleryError, match="already exists"):
         create_store(path, HEADER)
@@ -170,7 +168,7 @@ def test_another_programs_database_is_refused(path):
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE entry (id)")
     connection.close()
-    with pytest.raises(GalleryError, match="no onelook gallery"):
+    with pytest.raises(GalleryError, match="not an onelook gallery"):
         open_store(path)
 
 
@@ -209,7 +207,7 @@ def test_no_gallery_where_none_can_be(path, tmp_path):
         open_store(path)
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        GalleryError, match="there is no folder .*file to make the gallery g.db in"
+        GalleryError, match="there is no folder .*file for the gallery g.db"
     ):
         create_store(tmp_path / "file" / "g.db", HEADER)
     (tmp_path / "new folder").mkdir()

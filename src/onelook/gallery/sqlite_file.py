@@ -1,11 +1,11 @@
-"""The SQLite file of a gallery: how it is made and opened, and its errors."""
+"""The SQLite file of a gallery: creating and opening it, and its errors."""
 
 import json
 import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,38 +19,38 @@ from onelook.gallery.store import (
     wrong_format,
 )
 
-APPLICATION = 0x6F6E6C6B  # "onlk", where `file` and SQLite look for whose file it is
-WAIT_SECONDS = 30.0  # for other processes that write, or that keep an old state open
+APPLICATION = 0x6F6E6C6B  # "onlk": SQLite's mark of the application that owns a file
+WAIT_SECONDS = 30.0  # for other processes that write or keep an old state open
 
 
 def create_file(path: Path, header: Header) -> None:
-    """Make an empty gallery at ``path``, whole or not at all.
+    """Create an empty gallery at ``path``, whole or not at all.
 
     Raises:
-        GalleryError: If something lies there already, or it cannot be written.
+        GalleryError: If the path exists, or cannot be written.
     """
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    if not path.parent.is_dir():
+        raise GalleryError(
+            f"there is no folder {path.parent} for the gallery {path.name}; create it, or "
+            "choose another place"
+        )
     try:
-        if not path.parent.is_dir():
-            raise GalleryError(
-                f"there is no folder {path.parent} to make the gallery {path.name} in; "
-                "make the folder, or choose another place"
-            )
-        with errors_of(path):
-            connection = sqlite3.connect(fresh, isolation_level=None)
-            try:
-                _write_empty(connection, header)
-            finally:
-                connection.close()
-        try:
-            os.link(fresh, path)  # unlike a rename it never takes another's place
-        finally:
-            fresh.unlink(missing_ok=True)
+        with (
+            errors_of(path),
+            closing(sqlite3.connect(fresh, isolation_level=None)) as connection,
+        ):
+            _write_empty(connection, header)
+        os.link(fresh, path)  # unlike a rename it never replaces another file
         sync_folder(path.parent)
     except OSError as error:
         if path.exists():
             raise already_exists(str(path)) from error
-        raise GalleryError(f"no gallery can be made at {path}: {error.strerror}") from error
+        raise GalleryError(
+            f"cannot create a gallery at {path}: {error.strerror}"
+        ) from error
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _write_empty(connection: sqlite3.Connection, header: Header) -> None:
@@ -64,10 +64,10 @@ def _write_empty(connection: sqlite3.Connection, header: Header) -> None:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """A connection to the gallery at ``path``, to be used by one thread at a time.
+    """A connection to the gallery at ``path``, for one thread at a time.
 
     Raises:
-        GalleryError: If there is none, it is another kind of file, or another format.
+        GalleryError: If there is none, or another program or format wrote the file.
     """
     if not path.is_file():
         raise no_gallery(str(path))
@@ -89,22 +89,24 @@ def open_file(path: Path) -> sqlite3.Connection:
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:
     application = _number(connection, "PRAGMA application_id")
     if application != APPLICATION:
-        raise GalleryError(
-            f"{path} is no onelook gallery; name another file, or move this one away"
-        )
+        raise _no_onelook_gallery(path)
     found = _number(connection, "PRAGMA user_version")
     if found != FORMAT:
         raise wrong_format(str(path), found)
 
 
 def read_header(connection: sqlite3.Connection, path: Path) -> Header:
-    """What the gallery was made for."""
+    """The model that the gallery was created for."""
     with errors_of(path):
         row = connection.execute("SELECT content FROM header").fetchone()
     try:
         return Header(**json.loads(row[0]))
     except (TypeError, ValueError) as error:
-        raise GalleryError(_damaged(path, "its header cannot be read")) from error
+        raise _damaged(path, "its header cannot be read") from error
+
+
+def _no_onelook_gallery(path: Path) -> GalleryError:
+    return GalleryError(f"{path} is not an onelook gallery; name or move the file")
 
 
 def _number(connection: sqlite3.Connection, statement: str) -> int:
@@ -113,7 +115,7 @@ def _number(connection: sqlite3.Connection, statement: str) -> int:
 
 @contextmanager
 def writing(connection: sqlite3.Connection) -> Iterator[None]:
-    """All statements inside become durable together, or none is kept."""
+    """Inside, all statements become durable together, or none is kept."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -126,7 +128,7 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def reading(connection: sqlite3.Connection) -> Iterator[None]:
-    """All statements inside see one state of the file."""
+    """Inside, all statements see one state of the file."""
     connection.execute("BEGIN")
     try:
         yield
@@ -137,7 +139,7 @@ def reading(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def errors_of(path: Path) -> Iterator[None]:
-    """SQLite's errors as ones that name the file and the next step."""
+    """Turn SQLite's errors into ones that name the file and the next step."""
     try:
         yield
     except sqlite3.ProgrammingError as error:
@@ -145,7 +147,7 @@ def errors_of(path: Path) -> Iterator[None]:
             raise
         raise GalleryError(f"the gallery {path} was closed; open it again") from error
     except sqlite3.OperationalError as error:
-        raise GalleryError(_operational(path, error)) from error
+        raise _operational(path, str(error)) from error
     except sqlite3.DataError as error:
         raise GalleryError(
             f"{path}: an image or its metadata is too large for SQLite ({error}); "
@@ -153,40 +155,35 @@ def errors_of(path: Path) -> Iterator[None]:
         ) from error
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
-            raise GalleryError(
-                f"{path} is no onelook gallery; name another file, or move this one away"
-            ) from error
-        raise GalleryError(_damaged(path, str(error))) from error
+            raise _no_onelook_gallery(path) from error
+        raise _damaged(path, str(error)) from error
 
 
-def _operational(path: Path, error: sqlite3.Error) -> str:
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return (
-            f"{path}: another process kept the gallery busy for more than "
-            f"{WAIT_SECONDS:g} s; try again, or end that process"
-        )
-    if "readonly" in text or "unable to open" in text:
-        return (
-            f"{path} cannot be written ({text}); a gallery needs write access to its "
-            "file and its folder"
-        )
-    if "full" in text:
-        return f"{path}: no space left on the disk; free some and try again"
+def _operational(path: Path, text: str) -> GalleryError:
     if "no such table" in text or "no such column" in text:
         return _damaged(path, text)
-    return f"{path}: {text}; check the disk and the file's permissions, and try again"
+    advice = f"{text}; check the disk and the file's permissions, and try again"
+    if "locked" in text or "busy" in text:
+        advice = (
+            f"another process kept the gallery busy for more than {WAIT_SECONDS:g} s; try "
+            "again, or end that process"
+        )
+    elif "readonly" in text or "unable to open" in text:
+        advice = f"{text}; a gallery needs write access to its file and its folder"
+    elif "full" in text:
+        advice = "no space left on the disk; free some and try again"
+    return GalleryError(f"{path}: {advice}")
 
 
-def _damaged(path: Path, what: str) -> str:
-    return (
-        f"{path} is damaged ({what}); restore a backup, or save what can be read with: "
+def _damaged(path: Path, what: str) -> GalleryError:
+    return GalleryError(
+        f"{path} is damaged ({what}); restore a backup, or save what can be read: "
         f"sqlite3 '{path}' .recover"
     )
 
 
 def sync_folder(folder: Path) -> None:
-    """The folder's list of names on disk, where the system can do that."""
+    """Make the names in a folder durable, where the system can do that."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,10 +1,9 @@
 """The tables of a gallery's SQLite file, and what is written to and read from them.
 
 SQLite can leave copies of a row behind when it moves rows between the pages of a table, and
-overwrites only the row itself when that is deleted. So what a person may want forgotten
-lies in tables that only grow: no row of theirs ever moves, a forget overwrites it in place
-with zeros, and ``compact`` gives the space back. Tables whose rows come and go hold numbers
-only.
+overwrites only the row itself when that is deleted. So what people may want forgotten is in
+tables that only grow: their rows never move, a forget overwrites them with zeros in place,
+and ``compact`` gives the space back. Tables whose rows come and go hold numbers only.
 """
 
 import json
@@ -20,9 +19,9 @@ from onelook.gallery.store import Entry, Hit, Stored
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-# "removed" tells other processes, and the index, of entries that are gone. "state" counts,
-# since every identify asks how large the gallery is; it holds which removal was the last to
-# be cleaned from disk, and whether copies of rows may lie about.
+# "removed" tells other processes and the index which entries are gone. "state" has the size
+# of the gallery, which every identify needs, the last removal that was cleaned from disk,
+# and whether an interrupted compaction may have left copies of rows.
 SCHEMA = """
 CREATE TABLE header (content TEXT NOT NULL);
 CREATE TABLE person (id INTEGER PRIMARY KEY AUTOINCREMENT, name BLOB NOT NULL);
@@ -59,7 +58,7 @@ ZEROS = {
 
 
 def insert(connection: sqlite3.Connection, entry: Entry, vector: Floats) -> bool:
-    """Keep an entry, unless its identity has its digest already; whether it was kept."""
+    """Keep an entry unless its identity already has its digest; whether it is new."""
     digest = entry.digest.encode()
     person = person_of(connection, entry.identity) or _add_person(
         connection, entry.identity
@@ -86,7 +85,7 @@ def insert(connection: sqlite3.Connection, entry: Entry, vector: Floats) -> bool
 
 
 def person_of(connection: sqlite3.Connection, identity: str) -> int | None:
-    """The number of an identity, None where it is not there."""
+    """The number of an identity, or None."""
     name = identity.encode()
     row = connection.execute(
         "SELECT person.id FROM named JOIN person ON person.id = named.person "
@@ -97,7 +96,7 @@ def person_of(connection: sqlite3.Connection, identity: str) -> int | None:
 
 
 def forget(connection: sqlite3.Connection, identity: str) -> int:
-    """Remove all entries of an identity; how many."""
+    """Remove all entries of an identity, and return their number."""
     person = person_of(connection, identity)
     if person is None:
         return 0
@@ -109,7 +108,7 @@ def forget(connection: sqlite3.Connection, identity: str) -> int:
 
 
 def rename(connection: sqlite3.Connection, identity: str, new: str) -> int:
-    """Give all entries of an identity the name ``new``; how many there were."""
+    """Give all entries of an identity the name ``new``, and return their number."""
     old = person_of(connection, identity)
     if old is None:
         return 0
@@ -149,7 +148,7 @@ def counts(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def hits(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Hit]:
-    """The entries of those ids that are there."""
+    """The entries with these ids, without those that are gone."""
     rows = connection.execute(
         "SELECT owner.id, name, vector.value FROM json_each(?) AS wanted "
         "JOIN owner ON owner.id = wanted.value JOIN person ON person.id = owner.person "
@@ -165,7 +164,7 @@ def hits(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Hit]:
 def read(
     connection: sqlite3.Connection, identity: str | None, after: int, limit: int
 ) -> list[Stored]:
-    """Up to ``limit`` whole entries above the id ``after``, in the order of ids."""
+    """Up to ``limit`` whole entries with ids above ``after``, in the order of ids."""
     which = "owner.id > ? ORDER BY owner.id"
     values: list[object] = [after]
     if identity is not None:
@@ -196,7 +195,7 @@ def read(
 def vectors_after(
     connection: sqlite3.Connection, after: int, at_once: int
 ) -> Iterator[tuple[Ids, Floats]]:
-    """Ids and vectors (N, D) above the id ``after``, in order, some at a time."""
+    """Ids and vectors (N, D) above the id ``after``, in order, ``at_once`` at a time."""
     while rows := connection.execute(
         "SELECT id, value FROM owner JOIN vector USING (id) WHERE id > ? "
         "ORDER BY id LIMIT ?",
@@ -227,16 +226,16 @@ def changes(connection: sqlite3.Connection, after: int) -> tuple[int, int, int]:
 
 
 def share_of_zeros(connection: sqlite3.Connection) -> float:
-    """Of the rows that a ``compact`` would leave out."""
+    """Fraction of rows that ``compact`` would remove."""
     row = connection.execute("SELECT count(*) FROM content").fetchone()
     return 1 - counts(connection)[1] / row[0] if row[0] else 0.0
 
 
 def compact(connection: sqlite3.Connection) -> None:
-    """Give the space of what was overwritten back; the file is written anew.
+    """Rewrite the file without the rows that were overwritten.
 
-    Deleting moves rows, so copies may lie about until the file is written. Where that was
-    interrupted, "compacting" says so.
+    Deleting moves rows, so copies may exist until the file is written; "compacting" says
+    so if that is interrupted.
     """
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE state SET compacting = 1")
@@ -263,7 +262,7 @@ def _ids_of(connection: sqlite3.Connection, person: int) -> list[int]:
 
 
 def _remove(connection: sqlite3.Connection, person: int, one: int) -> None:
-    """Overwrite an entry, and say to others that it is gone."""
+    """Overwrite an entry, and tell other processes that it is gone."""
     connection.execute("DELETE FROM owner WHERE id = ?", [one])
     (digest,) = connection.execute(
         "SELECT digest FROM content WHERE id = ?", [one]
@@ -291,11 +290,11 @@ def _drop_person(connection: sqlite3.Connection, person: int, identity: str) -> 
     connection.execute("DELETE FROM named WHERE hash = ? AND person = ?", key)
     connection.execute("UPDATE state SET n_identities = n_identities - 1")
     connection.execute(f"UPDATE person SET {ZEROS['person']} WHERE id = ?", [person])
-    # No entry has the number 0: this says that the disk has a name to be cleaned of.
+    # No entry has the id 0: this says that a name has to be cleaned from the disk.
     connection.execute("INSERT INTO removed (id) VALUES (0)")
 
 
-# So short that a hash left behind does not tell a name or an image.
+# Short enough that a hash which is left behind does not reveal a name or an image.
 def _name_hash(name: bytes) -> int:
     return zlib.crc32(name) & 0xFFFF
 
