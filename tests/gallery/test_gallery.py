@@ -76,7 +76,8 @@ def test_the_same_image_twice_is_one_entry_and_is_not_encoded_again(tmp_path):
         return mean_colour(images)
 
     with Gallery(from_function(counted, "euclidean", "counted"), tmp_path / "g") as gallery:
-        calls.clear()  # the first call asked for the size of an embedding
+        gallery.stats()  # creating the gallery asks for the size of an embedding
+        calls.clear()
         assert gallery.enroll("red", [RED, RED]) == gallery.enroll("red", [ORANGE, RED])
         assert gallery.enroll("red", [RED]).n_known == 1
         assert calls == [1, 1]
@@ -176,3 +177,28 @@ def test_a_name_that_not_every_store_and_url_can_hold_is_refused(name):
     with pytest.raises(ValueError, match="1 to 200 characters"):
         validate_name(name)
     assert validate_name("Ann/left eye.") == "Ann/left eye."
+
+
+def test_a_failing_enroll_leaves_no_gallery_behind(verifier, tmp_path):
+    path = tmp_path / "new.db"
+    with Gallery(verifier, path) as gallery:
+        with pytest.raises(DataError, match="missing.png"):
+            gallery.enroll("red", [tmp_path / "missing.png"])
+        with pytest.raises(ValueError, match="needs a name"):
+            gallery.enroll(" ", [RED])
+        with pytest.raises(GalleryError, match="shape"):
+            gallery.enroll_vectors(["red"], np.ones((1, 2)))
+        assert not path.exists() and len(gallery) == 0
+        with Gallery(verifier, path) as other:  # another process, which is quicker
+            other.enroll("green", [GREEN])
+        gallery.enroll("red", [RED])
+        assert gallery.identities() == {"green": 1, "red": 1}
+
+
+def test_a_gallery_tells_its_place_its_model_and_its_size(gallery, tmp_path):
+    assert len(gallery) == 0 and bool(gallery)
+    gallery.enroll("red", [RED, ORANGE])
+    assert len(gallery) == 1
+    assert repr(gallery) == f"<Gallery {tmp_path / 'g.db'} of 'mean colour': 1 identities>"
+    gallery.close()
+    assert "not available" in repr(gallery)

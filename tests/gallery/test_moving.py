@@ -60,7 +60,7 @@ def test_a_copy_holds_everything_and_can_be_begun_again(people, tmp_path):
 
 
 def test_a_copy_into_another_models_gallery_is_refused(people, tmp_path):
-    Gallery(from_function(dark, "euclidean", "dark"), tmp_path / "other.db").close()
+    Gallery(from_function(dark, "euclidean", "dark"), tmp_path / "other.db").stats()
     with pytest.raises(GalleryError, match="onelook gallery migrate embeds"):
         copy(people, tmp_path / "other.db", progress=False)
     with pytest.raises(GalleryError, match="no gallery at"):

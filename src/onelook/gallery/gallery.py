@@ -1,7 +1,8 @@
-"""Gallery: enroll identities, identify probes, forget; above whatever store keeps them."""
+"""Gallery: enroll identities, identify probes and forget, above any kind of store."""
 
 import hashlib
 import io
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,28 +34,28 @@ from onelook.gallery.stores import create_store, open_store, store_exists
 from onelook.verifier import Verifier
 
 THUMBNAIL_SIDE = 96  # pixels
-# A pair head ranks otherwise than a distance does: so many nearest are given to it.
-SHORTLIST = 500
+SHORTLIST = 500  # nearest entries that a pair head ranks, which no distance follows
 
 
 @dataclass(frozen=True)
 class Enrolled:
-    """How many of the images were new, and how many were in the gallery already."""
+    """Numbers of images that were new, and that were enrolled before."""
 
     n_new: int
     n_known: int
 
 
 class Gallery:
-    """Identities with the embeddings of their images, and who a new image shows.
+    """Identities with the embeddings of their images, which tell who a new image shows.
 
     Args:
-        verifier: The model. A gallery knows its fingerprint and refuses another.
-        url: A file's path, ``postgresql://…`` or ``milvus://…``; made if it is not there.
+        verifier: The model. A gallery keeps its fingerprint and refuses another model.
+        url: A file's path, ``postgresql://…`` or ``milvus://…``; a new gallery is created
+            when it is first needed, so that a failing ``enroll`` leaves nothing behind.
         keep_originals: Keep the image files too, not only embeddings and thumbnails.
 
     Raises:
-        GalleryError: If the gallery was made with another model.
+        GalleryError: If the gallery is one of another model.
 
     Example:
         >>> gallery = Gallery(verifier, "gallery.db")  # doctest: +SKIP
@@ -63,17 +64,41 @@ class Gallery:
     """
 
     def __init__(
-        self, verifier: Verifier, url: str | Path, keep_originals: bool = False
+        self, verifier: Verifier, url: str | Path, *, keep_originals: bool = False
     ) -> None:
         self.verifier = verifier
+        self.url = url
         self.keep_originals = keep_originals
-        self.store = _opened(verifier, url)
+        self._store = _open(verifier, url) if store_exists(url) else None
+        self._lock = threading.Lock()
+
+    @property
+    def store(self) -> GalleryStore:
+        """The store, which is created when it is first needed."""
+        with self._lock:
+            if self._store is None:
+                self._store = _create(self.verifier, self.url)
+            return self._store
 
     def __enter__(self) -> "Gallery":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __len__(self) -> int:
+        """Number of identities."""
+        return 0 if self._store is None else self._store.stats().n_identities
+
+    def __bool__(self) -> bool:
+        return True  # an empty gallery is a gallery
+
+    def __repr__(self) -> str:
+        try:
+            size = f"{len(self):,} identities"
+        except GalleryError:
+            size = "not available"  # closed, or its server does not answer
+        return f"<Gallery {redact_url(self.url)} of {self.verifier.name!r}: {size}>"
 
     def enroll(
         self,
@@ -83,16 +108,16 @@ class Gallery:
     ) -> Enrolled:
         """Add images of an identity; returns once they are durable.
 
-        An image that the identity has already is not encoded again.
+        An image that is already enrolled under this name is not encoded again.
 
         Args:
-            identity: A name, not empty.
+            identity: Name of who or what the images show.
             images: As ``Verifier.embed`` takes them.
             metadata: JSON values that are kept with each image.
 
         Raises:
             DataError: If an image cannot be read; then none is enrolled.
-            ValueError: If there is no name or no image.
+            ValueError: If there is no image, or the name cannot be kept.
         """
         if not check_list(images):
             raise ValueError(f"enroll needs at least one image of {identity!r}, got 0")
@@ -111,7 +136,7 @@ class Gallery:
         digests = [digest_of(content) for content in data]
         names = [validate_name(identity) for identity, _ in images]
         wanted = list(zip(names, digests, strict=True))
-        known = self._known(set(names))
+        known = set() if self._store is None else self._known(set(names))
         rows = [
             i for i, key in enumerate(wanted) if key not in known and wanted.index(key) == i
         ]
@@ -141,14 +166,14 @@ class Gallery:
 
         Args:
             identities: N names.
-            vectors: (N, D), embeddings of the right side by this gallery's model.
-            metadata: JSON values that are kept with each, if any.
+            vectors: Embeddings (N, D) of the right side by this gallery's model.
+            metadata: JSON values to keep with each; none by default.
 
         Raises:
             GalleryError: If D is not the gallery's.
-            ValueError: If there are not as many vectors as names, or a name is empty.
+            ValueError: If there are not as many vectors as names, or a name cannot be kept.
         """
-        vectors = check_vectors(self.store.header, vectors)
+        vectors = check_vectors(self._header(), vectors)
         notes = metadata or [{} for _ in identities]
         entries = [
             Entry(validate_name(identity), vector, digest_of(vector.tobytes()), note)
@@ -158,7 +183,7 @@ class Gallery:
         return Enrolled(n_new, len(entries) - n_new)
 
     def identify(self, image: Item, k: int = 5) -> Identification:
-        """Who an image, or an embedding (D,), shows: the ``k`` best, and one or unknown."""
+        """Who an image, or an embedding (D,), shows, and the ``k`` best matches."""
         return self.identify_many([image], k)[0]
 
     def identify_many(self, images: Sequence[Item], k: int = 5) -> list[Identification]:
@@ -182,22 +207,23 @@ class Gallery:
         ]
 
     def digests(self, identity: str) -> set[str]:
-        """``digest_of`` every image that is enrolled under this name."""
+        """The ``digest_of`` every image that is enrolled under this name."""
         return {entry.digest for entry in read_all(self.store, identity)}
 
     def forget(self, identity: str) -> int:
-        """Remove all of an identity, from disk too; how many images that were.
+        """Remove an identity, also from disk, and return the number of its images.
 
         Raises:
-            UnknownIdentityError: If the gallery does not know it.
+            UnknownIdentityError: If it is not enrolled.
         """
         return forget_identity(self.store, identity)
 
     def rename(self, identity: str, new: str) -> int:
-        """Give an identity another name, or join it to one that is there; how many images.
+        """Rename an identity, or join it to another, and return the number of its images.
 
         Raises:
-            UnknownIdentityError: If the gallery does not know it.
+            UnknownIdentityError: If it is not enrolled.
+            ValueError: If the new name cannot be kept.
         """
         return rename_identity(self.store, identity, new)
 
@@ -223,10 +249,10 @@ class Gallery:
     def images(
         self, identity: str | None = None, after: int = 0, limit: int = 100
     ) -> list[Stored]:
-        """Entries in the order of enrolment, those with an ``id`` above ``after``.
+        """Up to ``limit`` entries with an ``id`` above ``after``, in the order of ids.
 
         Raises:
-            UnknownIdentityError: If the gallery does not know the identity.
+            UnknownIdentityError: If the identity is not enrolled.
         """
         found = self.store.read(identity, after, limit)
         if identity is not None and not found and not self.store.read(identity, limit=1):
@@ -254,11 +280,16 @@ class Gallery:
         }
 
     def maintain(self) -> None:
-        """Whatever keeps the store quick: rebuild an index, compact a file."""
+        """Rebuild the index and give space back, where that is due."""
         self.store.maintain()
 
     def close(self) -> None:
-        self.store.close()
+        """Close the file, or the connections to the server."""
+        if self._store is not None:
+            self._store.close()
+
+    def _header(self) -> Header:
+        return header_of(self.verifier) if self._store is None else self._store.header
 
     def _probes(self, images: Sequence[Item]) -> NDArray[np.float32]:
         """Embeddings (N, D) of the left side; arrays (D,) are embeddings already."""
@@ -316,12 +347,12 @@ class Gallery:
 
 
 def digest_of(data: bytes) -> str:
-    """By which the same image is known again: SHA-256 in hexadecimal."""
+    """SHA-256 in hexadecimal, which tells whether an image is enrolled."""
     return hashlib.sha256(data).hexdigest()
 
 
 def header_of(verifier: Verifier) -> Header:
-    """What a gallery of this model writes down."""
+    """The header of a new gallery of this model."""
     return Header(
         fingerprint=verifier.fingerprint,
         model=verifier.name,
@@ -330,17 +361,24 @@ def header_of(verifier: Verifier) -> Header:
     )
 
 
-def _opened(verifier: Verifier, url: str | Path) -> GalleryStore:
-    if not store_exists(url):
+def _create(verifier: Verifier, url: str | Path) -> GalleryStore:
+    try:
         return create_store(url, header_of(verifier))
+    except GalleryError:
+        if not store_exists(url):
+            raise
+        return _open(verifier, url)  # another process has created it meanwhile
+
+
+def _open(verifier: Verifier, url: str | Path) -> GalleryStore:
     store = open_store(url)
-    if store.header.fingerprint != verifier.fingerprint:
-        made_with = store.header.model, store.header.fingerprint
+    header, place = store.header, redact_url(url)
+    if header.fingerprint != verifier.fingerprint:
         store.close()
         raise GalleryError(
-            f"the gallery {redact_url(url)} was made with the model {made_with[0]!r} "
-            f"({made_with[1]}), not with {verifier.name!r} ({verifier.fingerprint}): name "
-            f"that one, --model {made_with[0]} or its folder, or embed the gallery anew: "
-            f"onelook gallery migrate {redact_url(url)} NEW --model MODEL"
+            f"the gallery {place} was made with the model {header.model!r} "
+            f"({header.fingerprint}), not with {verifier.name!r} ({verifier.fingerprint}): "
+            f"use --model {header.model} or its folder, or embed the images again: onelook "
+            f"gallery migrate {place} NEW --model MODEL"
         )
     return store

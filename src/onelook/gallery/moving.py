@@ -118,7 +118,7 @@ def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
         GalleryError: If the embeddings are another model's.
     """
     content = read_vectors(path)
-    expected = gallery.store.header.fingerprint
+    expected = gallery.verifier.fingerprint
     if content.fingerprint and content.fingerprint != expected:
         raise GalleryError(
             f"{path} is of the model {content.fingerprint}, the gallery of {expected}; "
