@@ -36,7 +36,7 @@ def churn(store: GalleryStore, name: str, n: int) -> None:
 
 
 def rough(store: GalleryStore, name: str, n: int) -> None:
-    """``churn``, while an index is made again and again."""
+    """``churn``, while an index is built again and again."""
     from onelook.gallery import sqlite
 
     sqlite.INDEX_FROM, sqlite.NEWER_AT_MOST = 30, 12
@@ -45,7 +45,7 @@ def rough(store: GalleryStore, name: str, n: int) -> None:
 
 
 def search(store: GalleryStore, n: int) -> None:
-    """Search until ``n`` entries are there; print how many there were each time."""
+    """Search until there are ``n`` entries; print their number each time."""
     query = vectors_of(1, seed=0)
     found = -1
     print("ready", flush=True)

@@ -1,7 +1,7 @@
 """What the tests of all stores share: where a gallery goes, entries, child processes.
 
 ``servers.py`` starts the servers: ``postgres_url()`` and ``milvus_url()`` are context
-managers that give the URL of a gallery that is not there yet (or skip, or fail under
+managers that give the URL of a gallery that does not exist yet (or skip, or fail under
 ONELOOK_REQUIRE_DATA), and ``files_of(url)`` lists the files that could hold its bytes.
 """
 

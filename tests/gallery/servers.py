@@ -205,7 +205,7 @@ def _unprivileged(*options: str) -> list[str]:
 
 @contextmanager
 def milvus_url() -> Iterator[str]:
-    """The URL of a gallery that is not there yet, on a server that all tests share."""
+    """The URL of a gallery that does not exist yet, on a server that all tests share."""
     server = milvus_server()
     name = f"test_{uuid.uuid4().hex}"
     try:

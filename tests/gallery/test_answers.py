@@ -1,4 +1,4 @@
-"""Who a probe shows: votes of images, thresholds, strangers, probabilities."""
+"""The identity that a probe shows: best images, thresholds, unknown, probabilities."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_a_tie_goes_by_the_name():
 @pytest.mark.parametrize(
     "score, identity, is_same", [(0.6, "Ada", True), (0.5, None, None), (0.3, None, False)]
 )
-def test_a_stranger_is_unknown_and_never_the_nearest(score, identity, is_same):
+def test_an_unknown_probe_is_unknown_and_never_the_nearest(score, identity, is_same):
     found = answer(candidates(("Ada", score)), DECISION, stats(1, 1), k=1)
     assert found.identity == identity
     assert found.matches[0].is_same is is_same

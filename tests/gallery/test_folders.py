@@ -86,7 +86,7 @@ def test_a_check_counts_what_is_right_and_leaves_out_what_is_enrolled(gallery, p
     enroll_files(gallery, [people], at_most=1, progress=False)
     gallery.forget("Cy")
     result, answers = check_folder(gallery, people, progress=False)
-    # Dora's only image is enrolled; Cy is a stranger with three.
+    # Dora's only image is enrolled; Cy is unknown, with three.
     assert (result.n_known, result.n_best, result.n_unknown) == (4, 4, 3)
     assert {who for who, _, _ in answers} == {"Ada", "Bob", "Cy"}
     assert (result.n_right, result.n_rejected, result.fpir) == (0, 4, None)  # no decision
@@ -94,7 +94,7 @@ def test_a_check_counts_what_is_right_and_leaves_out_what_is_enrolled(gallery, p
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_characters_of_an_unseen_alphabet_are_told_from_strangers(data_root, tmp_path):
+def test_characters_of_an_unseen_alphabet_are_told_from_unknown_ones(data_root, tmp_path):
     archive = data_root / "omniglot" / "images_evaluation.zip"
     tree = open_tree(f"{archive}!/images_evaluation/Atlantean")
     for name in tree.names:
@@ -109,6 +109,6 @@ def test_characters_of_an_unseen_alphabet_are_told_from_strangers(data_root, tmp
         result, _ = check_folder(gallery, tmp_path / "asked", progress=False)
     assert (result.n_known, result.n_unknown) == (100, 36)
     assert result.n_best >= 85
-    # All strangers are of the same alphabet: a name is given to few, and hardly to them.
+    # The unknown are of the same alphabet: few probes get a name, and hardly any of them.
     assert result.n_right >= 25
     assert result.n_falsely_accepted <= 2 * result.fpir * result.n_unknown

@@ -1,4 +1,4 @@
-"""The index beside a file gallery: found, shared, cleaned, damaged, made again."""
+"""The index beside a file gallery: found, shared, cleaned, damaged, rebuilt."""
 
 import sqlite3
 import subprocess
@@ -29,7 +29,7 @@ def store(path):
 
 @pytest.fixture
 def small_limits(monkeypatch):
-    """An index from 100 images on, made again after 50 more."""
+    """An index from 100 images on, extended after 50 more."""
     monkeypatch.setattr(sqlite, "INDEX_FROM", 100)
     monkeypatch.setattr(sqlite, "NEWER_AT_MOST", 50)
 

@@ -173,7 +173,7 @@ def test_forgotten_bytes_are_in_no_file_of_the_server(url: str, small_index: Non
     noise = np.random.default_rng(1)
     vector = noise.standard_normal(64).astype(np.float32)
     original, thumbnail = noise.bytes(100_000), noise.bytes(900)
-    # First of so many names, it would be among the samples that ANALYZE keeps.
+    # First of many names, it would be among the samples that ANALYZE keeps.
     store.enroll([replace(e, identity=f"p{e.digest}") for e in _entries(400, 64)])
     store.enroll(
         [Entry("Canary Bird", vector, "c", {"ring": "tweet-4711"}, thumbnail, original)]
@@ -284,7 +284,7 @@ def test_names_and_metadata_come_back_as_they_went(url: str) -> None:
 
 @SLOW
 def test_a_store_outlives_a_crash_of_its_server() -> None:
-    """Acknowledged entries are there after it, and the store connects again by itself."""
+    """Acknowledged entries survive it, and the store connects again by itself."""
     server = PostgresServer.empty({})
     server.start()
     store = PostgresStore.create(server.url(), _header())

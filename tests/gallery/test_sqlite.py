@@ -117,7 +117,7 @@ def test_a_compaction_that_was_cut_off_is_finished(path, store, monkeypatch):
         pass
 
     class Connection:
-        """Ends before the file is written anew."""
+        """Ends before the file is rewritten."""
 
         def __init__(self, connection):
             self.connection = connection

@@ -122,7 +122,7 @@ class Identification:
 
 
 def answer(
-    candidates: Sequence[Candidate], decision: Decision | None, stats: Stats, k: int
+    candidates: Sequence[Candidate], decision: Decision | None, stats: Stats, *, k: int
 ) -> Identification:
     """The ``k`` best identities among images near a probe, and whether the best is right.
 

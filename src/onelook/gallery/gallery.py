@@ -202,7 +202,7 @@ class Gallery:
         vectors = check_vectors(self.store.header, self._probes(images))
         nearest = self._nearest(vectors, min(k, stats.n_identities), stats.n_images)
         return [
-            answer(self._candidates(vector, hits), self.verifier.decision, stats, k)
+            answer(self._candidates(vector, hits), self.verifier.decision, stats, k=k)
             for vector, hits in zip(vectors, nearest, strict=True)
         ]
 

@@ -64,7 +64,7 @@ def copy(source: str | Path, target: str | Path, progress: bool = True) -> Moved
 
 
 def migrate(
-    verifier: Verifier, source: str | Path, target: str | Path, progress: bool = True
+    verifier: Verifier, source: str | Path, target: str | Path, *, progress: bool = True
 ) -> Moved:
     """Embed all images of a gallery with another model, into a new gallery.
 

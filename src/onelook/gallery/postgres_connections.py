@@ -141,30 +141,30 @@ def _may_pass(error: Exception) -> bool:
 def _gallery_error(error: Exception, url: str) -> GalleryError:
     """What a person can do about an error of the server."""
     errors = import_extra("psycopg.errors", "postgres")
-    place = f"the gallery at {redact_url(url)}"
+    reason = _first_line(error)
+    what = f"fails: {reason}"
     if isinstance(error, errors.ReadOnlySqlTransaction):
-        return GalleryError(
-            f"{place} is read-only (a replica, or a read-only session); write through the "
-            "URL of the primary server"
+        what = (
+            "is read-only (a replica or a read-only session); use the primary server's URL"
         )
-    if isinstance(error, errors.UndefinedTable):
-        return GalleryError(f"{place} is gone: its table was dropped")
-    if isinstance(error, errors.LockNotAvailable):
-        return GalleryError(
-            f"{place} was in use for {LOCK_SECONDS} s and nothing was forgotten; end the "
-            "long transaction (pg_stat_activity) and forget again"
+    elif isinstance(error, errors.UndefinedTable):
+        what = "is gone: its table was dropped"
+    elif isinstance(error, errors.LockNotAvailable):
+        what = (
+            f"was in use for {LOCK_SECONDS} s and nothing was forgotten; end the long "
+            "transaction (pg_stat_activity) and forget again"
         )
-    if isinstance(error, errors.InsufficientPrivilege | errors.UndefinedFile):
-        return GalleryError(
-            f"{place}: {_first_line(error)}; it needs a role that owns its tables, and "
-            "pgvector in the database (CREATE EXTENSION vector)"
+    elif isinstance(error, errors.InsufficientPrivilege | errors.UndefinedFile):
+        what += (
+            "; it needs a role that owns its tables, and pgvector in the database (CREATE "
+            "EXTENSION vector)"
         )
-    if _may_pass(error):
-        return GalleryError(
-            f"{place} did not answer ({_first_line(error)}); what it did not acknowledge "
-            "may be kept or not: repeat it, nothing is kept twice"
+    elif _may_pass(error):
+        what = (
+            f"did not answer ({reason}); what it did not acknowledge may be kept or not: "
+            "repeat it, nothing is kept twice"
         )
-    return GalleryError(f"{place}: {_first_line(error)}")
+    return GalleryError(f"the gallery at {redact_url(url)} {what}")
 
 
 def _first_line(error: Exception) -> str:
