@@ -336,7 +336,8 @@ def _made(url: str, model: str | None, keep_originals: bool = False) -> "Gallery
     """A gallery, which is made where it does not exist."""
     from onelook.gallery.gallery import Gallery
 
-    return Gallery(load_model(gallery_model(url, model)), url, keep_originals=keep_originals)
+    verifier = load_model(gallery_model(url, model))
+    return Gallery(verifier, url, keep_originals=keep_originals)
 
 
 def gallery_model(url: str, model: str | None, *, make: bool = True) -> str | None:
