@@ -5,9 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from onelook.data.inputs import ImageInput
+from onelook.data.inputs.stores import PixelStore
 from onelook.data.sampling import Batch
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import EuclideanSimilarity
+from onelook.recipe import ImageSettings
+from onelook.training.data import Side
 from onelook.training.loop import step_seed
 from onelook.training.losses import (
     BinaryCrossEntropyLoss,
@@ -15,7 +19,7 @@ from onelook.training.losses import (
     RatioLoss,
     SupervisedContrastiveLoss,
 )
-from onelook.training.step import batch_loss
+from onelook.training.step import _reader, batch_loss
 
 SLOTS = np.arange(8)
 PAIRS = Batch(
@@ -96,3 +100,18 @@ def test_a_loss_that_needs_another_sampler_says_so():
 def test_every_step_has_its_own_seed():
     seeds = {step_seed(seed, step) for seed in range(5) for step in range(1000)}
     assert len(seeds) == 5000
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("free", [0, 1 << 30])
+def test_items_are_read_onto_a_gpu_from_its_memory_or_from_the_store(free, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4 * free, 0))
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 1, 4, 4)).astype(np.uint8)
+    store = PixelStore(pixels, [str(i) for i in range(7)])
+    taken = ImageInput(ImageSettings(height=4, width=4))
+    side = Side(store, np.array([6, 5, 4]))
+    found = _reader(side, taken, torch.device("cuda"))(np.array([2, 0, 2]))
+    assert found.device.type == "cuda"
+    np.testing.assert_array_equal(found.cpu(), pixels[[4, 6, 4]])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onelook.data.inputs import Item, StrokeInput, TextInput
+from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import check_list, decode, name_of
 from onelook.errors import GalleryError, UnknownIdentityError
 from onelook.gallery.answers import Candidate, Identification, answer
@@ -307,7 +307,7 @@ class Gallery:
         return {(who, digest) for who in identities for digest in self.digests(who)}
 
     def _thumbnail(self, data: bytes) -> bytes | None:
-        if isinstance(self.verifier.input_of("right"), TextInput | StrokeInput):
+        if not self.verifier.input_of("right").subject:
             return None
         image = decode(data, "image")
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)

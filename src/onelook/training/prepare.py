@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.inputs import ImageInput, Input, Store, StrokeInput, TextInput
+from onelook.data.inputs import INPUTS, ImageInput, Input, Store
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sampling import (
     FEWEST_OF_CLASS,
@@ -67,14 +67,11 @@ class _Stores:
         """The input of a side; the words of a text input are those of ``texts``."""
         recipe = self.recipe
         block = recipe.left if side == "left" else recipe.right
-        if is_text:
-            if block is None:
-                raise DataError(
-                    f"recipe {recipe.name} needs a {side!r} block for its texts"
-                )
-            return TextInput.fit(texts, block)
-        if block is not None and block.kind == "strokes":
-            return StrokeInput(block)
+        if is_text and block is None:
+            raise DataError(f"recipe {recipe.name} needs a {side!r} block for its texts")
+        if block is not None and (is_text or INPUTS[block.kind].suffixes):
+            fitted: Input = INPUTS[block.kind].fit(texts, block)
+            return fitted
         if recipe.images is None:
             raise DataError(
                 f"recipe {recipe.name} needs an 'images' block for its {side} side"

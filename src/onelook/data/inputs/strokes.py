@@ -37,6 +37,11 @@ class StrokeInput:
     input_shape: ClassVar[None] = None
     normalisation: ClassVar[None] = None
 
+    @classmethod
+    def fit(cls, addresses: Sequence[str], settings: SequenceSettings) -> "StrokeInput":
+        """An input with these settings: strokes have nothing to learn from the data."""
+        return cls(settings)
+
     def load(self, item: Item, name: str = "strokes") -> NDArray[np.float32]:
         """Points (T, 3) of one file, or of its bytes.
 
