@@ -9,7 +9,7 @@ def start_from(name: str, model: Siamese | PseudoSiamese) -> str:
     """Give ``model``'s encoder the weights of a trained one; its fingerprint.
 
     The images may be of another size if the encoder takes any. The similarity, the loss and
-    the optimizer begin anew.
+    the optimizer start fresh.
 
     Args:
         name: A model folder, or shipped weights.

@@ -182,7 +182,7 @@ def _header(file: IO[bytes], address: str, max_pixels: int) -> tuple[int, int, s
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Keep Pillow's warnings from users: sizes are checked here, the rest is no matter."""
+    """Hide Pillow's warnings: sizes are checked here, the others do not concern users."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL(\..*)?")
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -191,6 +191,7 @@ def quiet_pillow() -> Iterator[None]:
 
 @contextmanager
 def naming(address: str) -> Iterator[None]:
+    """Turn whatever is raised inside into a DataError that names the picture."""
     try:
         yield
     except DataError:

@@ -30,14 +30,14 @@ POINTS_FILE = "models/shape_predictor_5_face_landmarks.dat"
 TURNED_FILE = "models/mmod_human_face_detector.dat"
 # Side of the detectors' window, in pixels.
 WINDOW = 80
-# Sizes of face that are looked for one after the other, as shares of the shorter side, and
-# what is looked for in the end: a turned face.
+# Smallest faces looked for, one size after the other, as shares of the shorter side; a
+# turned face is looked for last.
 SMALLEST_SHARES = (1 / 3, 1 / 6, 1 / 12)
 SMALLEST_TURNED_SHARE = 1 / 4
-# What an aligned face shows around it, as a share of its size: dlib's network expects it.
+# Margin around an aligned face, as a share of its size, as dlib's network expects it.
 PADDING = 0.25
-# Side of the box that stands in for a face not found, as a share of the shorter side: the
-# usual size of the faces in LFW.
+# Side of the box used where no face is found, as a share of the shorter side: the usual
+# size of a face in LFW.
 MIDDLE_SHARE = 0.42
 
 _of_thread = threading.local()

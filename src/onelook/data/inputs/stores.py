@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 STORE_FORMAT = 1
 RESIDENT_BYTES = 2 << 30
 CHUNK = 32  # images loaded at a time
-# A preparation writes all the time; what has not been written to for so long was killed.
+# A preparation writes all the time; one that has not for this long was killed.
 ABANDONED_SECONDS = 3600.0
 
 
