@@ -2,9 +2,9 @@
 
 python benchmarks/calibrate_faces.py
 
-The pairs are of LFW's peopleDevTest. The weights stay in the extra onelook[faces], so that
-a folder in src/onelook/pretrained holds nothing but model.json. What the thresholds are
-worth is measured on the pairs of the other people, peopleDevTrain.
+The pairs are of LFW's peopleDevTest. The weights stay in the extra onelook[faces], so a
+folder in src/onelook/pretrained holds only model.json. The thresholds are measured on pairs
+of the other people, peopleDevTrain.
 """
 
 import json

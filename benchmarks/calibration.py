@@ -6,7 +6,7 @@ python benchmarks/calibration.py --only faces
 Characters: calibrated on the alphabets held out of the training of ``omniglot``, measured
 on Omniglot's 20 evaluation alphabets. Faces: calibrated on the people held out of the
 training of ``faces``, measured on the people of View 1's test part. Every class counts
-alike; two different characters are of one alphabet. Intervals are by resampling classes.
+alike; two different characters are of one alphabet. Intervals are from resampled classes.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def others(name: str) -> Dataset:
 
 
 def measure(verifier: Verifier, data: Dataset) -> None:
-    """Print what was stated beside what was measured, and keep the measured."""
+    """Print the stated and the measured rates, and record the measured ones."""
     clock = Clock()
     assert verifier.decision is not None
     embeddings = verifier.embed(data.paths)
@@ -64,7 +64,7 @@ def measure(verifier: Verifier, data: Dataset) -> None:
     figures = [*pair_figures(verifier, drawn)]
     figures += gallery_figures(verifier, verifier.decision, embeddings, data)
     for metric, value, interval in figures:
-        ends = "" if interval is None else f"  95 % {interval[0]:.4f} to {interval[1]:.4f}"
+        ends = "" if interval is None else f"  95% {interval[0]:.4f} to {interval[1]:.4f}"
         print(f"  {metric:28} {value:.4f}{ends}", flush=True)
         record(
             "calibration",
@@ -98,7 +98,7 @@ def pair_figures(verifier: Verifier, drawn: ClassPairs) -> Iterator[Figure]:
 def gallery_figures(
     verifier: Verifier, decision: Decision, embeddings: NDArray[np.float32], data: Dataset
 ) -> Iterator[Figure]:
-    """Unknown probes accepted, and enrolled ones found, by size of the gallery."""
+    """Unknown probes accepted and known probes found, by size of the gallery."""
     kinds = {"": data.groups} if data.groups is None else {"": data.groups, "_random": None}
     for kind, groups in kinds.items():
         found = simulate_galleries(
@@ -107,15 +107,15 @@ def gallery_figures(
         for i, size in enumerate(GALLERY_SIZES):
             limit = decision.identify_threshold(size)
             assert limit is not None and not limit.extrapolated
-            taken = found.strangers[i] >= limit.threshold
+            taken = found.unknown[i] >= limit.threshold
             known = (found.own >= limit.threshold) & (found.own > found.others[i])
             name = f"{size}{kind}_stated_{limit.fpir:.2g}"
-            yield f"fpir_{name}", taken.mean(), _interval(taken, found.stranger_classes)
+            yield f"fpir_{name}", taken.mean(), _interval(taken, found.unknown_classes)
             yield f"found_{size}{kind}", known.mean(), None
 
 
 def _interval(taken: NDArray[np.bool_], classes: NDArray[np.int64]) -> Interval:
-    """95 % of the share of strangers, by resampling their classes."""
+    """95% interval of the fraction accepted, by resampling classes."""
     _, of = np.unique(classes, return_inverse=True)
     counts, hits = np.bincount(of), np.bincount(of, taken)
     chosen = np.random.default_rng(0).integers(len(counts), size=(N_RESAMPLES, len(counts)))

@@ -1,11 +1,11 @@
-"""How often `onelook find` finds what is there, and says no where it is not.
+"""How often `onelook find` finds what a picture holds, and rejects what it does not.
 
     python benchmarks/find.py --data $ONELOOK_DATA
 
 Pictures are composed of real images that the model was not trained on: sheets of 12 drawn
 characters (Omniglot's evaluation alphabets), and groups of 8 people (of LFW's View 1) in a
-photograph. The query is another image of one of them, or in every second
-picture of a class that is not in it.
+photograph. The query is another image of one of them, or in every second picture of a class
+that is not in it.
 """
 
 import argparse

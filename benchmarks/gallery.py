@@ -116,7 +116,7 @@ def measure(
 ) -> dict[str, float]:
     """All figures of a gallery; times in seconds, sizes in bytes.
 
-    Those of making it are left out where the folder has it already.
+    Figures of its creation are left out if the folder exists already.
     """
     path, n = folder / f"{size}.db", SIZES[size]
     rng = np.random.default_rng(0)
@@ -148,7 +148,7 @@ def measure(
 def make(
     verifier: onelook.Verifier, path: Path, vectors: Floats, owners: NDArray[np.int64]
 ) -> dict[str, float]:
-    """Enroll everything, some at a time, each time durably; and make the index."""
+    """Enroll everything in durable batches, and build the index."""
     gallery = Gallery(verifier, path)
     seconds = 0.0
     for start in range(0, len(vectors), ENROLLED_AT_ONCE):
@@ -167,7 +167,7 @@ def make(
 def identify(
     gallery: Gallery, vectors: Floats, kept: NDArray[np.int64], probes: Floats
 ) -> dict[str, float]:
-    """Times of single answers, and how often the best is the best of all."""
+    """Times of single answers, and how often the best match is the true nearest one."""
     gallery.identify(probes[0])
     best, seconds, on_cpu = [], [], []
     for probe in probes:
@@ -242,7 +242,7 @@ def seconds_of(act: Callable[[], object]) -> float:
 
 
 def resident_bytes() -> int:
-    """Memory of this process, with what of mapped files is in it."""
+    """Resident memory of this process, mapped files included."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,15 +1,15 @@
-"""How well one picture a thing is enough to name it, and to tell it from unknown ones.
+"""How often one picture of a thing is enough to identify it, and to reject others.
 
 python benchmarks/identify.py
 python benchmarks/identify.py --only characters
 
 Characters: in each of Omniglot's 20 evaluation alphabets, 20 characters are enrolled with
-one drawing each; ten other people's drawings of them are asked for, and as many drawings of
-20 characters that are not enrolled, of the same alphabet as far as it has them. Faces: one
-photograph for each of the 40 people of AT&T, the other 360 are asked for; and with 20
-people enrolled and 20 strangers. Each of the ten photographs is the enrolled one once. A
+one drawing each; the probes are ten other people's drawings of them and as many drawings of
+20 characters that are not enrolled, of the same alphabet if it has enough. Faces: one
+photograph of each of AT&T's 40 people is enrolled and the other 360 are probes; then 20
+people are enrolled and 20 are unknown. Each of the ten photographs is enrolled once. A
 threshold does not move between cameras, so the last test calibrates the model on 20 people
-of AT&T, enrolls ten others and takes the last ten for strangers.
+of AT&T, enrolls ten others and keeps the last ten unknown.
 """
 
 import argparse
@@ -61,11 +61,11 @@ def characters(verifier: Verifier) -> None:
         others = np.setdiff1d(np.arange(data.n_classes), own)
         others = np.random.default_rng(alphabet).permutation(others)
         enrolled = own[:N_WAY]
-        strangers = np.concatenate([own[N_WAY:], others])[:N_WAY]
+        unknown = np.concatenate([own[N_WAY:], others])[:N_WAY]
         drawer = np.unique(data.drawers)[0]
         first = _rows(data, enrolled, data.drawers == drawer)
         asked = (data.drawers > drawer) & (data.drawers <= drawer + N_PROBES)
-        probes = _rows(data, np.concatenate([enrolled, strangers]), asked)
+        probes = _rows(data, np.concatenate([enrolled, unknown]), asked)
         galleries.append((first, probes))
     answers = identified(verifier, data, embeddings, galleries)
     report("identify-omniglot-20", verifier, answers, clock)

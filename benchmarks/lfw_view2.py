@@ -2,11 +2,11 @@
 
 python benchmarks/lfw_view2.py
 
-Ten trainings from nothing would each learn most of the same people again. So five folds
-share the first part of their training, on the people of the other five, and two or three of
-them the second, on people outside all of these; only the last part is a fold's own, on all
-nine others. No weight of the network that a fold is tested with ever met a person of it.
-Some people of every fold are held out of all trainings: they choose the thresholds.
+Ten trainings from scratch would each learn most of the same people again. So five folds
+share the first part of their training, on the people of the other five folds; two or three
+of them share the second, on people outside all of these; only the last part is a fold's
+own, on the nine others. No network was ever trained on a person of the fold it is tested
+on. Some people of every fold are held out of all trainings; they choose the thresholds.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from onelook.data.sources import find, lfw
 from onelook.evaluation.pairing import draw_pairs
@@ -29,6 +28,7 @@ from onelook.recipe import override, read_recipe
 from onelook.training.train import train
 from onelook.verifier import load
 from onelook.views import mirrored
+from recipes import setting
 from record import Clock, record
 
 BENCHMARK = "lfw-view2-unrestricted"
@@ -37,7 +37,7 @@ Folds = tuple[int, ...]
 
 
 class Level(NamedTuple):
-    """Trainings that begin where those of the level before ended."""
+    """Trainings that start from those of the level before."""
 
     left_out: tuple[Folds, ...]  # the folds that each training must not see
     changes: dict[str, Any]  # of the recipe
@@ -54,7 +54,7 @@ LEVELS = (
 
 def main() -> None:
     arguments = _arguments()
-    changes = dict(_setting(text) for text in arguments.set)
+    changes = dict(setting(text) for text in arguments.set)
     model = "lfw-compact" if not arguments.label else f"lfw-compact ({arguments.label})"
     out = Path(arguments.out) / model.replace(" ", "-")
     clock = Clock()
@@ -132,7 +132,7 @@ def measure(
 
 
 def figures(result: VerificationResult) -> list[tuple[str, float, Interval | None]]:
-    """(metric, value, 95 % interval): LFW's table gives the accuracy's standard error."""
+    """(metric, value, 95% interval): LFW's table gives the accuracy's standard error."""
     assert result.accuracy is not None
     return [
         ("accuracy", result.accuracy, result.intervals["accuracy"]),
@@ -154,11 +154,6 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", default="runs/benchmarks")
     return parser.parse_args()
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, _, value = text.partition("=")
-    return key, yaml.safe_load(value)
 
 
 if __name__ == "__main__":

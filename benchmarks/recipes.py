@@ -71,7 +71,7 @@ STAND_INS = {"digits-one-shot": "scikit-learn's digits"}
 def main() -> None:
     arguments = _arguments()
     name = arguments.name
-    changes = dict(_setting(text) for text in arguments.set)
+    changes = dict(setting(text) for text in arguments.set)
     command = shlex.join(["python", "benchmarks/recipes.py", *sys.argv[1:]])
     model = name if not arguments.label else f"{name} ({arguments.label})"
     out = Path(arguments.out) / model.replace(" ", "-").replace("/", "-")
@@ -131,7 +131,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def setting(text: str) -> tuple[str, Any]:
     key, _, value = text.partition("=")
     return key, yaml.safe_load(value)
 
@@ -155,8 +155,8 @@ def _report(
 ) -> None:
     """Print every seed's result and record the means.
 
-    The ends of the interval are means too: all seeds meet the same test items, so the mean
-    of seeds says no more of other items than one network does.
+    The ends of the interval are means too: all seeds meet the same test items, so a mean of
+    seeds says no more about other items than one network does.
     """
     for result in results:
         print(result, flush=True)
@@ -184,7 +184,7 @@ def _report(
 
 
 def figures(result: Result, protocol: str) -> list[tuple[str, float, Any]]:
-    """(metric, value, 95 % interval) of a result, by the names of DESIGN.md, section 6."""
+    """(metric, value, 95% interval) of a result, by the names in results.json."""
     if isinstance(result, GradedResult):
         return [("pearson", result.pearson, result.interval)]
     if isinstance(result, OneShotResult):
@@ -239,8 +239,7 @@ def _stroke_folds(
     clock: Clock,
     command: str,
 ) -> None:
-    """Four folds of two alphabets: every drawing is matched once, by a network of another
-    fold."""
+    """Four folds of two alphabets, each matched by a network trained on the others."""
     results = []
     for fold in range(1, STROKE_FOLDS + 1):
         part = {"data.part": f"not-fold{fold}"}

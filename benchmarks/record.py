@@ -1,4 +1,4 @@
-"""results.json: the one home of every figure, written by the benchmarks, never by hand."""
+"""Write results.json, the one home of every figure; it is never edited by hand."""
 
 import json
 import os
@@ -27,13 +27,13 @@ def record(
     """Put one row into results.json in place of an older one of the same name.
 
     Args:
-        benchmark, model, metric: The name; see DESIGN.md, section 6.
-        value: Rates are fractions, times seconds.
-        interval: 95 %.
-        seeds: Of the trainings.
-        minutes: Of training and measuring one seed, wall time.
-        command: That printed it.
-        values: The figure of each seed, where ``value`` is their mean.
+        benchmark, model, metric: Names of the figure, as in the docs' page of results.
+        value: The figure; rates are fractions, times are in seconds.
+        interval: 95% interval.
+        seeds: Seeds of the trainings.
+        minutes: Wall time of training and measuring one seed.
+        command: Command that printed the figure.
+        values: Figures of the seeds, if ``value`` is their mean.
     """
     row: dict[str, Any] = {
         "benchmark": benchmark,
@@ -66,7 +66,7 @@ def _name(row: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def machine() -> str:
-    """Cores and the instructions that decide the speed of matrix products."""
+    """The number of cores, and the instructions that matrix products use."""
     flags = ""
     if Path("/proc/cpuinfo").exists():
         known = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
@@ -76,7 +76,7 @@ def machine() -> str:
 
 
 class Clock:
-    """Minutes since it was made, and those that a resumed training took before."""
+    """Minutes since its creation, and those that a resumed training took before."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""How fast the service answers beside what its parts could do at best.
+"""How fast the service answers, beside what its parts could do at best.
 
 python benchmarks/service.py
 
@@ -98,7 +98,7 @@ def enroll(verifier: Verifier, drawings: list[bytes], path: Path) -> None:
 def measure(
     verifier: Verifier, drawings: list[bytes], folder: Path, arguments: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Everything once in every round, so that a drift of the machine hits all alike."""
+    """Measure everything once in every round, so that drift of the machine cancels."""
     requests = write_requests(drawings, folder)
     pixels = [verifier.input.load(d, "drawing") for d in drawings]
     rounds = []
@@ -124,7 +124,7 @@ def measure(
 
 
 def embed_rate(verifier: Verifier, pixels: list[Any], seconds: float) -> float:
-    """Images/s of the bare model, with as many threads as are best."""
+    """Images/s of the bare model, with the best number of threads."""
     rates = []
     for threads in sorted({1, os.cpu_count() or 1}):
         torch.set_num_threads(threads)
@@ -134,13 +134,13 @@ def embed_rate(verifier: Verifier, pixels: list[Any], seconds: float) -> float:
 
 
 def decode_rate(verifier: Verifier, drawings: list[bytes], seconds: float) -> float:
-    """Images/s of the bare preprocessing, in one thread: with two they are fewer."""
+    """Images/s of the bare preprocessing in one thread; two threads are slower."""
     preprocess = verifier.input
     return rate_of(lambda data: preprocess.load(data, "drawing"), drawings, seconds)
 
 
 def rate_of(work: Callable[[Any], object], items: list[Any], seconds: float) -> float:
-    """Items/s, after one that is not counted."""
+    """Items/s, after one call that is not counted."""
     work(items[0])
     begun, n = time.perf_counter(), 0
     while time.perf_counter() - begun < seconds:

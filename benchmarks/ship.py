@@ -1,4 +1,4 @@
-"""Make a trained model the one that ships: check it, measure it, write it with its card.
+"""Ship a trained model: check it, measure it, and write it with its card.
 
 python benchmarks/ship.py omniglot runs/benchmarks/omniglot-compact
 python benchmarks/ship.py faces runs/benchmarks/lfw-compact
@@ -36,11 +36,12 @@ class Shipment:
     """What is asked of a model that ships.
 
     Args:
-        purpose: What it compares, for people.
-        most_bytes: Of its weights.
-        source: Of the training data, as recipes name it, and which of its parts.
-        protocols: That the card reports.
-        looking: How the model that ships looks at images, if not as it was trained.
+        purpose: What it compares, in words.
+        most_bytes: Largest size of its weights.
+        source: Source of the training data and its part, as recipes name them.
+        protocols: Protocols that the card reports.
+        looking: Function that makes the model that ships from the trained one, if they
+            prepare images differently.
     """
 
     purpose: str
@@ -153,7 +154,7 @@ def measure(verifier: Verifier, shipment: Shipment) -> list[dict[str, Any]]:
 def decided(
     result: VerificationResult, verifier: Verifier
 ) -> list[tuple[str, float, None]]:
-    """What the model's own decision makes of the pairs, which did not choose it."""
+    """Errors of the model's own decision on pairs that did not choose it."""
     assert verifier.decision is not None
     answers = [verifier.decision.decide(score) for score in result.scores]
     said = {answer: np.array([a is answer for a in answers]) for answer in (True, False)}
@@ -201,7 +202,7 @@ def _threshold(decision: Decision) -> str:
     low, high = decision.intervals["far"]
     return (
         f"{decision.threshold:.4f}, meant for a false-accept rate of {decision.far:g} "
-        f"(95 % {low:.4f} to {high:.4f}) among pairs of {decision.pairs}; it rejects "
+        f"(95% {low:.4f} to {high:.4f}) among pairs of {decision.pairs}; it rejects "
         f"{decision.frr:.3f} of the same pairs; unsure below it down to "
         f"{decision.reject_below:.4f}"
     )
@@ -230,11 +231,11 @@ def _galleries(decision: Decision) -> str:
 
 
 def _figures(card: dict[str, Any]) -> str:
-    lines = ["| protocol | figure | 95 % interval | command |", "|---|---|---|---|"]
+    lines = ["| protocol | figure | 95% interval | command |", "|---|---|---|---|"]
     for row in card["figures"]:
-        ends = [f"{100 * end:.2f} %" for end in row["interval"] or []]
+        ends = [f"{100 * end:.2f}%" for end in row["interval"] or []]
         lines.append(
-            f"| {row['protocol']} | {row['metric']} {100 * row['value']:.2f} % "
+            f"| {row['protocol']} | {row['metric']} {100 * row['value']:.2f}% "
             f"| {' to '.join(ends)} | `{row['command']}` |"
         )
     return "\n".join(lines)

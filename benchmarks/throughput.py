@@ -1,11 +1,11 @@
-"""How fast onelook is beside what people would run instead, and beside the limit.
+"""How fast onelook is, beside what people would run instead and beside the limit.
 
 python benchmarks/throughput.py
 python benchmarks/throughput.py --tables training --networks compact
 
-One run measures all of it on the same data with the same networks; the figures go into
-results.json. It wants the machine for itself. What each table measures is said at the head
-of its file in ``speed/``.
+One run measures everything on the same data with the same networks and writes the figures
+to results.json. Run it alone on the machine. The files in ``speed/`` say what their tables
+measure.
 """
 
 import argparse

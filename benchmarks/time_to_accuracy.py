@@ -3,11 +3,11 @@
 python benchmarks/time_to_accuracy.py
 python benchmarks/time_to_accuracy.py --target 0.92 --seeds 10
 
-A child process a seed, with an empty cache, reads the official zips, trains by the recipe
-``omniglot-fast`` and prints the accuracy; the clock runs in the parent, from before the
-child is started until its line has come. The length of the training is fixed beforehand for
-each target (``EPOCHS``), chosen on held-out alphabets; nothing looks at the runs before the
-end. A target is met when the mean accuracy of the seeds is at least that.
+For each seed a child process with an empty cache reads the official zips, trains by the
+recipe ``omniglot-fast`` and prints the accuracy; the clock runs in the parent, from before
+the start of the child until its line has come. The length of the training is fixed for each
+target (``EPOCHS``) and was chosen on held-out alphabets; nothing looks at the runs before
+the end. A target is met if the mean accuracy of the seeds reaches it.
 """
 
 import argparse
@@ -34,7 +34,7 @@ WHOSE = {0.92: "Koch's siamese network", 0.955: "people"}
 
 @dataclass(frozen=True)
 class SpeedRun:
-    """One seed: what the clock said, how much of it was imports, and the accuracy."""
+    """One seed: its time, how much of it went into imports, and its accuracy."""
 
     seed: int
     seconds: float
@@ -51,14 +51,14 @@ def main() -> None:
     command = shlex.join(["python", "benchmarks/time_to_accuracy.py", *sys.argv[1:]])
     for target in [arguments.target] if arguments.target else list(EPOCHS):
         runs = []
-        print(f"\n{100 * target:.1f} % ({WHOSE[target]}), {machine()}")
+        print(f"\n{100 * target:.1f}% ({WHOSE[target]}), {machine()}")
         print("seed   seconds   imports   training   accuracy")
         for seed in range(arguments.seeds):
             run = timed_run(seed, EPOCHS[target])
             runs.append(run)
             print(
                 f"{run.seed:4d} {run.seconds:9.1f} {run.import_seconds:9.1f} "
-                f"{run.training_seconds:10.1f} {100 * run.accuracy:9.2f} %",
+                f"{run.training_seconds:10.1f} {100 * run.accuracy:9.2f}%",
                 flush=True,
             )
         _conclude(runs, target, command)
@@ -79,7 +79,7 @@ def timed_run(seed: int, epochs: int) -> SpeedRun:
     """Run one child with an empty cache under the clock.
 
     Raises:
-        RuntimeError: If the child fails; its last words are in the message.
+        RuntimeError: If the child fails; the end of its output is in the message.
     """
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "ONELOOK_CACHE": cache}
@@ -124,8 +124,8 @@ def _conclude(runs: list[SpeedRun], target: float, command: str) -> None:
     print(
         f"mean {seconds.mean():.1f} s (imports "
         f"{np.mean([run.import_seconds for run in runs]):.1f} s of it), accuracy "
-        f"{100 * accuracies.mean():.2f} %, standard error "
-        f"{100 * _standard_error(accuracies):.2f}: {100 * target:.1f} % {met}"
+        f"{100 * accuracies.mean():.2f}%, standard error "
+        f"{100 * _standard_error(accuracies):.2f}: {100 * target:.1f}% {met}"
     )
     for metric, values in (("seconds", seconds), ("accuracy", accuracies)):
         reach = 1.96 * _standard_error(values)

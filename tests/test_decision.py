@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from onelook.decision import Decision, fit_decision, fit_identify, smallest_far
+from onelook.decision import Decision, fit_decision, fit_identify
 from onelook.metrics import far_at, frr_at
 
 
@@ -93,7 +93,6 @@ def test_constant_scores_give_the_prior():
 
 
 def test_far_is_the_smallest_that_the_pairs_support():
-    assert smallest_far(3000) == 0.01
     decision = fit_decision(*drawn_scores(100, 600), far=0.01, n_classes=10)
     assert decision.far == 0.05
 

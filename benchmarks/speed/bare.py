@@ -31,7 +31,7 @@ class Switches:
         fused: Adam as one kernel.
         recipe_optimizer: The recipe's own optimizer in place of Adam.
         channels_last: Images and convolutions in (N, H, W, C).
-        bf16: Autocast.
+        bf16: Autocast to bfloat16.
         compiled: ``torch.compile`` of the encoder.
     """
 
@@ -49,7 +49,7 @@ class BareStep:
     through the network as the recipe says.
 
     Args:
-        recipe, material: Of the network.
+        recipe, material: Recipe and training data of the network.
         device: Where it runs.
     """
 
@@ -112,7 +112,7 @@ class BareStep:
         return step
 
     def seconds(self, switches: Switches, steps: int) -> float:
-        """How long so many steps take."""
+        """Seconds of that many steps."""
         step = self.use(switches)
         begun = time.perf_counter()
         for _ in range(steps):
@@ -129,7 +129,7 @@ class BareStep:
 
 
 class ChannelsFirst(TorchFunctionMode):
-    """Leaves the channels in front, also where an encoder turns them itself."""
+    """Keeps channels first, even if the encoder asks for channels-last itself."""
 
     was_asked = False
 

@@ -41,7 +41,7 @@ NAMES = {
 
 
 def measure(network: str, folder: Path) -> list[Row]:
-    """Take turns on the same files; print the table of one network."""
+    """Measure in turns on the same files; print the table of one network."""
     recipe, material = recipe_of(network), material_of(network)
     images = plain_images(recipe)
     preprocess = ImageInput(images)

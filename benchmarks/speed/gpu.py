@@ -1,4 +1,4 @@
-"""Training on a GPU, where one is at hand: images/s, share of its peak, larger batches."""
+"""Training on a GPU, if there is one: images/s, fraction of its peak, larger batches."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def measure(networks: list[str], device: str = "cuda") -> list[Row]:
         for times in TIMES:
             n_images, seconds, work = timed_step(network, times, device)
             rate, share = n_images / seconds, work / seconds / peak
-            words = [str(n_images), f"{rate:,.0f}", f"{100 * share:.1f} %"]
+            words = [str(n_images), f"{rate:,.0f}", f"{100 * share:.1f}%"]
             lines.append([TITLES[network], *words])
             model = f"{MODELS[network]}, {n_images} images a step, GPU"
             rows.append(Row("train-throughput", model, "images_per_second", rate))
@@ -67,7 +67,7 @@ def matrix_peak(device: str, side: int) -> float:
 
 
 def _repeat(job: Callable[[], object], times: int) -> float:
-    """Seconds of one of many."""
+    """Seconds of one call, the mean of several."""
     begun = time.perf_counter()
     for _ in range(times):
         job()

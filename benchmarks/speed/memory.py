@@ -90,7 +90,7 @@ def _mebibytes(count: float) -> str:
 
 @contextmanager
 def limited_group(limit: int) -> Iterator[Path | None]:
-    """The folder of a new control group with so much memory, or None without the right."""
+    """The folder of a new control group with that limit, or None without permission."""
     name = f"onelook-{os.getpid()}"
     kinds = {"memory": "memory.limit_in_bytes", ".": "memory.max"}  # versions 1 and 2
     for folder, file in kinds.items():
@@ -113,7 +113,7 @@ def limited_group(limit: int) -> Iterator[Path | None]:
 
 
 def peak_of(group: Path) -> int:
-    """The most memory, in bytes, that the group has held at once."""
+    """Peak memory of the group, in bytes."""
     for file in ("memory.max_usage_in_bytes", "memory.peak"):
         if (group / file).exists():
             return int((group / file).read_text())
@@ -121,7 +121,7 @@ def peak_of(group: Path) -> int:
 
 
 def own_memory() -> int:
-    """Bytes of this process that no file stands behind."""
+    """Bytes of this process that are not mapped from files."""
     status = Path("/proc/self/status").read_text("utf-8")
     line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
     return int(line.split()[1]) * 1024
@@ -141,7 +141,7 @@ def train_limited(folder: Path, group: Path) -> dict[str, float]:
         right=None,
         n_items=n_images,
         sampler=ClassBatches(
-            labels, sampling.classes_per_batch, sampling.samples_per_class, recipe.seed
+            labels, sampling.classes_per_batch, sampling.samples_per_class, seed=recipe.seed
         ),
         held_out=HeldOut(rows, rows, labels),
         preprocess=ImageInput(recipe.images),

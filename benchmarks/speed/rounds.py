@@ -40,7 +40,7 @@ class Contender:
         self._signal(signal.SIGSTOP)
 
     def turn(self, steps: int) -> Any:
-        """Let it do so many steps; gives what it answers."""
+        """Let it do that many steps; returns what it answers."""
         self._signal(signal.SIGCONT)
         assert self.process.stdin is not None
         self.process.stdin.write(f"{steps}\n")

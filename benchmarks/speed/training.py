@@ -24,7 +24,7 @@ ROUNDS = {"att": 3, "lfw": 3, "compact": 5}
 
 @dataclass(frozen=True)
 class Reach:
-    """How many times as fast as each of the others onelook shall be."""
+    """How many times as fast as each of the others onelook is meant to be."""
 
     published: float
     library: float
@@ -39,7 +39,7 @@ REACH = {
 
 
 def measure(network: str, folder: Path, limit: Switches) -> list[Row]:
-    """Let the contenders take turns; print the table of one network."""
+    """Run the contenders in turns; print the table of one network."""
     contenders: dict[str, Contender] = {}
     try:
         for name in NAMES:

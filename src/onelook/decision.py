@@ -1,5 +1,4 @@
-"""Decision: what a score means. Thresholds for pairs and for galleries, probability,
-unsure."""
+"""What a score means: thresholds for pairs and for galleries, and a probability."""
 
 import dataclasses
 import math
@@ -17,8 +16,7 @@ from onelook.metrics import (
     threshold_at_frr,
 )
 
-# Calibrating needs more than measuring: chance lets about this many different pairs
-# through.
+# Calibrating needs more than measuring: chance accepts about this many different pairs.
 FALSE_ACCEPTS_NEEDED = 30
 LARGEST_FAR = 0.5
 CURVE_POINTS = 200
@@ -27,13 +25,13 @@ HISTOGRAM_BINS = 40
 
 @dataclasses.dataclass(frozen=True)
 class IdentifyThreshold:
-    """From which score on the best match in a gallery is believed.
+    """The score from which the best match in a gallery is accepted.
 
     Args:
-        threshold: A probe is the best match when its score is at least this.
-        fpir: False-positive identification rate: the share of unknown probes that
-            are falsely accepted at this threshold in a gallery of this size.
-        extrapolated: The gallery is larger than any that was simulated.
+        threshold: Lowest score of an accepted best match.
+        fpir: False-positive identification rate: the fraction of unknown probes that are
+            falsely accepted at this threshold in a gallery of this size.
+        extrapolated: Whether the gallery is larger than any that was simulated.
     """
 
     threshold: float
@@ -43,14 +41,14 @@ class IdentifyThreshold:
 
 @dataclasses.dataclass(frozen=True)
 class IdentifyRow:
-    """What galleries of one size measured.
+    """What simulated galleries of one size measured.
 
     Args:
-        gallery_size: Enrolled images.
-        threshold: A score.
-        fpir: Share of strangers whose best match reaches the threshold.
-        known: Share of enrolled probes whose best match is their own and reaches it; None
-            where no class has two images.
+        gallery_size: Number of enrolled images.
+        threshold: Lowest score of an accepted best match.
+        fpir: Fraction of unknown probes whose best match reaches the threshold.
+        known: Fraction of known probes whose best match is their own and reaches it; None
+            if no class has two images.
     """
 
     gallery_size: int
@@ -64,24 +62,23 @@ class Decision:
     """How a score is read; fitted by ``fit_decision``, saved inside a model.
 
     Args:
-        threshold: A pair is the same when ``score >= threshold``.
-        reject_below: A pair is different when ``score < reject_below``; it is unsure
-            between the two. Equal to ``threshold`` where one threshold keeps both error
-            rates.
-        far: The false-accept rate that ``threshold`` stands for; the false-reject rate that
+        threshold: Lowest score of a pair that is the same.
+        reject_below: Score below which a pair is different; between the two it is unsure.
+            Equal to ``threshold`` if one threshold keeps both error rates.
+        far: False-accept rate that ``threshold`` stands for, and false-reject rate that
             ``reject_below`` stands for.
-        prior: Share of same pairs that ``probability`` assumes.
+        prior: Fraction of same pairs that ``probability`` assumes.
         slope, intercept: The probability is ``sigmoid(slope * score + intercept)``.
-        n_same, n_different, n_classes: What it was fitted on.
-        frr: Share of the same pairs fitted on that ``threshold`` rejects.
-        seen: Lowest and highest score fitted on; beyond them the probability stays.
-        pairs: What a different pair is: of which classes.
-        intervals: 95 % intervals of "threshold", "far" and "frr", by resampling classes.
-        identify: Thresholds for galleries, smallest first; none where the model was
+        n_same, n_different, n_classes: Numbers of pairs and classes that it was fitted on.
+        frr: Fraction of these same pairs that ``threshold`` rejects.
+        seen: Lowest and highest of these scores; beyond them the probability is constant.
+        pairs: What a different pair was made of, in words.
+        intervals: 95% intervals of "threshold", "far" and "frr", from resampled classes.
+        identify: Thresholds for galleries, smallest gallery first; none if the model was
             calibrated for pairs alone.
-        curves: For pages that draw: "thresholds" (at most 200 rising scores) with their
-            "far" and "frr", and "histogram" with "edges" and the shares of "same" and
-            "different" pairs between them.
+        curves: Data for plots: "thresholds" (200 rising scores) with their "far" and "frr",
+            and "histogram" with "edges" and the fractions of "same" and "different" pairs
+            between them.
     """
 
     threshold: float
@@ -120,7 +117,7 @@ class Decision:
 
         Args:
             score: One score, or an array of them.
-            prior: Share of same pairs where the question is asked; the fitted one when
+            prior: Fraction of same pairs where the question is asked; the fitted one when
                 ``None``.
         """
         shift = 0.0 if prior is None else _logit(_checked_prior(prior)) - _logit(self.prior)
@@ -132,12 +129,12 @@ class Decision:
         return probability if isinstance(score, np.ndarray) else float(probability)
 
     def identify_threshold(self, gallery_size: int) -> IdentifyThreshold | None:
-        """The threshold for a gallery of so many images; None where none was fitted.
+        """The threshold for a gallery of that many images; None if none was fitted.
 
-        Between two measured sizes it is read off the logarithm of the size. Beyond the
-        largest it goes on as over the last tenfold of sizes: the best of N scores grows
-        with log N where the tail of the scores is exponential, and slower where the scores
-        are bounded, as cosines are, so that the error is on the strict side.
+        Between measured sizes it is interpolated over the logarithm of the size. Beyond the
+        largest it continues the slope of the last tenfold of sizes: the best of N scores
+        grows with log N if the tail of the scores is exponential, and more slowly if the
+        scores are bounded, as cosines are, so that the error is on the strict side.
         """
         if not self.identify:
             return None
@@ -168,7 +165,7 @@ class Decision:
         """
         fields = dataclasses.fields(cls)
         known = {field.name for field in fields}
-        # What is optional came later: models saved before it are read still.
+        # What is optional was added later: models saved before are still read.
         needed = {
             field.name
             for field in fields
@@ -186,11 +183,6 @@ class Decision:
         return cls(**read)
 
 
-def smallest_far(n_different: int) -> float:
-    """The smallest false-accept rate that so many different pairs can calibrate."""
-    return FALSE_ACCEPTS_NEEDED / max(n_different, 1)
-
-
 def fit_decision(
     scores: ArrayLike,
     is_same: ArrayLike,
@@ -202,21 +194,20 @@ def fit_decision(
     n_different: int | None = None,
     strict: bool = False,
 ) -> Decision:
-    """Fit a Decision on pairs of held-out classes: neither trained nor tested on.
+    """Fit a Decision on pairs of held-out classes, neither trained nor tested on.
 
-    The probability is Platt's: a logistic curve through the score, the two kinds of pairs
-    weighted so that a share ``prior`` of them is the same. Its slope is never negative.
+    The probability is a logistic curve through the score (Platt 1999), the pairs weighted
+    so that a fraction ``prior`` of them is the same. Its slope is never negative.
 
     Args:
         scores: (N,), larger = more alike.
         is_same: (N,) bool.
-        far: The false-accept rate wanted.
-        prior: Share of same pairs where the model will be used, in (0, 1).
-        n_classes: Classes that the pairs are made of.
-        n_same, n_different: How many of the pairs are distinct, where some stand there
-            repeatedly.
+        far: False-accept rate wanted.
+        prior: Fraction of same pairs where the model will be used, in (0, 1).
+        n_classes: Number of classes that the pairs are made of.
+        n_same, n_different: Numbers of distinct pairs, if some are repeated.
         strict: Refuse a ``far`` that needs more different pairs, instead of taking the
-            smallest that they support.
+            smallest that the pairs support.
 
     Raises:
         ValueError: If there are fewer than 10 classes, or too few different pairs.
@@ -232,7 +223,7 @@ def fit_decision(
     if strict:
         check_far(far, n_different, FALSE_ACCEPTS_NEEDED)
     check_far(LARGEST_FAR, n_different, FALSE_ACCEPTS_NEEDED)
-    far = max(far, smallest_far(n_different))
+    far = max(far, FALSE_ACCEPTS_NEEDED / n_different)
     threshold = threshold_at_far(scores, is_same, far)
     slope, intercept = _fit_platt(scores, is_same, _checked_prior(prior))
     return Decision(
@@ -252,7 +243,7 @@ def fit_decision(
 
 
 def fit_identify(
-    strangers: ArrayLike,
+    unknown: ArrayLike,
     sizes: ArrayLike,
     fpir: float,
     own: ArrayLike = (),
@@ -261,17 +252,16 @@ def fit_identify(
     """Thresholds for galleries of several sizes, from simulated ones.
 
     Args:
-        strangers: (S, N) score of the best match of each of N strangers in a gallery of
-            each of S sizes.
-        sizes: (S,) enrolled images, rising.
-        fpir: The share of unknown probes that may be falsely accepted.
-        own: (M,) scores of enrolled probes with their own image.
-        others: (S, M) scores of these probes with the best of the others.
+        unknown: (S, N) best-match scores of N unknown probes in galleries of S sizes.
+        sizes: (S,) numbers of enrolled images, rising.
+        fpir: Fraction of unknown probes that may be falsely accepted.
+        own: (M,) scores of known probes with their own image.
+        others: (S, M) scores of known probes with the best of the other images.
     """
-    strangers, own = np.asarray(strangers, np.float64), np.asarray(own, np.float64)
+    unknown, own = np.asarray(unknown, np.float64), np.asarray(own, np.float64)
     others, rows = np.asarray(others, np.float64), []
     for i, size in enumerate(np.asarray(sizes).tolist()):
-        falling = -np.sort(-strangers[i])
+        falling = -np.sort(-unknown[i])
         n_accepted = math.floor(fpir * len(falling) + 1e-9)
         threshold = _just_above(falling, n_accepted)
         accepted = own >= threshold
@@ -282,7 +272,7 @@ def fit_identify(
 
 
 def _just_above(falling: NDArray[np.float64], k: int) -> float:
-    """The lowest threshold, half-way between scores, that at most k of them reach."""
+    """The lowest threshold, halfway between scores, that at most k of them reach."""
     if k >= len(falling):
         return float(falling[-1])
     below = falling[k]
@@ -349,7 +339,7 @@ def _fit_platt(
         line = line - step
         if np.abs(step).max() < 1e-10:
             break
-    if line[0] <= 0:  # the scores tell nothing, or the wrong way round
+    if line[0] <= 0:  # the scores say nothing, or rank the wrong way round
         return 0.0, _logit(float(weights @ targets))
     slope = line[0] / spread
     return float(slope), float(line[1] - slope * centre)

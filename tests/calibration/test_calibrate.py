@@ -81,10 +81,10 @@ def test_far_probability_and_galleries_hold_on_other_classes(found):
     labels = np.repeat(np.arange(200), 12)
     sizes = (1, 7, 20, 150)
     met = simulate_galleries(fresh, values, values, labels, sizes=sizes)
-    for size, strangers in zip(sizes, met.strangers, strict=True):
+    for size, unknown in zip(sizes, met.unknown, strict=True):
         limit = found.decision.identify_threshold(size)
         assert limit.fpir == pytest.approx(0.05, abs=0.001)
-        assert 0.025 < (strangers >= limit.threshold).mean() < 0.1
+        assert 0.025 < (unknown >= limit.threshold).mean() < 0.1
 
 
 def test_other_pairs_than_the_fitted_ones_are_noted(found):

@@ -26,7 +26,7 @@ def items_of(n_classes, n_each, spread, seed=0):
 def test_strangers_meet_the_best_of_so_many_other_classes():
     values, labels = items_of(30, 4, 0.01)
     found = simulate_galleries(OneNumber(), values, values, labels, sizes=(1, 5, 20))
-    assert found.strangers.shape == (3, 30 * 200) and found.n_items == 120
+    assert found.unknown.shape == (3, 30 * 200) and found.n_items == 120
     generator = np.random.default_rng(1)
     for row, size in enumerate((1, 5, 20)):
         best = []
@@ -37,7 +37,7 @@ def test_strangers_meet_the_best_of_so_many_other_classes():
             best.append(max(-abs(values[probe, 0] - values[e, 0]) for e in enrolled))
         for share in (0.1, 0.5, 0.9):
             expected = np.quantile(best, share)
-            assert np.quantile(found.strangers[row], share) == pytest.approx(
+            assert np.quantile(found.unknown[row], share) == pytest.approx(
                 expected, rel=0.12
             )
 
@@ -47,7 +47,7 @@ def test_no_stranger_meets_its_own_class():
     values = (10.0 * labels[:, None]).astype(np.float32)  # only its own class is nearer
     found = simulate_galleries(OneNumber(), values, values, labels)
     assert found.sizes.tolist() == [1, 2, 5, 10, 11]
-    assert found.strangers.max() == -10 and (found.own == 0).all()
+    assert found.unknown.max() == -10 and (found.own == 0).all()
 
 
 def test_the_own_group_is_enrolled_first():
@@ -58,8 +58,8 @@ def test_the_own_group_is_enrolled_first():
         OneNumber(), values, values, labels, groups, sizes=(1, 3, 11)
     )
     assert found.within_groups
-    assert (found.strangers[0] >= -3).all()  # one of the three others of its group
-    assert (found.strangers[1:] == -1).all()  # all three of them, so a neighbour too
+    assert (found.unknown[0] >= -3).all()  # one of the three others of its group
+    assert (found.unknown[1:] == -1).all()  # all three of them, so a neighbour too
 
 
 def test_known_probes_compete_with_one_fewer():
@@ -74,7 +74,7 @@ def test_classes_of_one_item_are_strangers_but_never_known():
     labels = np.concatenate([np.repeat(np.arange(5), 2), np.arange(5, 20)])
     values = labels[:, None].astype(np.float32)
     found = simulate_galleries(OneNumber(), values, values, labels, sizes=(1,))
-    assert found.strangers.shape[1] == 20 * 200 and len(found.own) == 5 * 200
+    assert found.unknown.shape[1] == 20 * 200 and len(found.own) == 5 * 200
 
 
 def test_a_gallery_of_all_classes_is_refused():

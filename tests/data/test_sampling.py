@@ -36,11 +36,13 @@ def batches_equal(one, other):
 
 def samplers():
     return {
-        "pairs": BalancedPairs(LABELS, 16, 3, GROUPS, 0.5),
-        "triplets": Triplets(LABELS, 16, 3, GROUPS, 0.5),
-        "classes": ClassBatches(LABELS, 5, 2, 3, GROUPS, 0.5, rotations=4),
+        "pairs": BalancedPairs(LABELS, 16, 3, groups=GROUPS, within_group=0.5),
+        "triplets": Triplets(LABELS, 16, 3, groups=GROUPS, within_group=0.5),
+        "classes": ClassBatches(
+            LABELS, 5, 2, seed=3, groups=GROUPS, within_group=0.5, rotations=4
+        ),
         "pair-list": PairListBatches(
-            np.arange(50), np.arange(50, 100), 8, 3, is_same=np.arange(50) % 2 == 0
+            np.arange(50), np.arange(50, 100), 8, seed=3, is_same=np.arange(50) % 2 == 0
         ),
     }
 
@@ -77,8 +79,8 @@ class NeverOpened:
 def test_sampling_opens_no_item():
     data = NeverOpened()
     for cls in (BalancedPairs, Triplets):
-        cls(data.labels, 8, 0, data.groups, 0.5).batch(0)
-    ClassBatches(data.labels, 3, 2, 0, data.groups, 0.5).batch(0)
+        cls(data.labels, 8, 0, groups=data.groups, within_group=0.5).batch(0)
+    ClassBatches(data.labels, 3, 2, seed=0, groups=data.groups, within_group=0.5).batch(0)
     sample_episodes(data.labels, **counts(3, 1, 1, 4), seed=0, groups=data.groups)
     with pytest.raises(AssertionError, match="was opened"):
         BalancedPairs(data, 8, 0)
@@ -133,7 +135,7 @@ def test_within_group_negatives_have_the_asked_share():
     labels = np.repeat(np.arange(40), 5)
     groups = labels // 4
     for share in (0.0, 0.3, 1.0):
-        batch = BalancedPairs(labels, 40_000, 0, groups, share).batch(0)
+        batch = BalancedPairs(labels, 40_000, 0, groups=groups, within_group=share).batch(0)
         left, right = batch.items[batch.left], batch.items[batch.right]
         within = (groups[left] == groups[right])[~batch.is_same].mean()
         by_chance = (4 - 1) / (40 - 1)
@@ -141,7 +143,7 @@ def test_within_group_negatives_have_the_asked_share():
 
 
 def test_a_class_alone_in_its_group_meets_other_groups():
-    batch = BalancedPairs(LABELS, 20_000, 0, GROUPS, 1.0).batch(0)
+    batch = BalancedPairs(LABELS, 20_000, 0, groups=GROUPS, within_group=1.0).batch(0)
     left, right = batch.items[batch.left], batch.items[batch.right]
     alone = (LABELS[left] == 11) & ~batch.is_same
     assert alone.any() and (LABELS[right][alone] != 11).all()
@@ -149,7 +151,7 @@ def test_a_class_alone_in_its_group_meets_other_groups():
 
 
 def test_triplets_hold_twins_and_strangers():
-    triplets = Triplets(LABELS, 500, 0, GROUPS, 1.0, per_epoch=1200)
+    triplets = Triplets(LABELS, 500, 0, groups=GROUPS, within_group=1.0, per_epoch=1200)
     assert triplets.steps_per_epoch == 3
     for step in range(10):
         batch = triplets.batch(step)
@@ -167,9 +169,9 @@ def test_pair_batches_take_the_same_time_for_ten_and_for_a_hundred_thousand_clas
     def seconds(n_classes):
         labels = np.repeat(np.arange(n_classes), 4)
         samplers = [
-            BalancedPairs(labels, 128, 0, labels // 5, 0.5),
-            Triplets(labels, 128, 0, labels // 5, 0.5),
-            ClassBatches(labels, 8, 4, 0, labels // 5, 0.5),
+            BalancedPairs(labels, 128, 0, groups=labels // 5, within_group=0.5),
+            Triplets(labels, 128, 0, groups=labels // 5, within_group=0.5),
+            ClassBatches(labels, 8, 4, seed=0, groups=labels // 5, within_group=0.5),
         ]
         best = np.inf
         for _ in range(7):
@@ -185,7 +187,7 @@ def test_pair_batches_take_the_same_time_for_ten_and_for_a_hundred_thousand_clas
 
 
 def test_class_batches_repeat_no_item_and_take_what_small_classes_have():
-    sampler = ClassBatches(LABELS, 5, 3, 0)
+    sampler = ClassBatches(LABELS, 5, 3, seed=0)
     seen = Counter()
     for step in range(400):
         batch = sampler.batch(step)
@@ -209,7 +211,7 @@ def test_class_batches_repeat_no_item_and_take_what_small_classes_have():
 
 def test_every_subset_of_a_class_is_equally_likely():
     labels = np.repeat([0, 1], 5)
-    sampler = ClassBatches(labels, 2, 3, 0)
+    sampler = ClassBatches(labels, 2, 3, seed=0)
     ordered = Counter()
     for step in range(12_000):
         batch = sampler.batch(step)
@@ -221,7 +223,7 @@ def test_every_subset_of_a_class_is_equally_likely():
 
 
 def test_class_batches_within_a_group_fill_up_from_others():
-    sampler = ClassBatches(LABELS, 4, 2, 0, GROUPS, within_group=1.0)
+    sampler = ClassBatches(LABELS, 4, 2, seed=0, groups=GROUPS, within_group=1.0)
     kinds = set()
     for step in range(300):
         classes = np.unique(sampler.batch(step).labels)
@@ -229,15 +231,17 @@ def test_class_batches_within_a_group_fill_up_from_others():
         kinds.add(tuple(sorted(Counter(GROUP_OF_CLASS[classes]).values())))
     assert (4,) in kinds  # group 2 has four usable classes
     assert (1, 3) in kinds  # groups 0 and 1 have three
-    loose = ClassBatches(LABELS, 4, 2, 0, GROUPS)
+    loose = ClassBatches(LABELS, 4, 2, seed=0, groups=GROUPS)
     whole = [len(set(GROUP_OF_CLASS[loose.batch(step).labels])) == 1 for step in range(300)]
     assert np.mean(whole) < 0.05
 
 
 def test_quarter_turns_are_new_classes():
     n, n_classes = len(LABELS), 12
-    sampler = ClassBatches(LABELS, 8, 2, 0, GROUPS, within_group=1.0, rotations=4)
-    plain = ClassBatches(LABELS, 8, 2, 0)
+    sampler = ClassBatches(
+        LABELS, 8, 2, seed=0, groups=GROUPS, within_group=1.0, rotations=4
+    )
+    plain = ClassBatches(LABELS, 8, 2, seed=0)
     assert sampler.steps_per_epoch == pytest.approx(4 * plain.steps_per_epoch, abs=4)
     turns_seen = set()
     for step in range(100):
@@ -259,7 +263,7 @@ def test_turned_labels_serve_any_sampler():
 def test_pair_list_gives_every_pair_once_an_epoch_in_even_batches():
     left, right = np.arange(50), np.arange(100, 150)
     targets = np.arange(50) / 50
-    sampler = PairListBatches(left, right, 8, 0, targets=targets)
+    sampler = PairListBatches(left, right, 8, seed=0, targets=targets)
     assert sampler.steps_per_epoch == 7
     orders = []
     for epoch in range(2):
@@ -276,7 +280,7 @@ def test_pair_list_gives_every_pair_once_an_epoch_in_even_batches():
 
 
 def test_an_item_that_occurs_twice_in_a_pair_list_has_two_slots():
-    batch = PairListBatches([4, 4], [4, 9], 2, 0, is_same=[True, False]).batch(0)
+    batch = PairListBatches([4, 4], [4, 9], 2, seed=0, is_same=[True, False]).batch(0)
     assert sorted(batch.items.tolist()) == [4, 4, 4, 9]
     assert batch.is_same.dtype == np.bool_
 
@@ -285,8 +289,8 @@ def test_steps_of_an_epoch_cover_what_was_asked():
     assert BalancedPairs(LABELS, 10, 0).steps_per_epoch == -(-len(LABELS) // 10)
     assert BalancedPairs(LABELS, 10, 0, per_epoch=95).steps_per_epoch == 10
     labels = np.repeat(np.arange(10), 4)
-    assert ClassBatches(labels, 5, 2, 0).steps_per_epoch == 4
-    assert ClassBatches(labels, 5, 2, 0, per_epoch=95).steps_per_epoch == 10
+    assert ClassBatches(labels, 5, 2, seed=0).steps_per_epoch == 4
+    assert ClassBatches(labels, 5, 2, seed=0, per_epoch=95).steps_per_epoch == 10
 
 
 def test_impossible_requests_fail_with_numbers():
@@ -299,11 +303,11 @@ def test_impossible_requests_fail_with_numbers():
     with pytest.raises(
         DataError, match=r"classes_per_batch=9 .* at least 2 images; 4 of 5 classes"
     ):
-        ClassBatches([0, 0, 1, 1, 2, 2, 3, 3, 4], 9, 5, 0)
+        ClassBatches([0, 0, 1, 1, 2, 2, 3, 3, 4], 9, 5, seed=0)
     with pytest.raises(DataError, match="pair list is empty"):
-        PairListBatches([], [], 4, 0, is_same=[])
+        PairListBatches([], [], 4, seed=0, is_same=[])
     with pytest.raises(DataError, match="all 12 groups have one"):
-        BalancedPairs(LABELS, 4, 0, LABELS, 0.5)
+        BalancedPairs(LABELS, 4, 0, groups=LABELS, within_group=0.5)
 
 
 def test_wrong_arguments_are_named():
@@ -312,18 +316,18 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="per_epoch must not be negative, got -1"):
         Triplets(LABELS, 4, 0, per_epoch=-1)
     with pytest.raises(ValueError, match="within_group must lie in .*, got 1.5"):
-        BalancedPairs(LABELS, 4, 0, GROUPS, 1.5)
+        BalancedPairs(LABELS, 4, 0, groups=GROUPS, within_group=1.5)
     with pytest.raises(ValueError, match="within_group=0.5 needs groups"):
-        ClassBatches(LABELS, 4, 2, 0, within_group=0.5)
+        ClassBatches(LABELS, 4, 2, seed=0, within_group=0.5)
     with pytest.raises(ValueError, match="class 1 lies in 2"):
-        BalancedPairs([0, 0, 1, 1], 4, 0, [0, 0, 0, 1])
+        BalancedPairs([0, 0, 1, 1], 4, 0, groups=[0, 0, 0, 1])
     with pytest.raises(ValueError, match="n_query must be positive, got 0"):
         sample_episodes(LABELS, **counts(5, 1, 0, 10), seed=0)
     with pytest.raises(ValueError, match="either is_same or targets"):
-        PairListBatches([0], [1], 4, 0)
+        PairListBatches([0], [1], 4, seed=0)
     with pytest.raises(ValueError, match="equally long, got 1, 1 and 2"):
-        PairListBatches([0], [1], 4, 0, is_same=[True, False])
+        PairListBatches([0], [1], 4, seed=0, is_same=[True, False])
     with pytest.raises(ValueError, match="must be positive, got 0, 2 and 1"):
-        ClassBatches(LABELS, 0, 2, 0)
+        ClassBatches(LABELS, 0, 2, seed=0)
     with pytest.raises(ValueError, match="equally long"):
-        BalancedPairs([0, 0, 1], 4, 0, [0, 0])
+        BalancedPairs([0, 0, 1], 4, 0, groups=[0, 0])

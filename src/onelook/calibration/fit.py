@@ -177,7 +177,7 @@ def with_galleries(
     return dataclasses.replace(
         decision,
         identify=fit_identify(
-            simulation.strangers,
+            simulation.unknown,
             simulation.sizes,
             fpir,
             simulation.own,

@@ -22,8 +22,8 @@ class GallerySimulation:
 
     Args:
         sizes: (S,) numbers of enrolled items, rising.
-        strangers: (S, N) scores of unknown probes with their best match.
-        stranger_classes: (N,) classes of the unknown probes.
+        unknown: (S, N) scores of unknown probes with their best match.
+        unknown_classes: (N,) classes of the unknown probes.
         own: (M,) scores of known probes with the enrolled item of their class.
         others: (S, M) scores of known probes with the best of the other items, which are
             one fewer.
@@ -33,8 +33,8 @@ class GallerySimulation:
     """
 
     sizes: NDArray[np.int64]
-    strangers: NDArray[np.float64]
-    stranger_classes: Indices
+    unknown: NDArray[np.float64]
+    unknown_classes: Indices
     own: NDArray[np.float64]
     others: NDArray[np.float64]
     n_items: int
@@ -88,7 +88,7 @@ def simulate_galleries(
         )
     generator = np.random.default_rng(seed)
     n_rounds = max(1, min(MOST_ROUNDS, MOST_SCORES // most**2))
-    strangers, classes, own, others = [], [], [], []
+    unknown, classes, own, others = [], [], [], []
     for _ in range(n_rounds):
         chosen = np.sort(generator.permutation(n_classes)[: max(most, sizes[-1] + 1)])
         enrolled = generator.integers(counts[chosen])
@@ -99,7 +99,7 @@ def simulate_galleries(
         scores = to_numpy(scorer.score_matrix(probes, gallery)).astype(np.float64)
         nearby = None if class_groups is None else class_groups[chosen]
         best = _best_of_first(scores, nearby, generator)
-        strangers.append(best[:, np.array(sizes) - 1].T)
+        unknown.append(best[:, np.array(sizes) - 1].T)
         classes.append(chosen)
         several = counts[chosen] > 1
         own.append(scores.diagonal()[several])
@@ -107,8 +107,8 @@ def simulate_galleries(
         others.append(fewer[several][:, np.array(sizes) - 1].T)
     return GallerySimulation(
         sizes=np.array(sizes),
-        strangers=np.concatenate(strangers, axis=1),
-        stranger_classes=np.concatenate(classes),
+        unknown=np.concatenate(unknown, axis=1),
+        unknown_classes=np.concatenate(classes),
         own=np.concatenate(own),
         others=np.concatenate(others, axis=1),
         n_items=len(labels),

@@ -1,8 +1,8 @@
-"""Which items meet: pairs, triplets and classes x images, from labels alone.
+"""Which items meet in a batch: pairs, triplets, or classes x images, from labels alone.
 
 No image is opened here. A sampler has no state but the step number: ``batch(step)`` is a
-pure function of the seed and the step, so a resumed training sees what an unbroken one
-would have seen.
+pure function of the seed and the step, so that a resumed training sees the same batches as
+an unbroken one.
 """
 
 from dataclasses import dataclass, replace
@@ -25,8 +25,8 @@ class Batch:
     """What to encode (``items``, one slot each) and which slots meet.
 
     Args:
-        items: (B,) int64, the dataset index of each slot; virtual indices where classes are
-            turned.
+        items: (B,) int64, the dataset index of each slot; virtual indices if quarter turns
+            make new classes.
         labels: (B,) int64, the class of each slot, where classes are known.
         left, right: (M,) int64, the slots of each pair.
         is_same: (M,) bool, True for a pair of one class.
@@ -56,7 +56,7 @@ class Sampler(Protocol):
 
 
 class BalancedPairs:
-    """Random pairs, half same and half different, in constant time however many classes.
+    """Random pairs, half same and half different, drawn in constant time.
 
     The left item is drawn uniformly from all items (for a same pair: from the classes that
     have two); its partner is another item of its class, or uniformly one of the items of
@@ -65,13 +65,14 @@ class BalancedPairs:
 
     Args:
         labels: (N,) int64.
-        batch_size: Pairs a batch. Of an odd number the odd one is same in even steps only.
-        seed: Of every draw.
+        batch_size: Number of pairs in a batch. If it is odd, the odd pair is same in even
+            steps and different in odd ones.
+        seed: Seed of every draw.
         groups: (N,) int64, such as the alphabet of each item; a class lies in one group.
-        within_group: Share of the different pairs drawn within one group, in [0, 1]; an
-            item whose group has no other class meets any other class. The rest may share a
-            group by chance.
-        per_epoch: Pairs an epoch; 0 = one for each item.
+        within_group: Fraction of the different pairs that is drawn within one group, in
+            [0, 1]; an item whose group has no other class meets any other class. The other
+            pairs may share a group by chance.
+        per_epoch: Number of pairs in an epoch; 0 = one for each item.
 
     Raises:
         DataError: If there are not two classes, or no class has two items.
@@ -88,6 +89,7 @@ class BalancedPairs:
         labels: ArrayLike,
         batch_size: int,
         seed: int,
+        *,
         groups: ArrayLike | None = None,
         within_group: float = 0.0,
         per_epoch: int = 0,
@@ -123,9 +125,8 @@ class BalancedPairs:
 class Triplets:
     """Random triplets: an anchor, another item of its class, and an item of another class.
 
-    Anchors are drawn uniformly from the items of classes that have two. Arguments, errors
-    and the meaning of ``within_group`` (here a share of all negatives) are those of
-    ``BalancedPairs``.
+    Anchors are drawn uniformly from the items of classes that have two. Arguments and
+    errors are those of ``BalancedPairs``; ``within_group`` is a fraction of the negatives.
     """
 
     def __init__(
@@ -133,6 +134,7 @@ class Triplets:
         labels: ArrayLike,
         batch_size: int,
         seed: int,
+        *,
         groups: ArrayLike | None = None,
         within_group: float = 0.0,
         per_epoch: int = 0,
@@ -169,9 +171,9 @@ class ClassBatches:
 
     Args:
         labels: (N,) int64.
-        classes_per_batch: P.
-        samples_per_class: K.
-        seed: Of every draw.
+        classes_per_batch: Number of classes in a batch, P.
+        samples_per_class: Number of items of each class, K.
+        seed: Seed of every draw.
         groups: (N,) int64, such as the alphabet of each item; a class lies in one group.
         within_group: Probability that a batch takes its classes from one group, in [0, 1];
             a group with fewer classes than P is taken whole and filled up from other
@@ -179,7 +181,7 @@ class ClassBatches:
         rotations: 4 makes quarter-turned images new classes. ``Batch.items`` then holds
             *virtual* items v in [0, 4N): item v % N turned v // N times by 90 degrees
             (``split_virtual``).
-        per_epoch: Items an epoch; 0 = as many as there are.
+        per_epoch: Number of items in an epoch; 0 = each once.
 
     Raises:
         DataError: If there are fewer than P classes with two items.
@@ -196,6 +198,7 @@ class ClassBatches:
         labels: ArrayLike,
         classes_per_batch: int,
         samples_per_class: int,
+        *,
         seed: int,
         groups: ArrayLike | None = None,
         within_group: float = 0.0,
@@ -256,7 +259,7 @@ class ClassBatches:
 
 
 class PairListBatches:
-    """The given pairs, shuffled anew each epoch; every pair once an epoch.
+    """The given pairs, each once in an epoch, shuffled again for every epoch.
 
     An epoch is cut into batches of nearly equal size, at most ``batch_size``, so that no
     tiny batch is left over. Slots are the M left items and then the M right items, which
@@ -265,15 +268,15 @@ class PairListBatches:
     Args:
         left_items: (P,) int64, the left item of each pair.
         right_items: (P,) int64, the right item of each pair.
-        batch_size: The most pairs a batch.
-        seed: Of the shuffles.
+        batch_size: Largest number of pairs in a batch.
+        seed: Seed of the shuffles.
         is_same: (P,) bool; either this or ``targets``.
         targets: (P,) float32, graded similarities.
 
     Raises:
         DataError: If there is no pair.
-        ValueError: If the columns differ in length, or not exactly one of the two truths is
-        given.
+        ValueError: If the columns differ in length, or not exactly one of ``is_same`` and
+            ``targets`` is given.
     """
 
     def __init__(
@@ -281,6 +284,7 @@ class PairListBatches:
         left_items: ArrayLike,
         right_items: ArrayLike,
         batch_size: int,
+        *,
         seed: int,
         is_same: ArrayLike | None = None,
         targets: ArrayLike | None = None,
@@ -326,22 +330,25 @@ class PairListBatches:
 
 
 class AlignedPairs:
-    """Pairs whose sides lie in two collections: item i is the pair i, on both sides.
+    """Pairs whose sides lie in two collections, of which number i is pair i.
 
     Arguments, errors and batches are those of ``PairListBatches``, except that a batch has
-    one slot a pair.
+    one slot for each pair.
     """
 
     def __init__(
         self,
         n_pairs: int,
         batch_size: int,
+        *,
         seed: int,
         is_same: ArrayLike | None = None,
         targets: ArrayLike | None = None,
     ) -> None:
         numbers = np.arange(n_pairs)
-        self._pairs = PairListBatches(numbers, numbers, batch_size, seed, is_same, targets)
+        self._pairs = PairListBatches(
+            numbers, numbers, batch_size, seed=seed, is_same=is_same, targets=targets
+        )
         self.steps_per_epoch = self._pairs.steps_per_epoch
 
     def batch(self, step: int) -> Batch:
@@ -353,7 +360,7 @@ class AlignedPairs:
 
 
 def turned(column: ArrayLike, rotations: int) -> Indices:
-    """Labels or groups of virtual items: the given ones, then anew for each quarter turn.
+    """Labels or groups of virtual items: the given ones, then new ones for each turn.
 
     ``turned(labels, 4)`` is (4N,): label + C * turns of virtual item turns * N + item,
     where C is the largest label + 1. Any sampler on it gives virtual items.
@@ -364,8 +371,7 @@ def turned(column: ArrayLike, rotations: int) -> Indices:
 
 
 def split_virtual(items: Indices, n: int) -> tuple[Indices, Indices]:
-    """Items (v % n) and quarter turns (v // n) of virtual items v; n is the number of
-    items."""
+    """Items (v % n) and quarter turns (v // n) of virtual items v of n items."""
     turns, real = np.divmod(items, n)
     return real, turns
 

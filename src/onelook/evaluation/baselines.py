@@ -1,4 +1,4 @@
-"""Baselines: classical scorers that learn nothing, to stand beside every trained model."""
+"""Classical scorers that learn nothing, to compare trained models with."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class NearestPixels:
     """Minus the Euclidean distance of the pixels of two images: 1-nearest-neighbour.
 
     Args:
-        height, width: Size that images are brought to, in pixels.
+        height, width: Size to which images are resized, in pixels.
     """
 
     name = "nearest pixels"
@@ -59,7 +59,7 @@ class ModifiedHausdorff:
 
     Reference:
         Dubuisson, Jain. A Modified Hausdorff Distance for Object Matching. ICPR 1994. It
-        gives 38.75 % error on the official 20 runs of Omniglot.
+        gives 38.75% error on the official 20 runs of Omniglot.
     """
 
     name = "modified Hausdorff distance"
@@ -92,7 +92,7 @@ def _hausdorff_score(left: Any, right: Any) -> float:
 
 
 class WordOverlap:
-    """Share of the words of two texts that they have in common (Jaccard), case ignored."""
+    """Fraction of the words of two texts that both have (Jaccard), ignoring case."""
 
     name = "word overlap"
     shared = True

@@ -1,6 +1,7 @@
 """Open-set identification: known identities must be named, unknown ones not."""
 
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class OpenSet:
     extrapolated: bool
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -65,6 +67,9 @@ class OpenSet:
             )
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
+
 
 def open_set(
     is_known: ArrayLike,
@@ -81,7 +86,8 @@ def open_set(
         best_is_right: (N,) bool, whether the best match is the probe's identity.
         is_named: (N,) bool, whether the answer is an identity.
         best_scores: (N,) scores of the best matches.
-        fpir, extrapolated: What the threshold is said to stand for.
+        fpir: Fraction of unknown probes that the threshold is meant to accept, if stated.
+        extrapolated: Whether that fraction was not measured at this size of gallery.
     """
     known, right = np.asarray(is_known, bool), np.asarray(best_is_right, bool)
     named, scores = np.asarray(is_named, bool), np.asarray(best_scores, np.float64)
@@ -110,9 +116,9 @@ def dir_at_fpir(
 ) -> float:
     """Detection and identification rate at a false-positive identification rate.
 
-    The threshold is the lowest score at which at most a share ``fpir`` of the unknown
-    probes' best matches are accepted; the rate is the share of the known probes whose best
-    match is right and accepted.
+    The threshold is the lowest score at which at most a fraction ``fpir`` of the unknown
+    probes' best matches are accepted; the rate is the fraction of the known probes whose
+    best match is right and accepted.
 
     Reference:
         Phillips, Grother, Micheals. Evaluation Methods in Face Recognition. Handbook of

@@ -1,4 +1,4 @@
-"""Scorer: what every protocol needs of a model or a baseline, and helpers that call it."""
+"""What every protocol needs of a model or a baseline, and functions that score pairs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -17,9 +17,9 @@ ScoreMatrix = Callable[[Any, Any], Any]
 class Scorer(Protocol):
     """A Verifier or a classical baseline.
 
-    ``embed`` gives whatever ``score`` takes, in an array of N rows: vectors, or objects
-    such as point sets. A scorer whose two sides share one encoder may say so with ``shared
-    = True``; then an item that stands on both sides is embedded once.
+    ``embed`` returns what ``score`` takes, in an array of N rows: vectors, or objects such
+    as point sets. A scorer whose two sides share one encoder may say so with
+    ``shared = True``; an item that occurs on both sides is then embedded once.
     """
 
     @property
@@ -48,7 +48,7 @@ def is_shared(scorer: Scorer) -> bool:
 def score_pairs(
     scorer: Scorer, left: Sequence[str], right: Sequence[str]
 ) -> NDArray[np.float64]:
-    """(N,) scores of pairs of addresses; every distinct address is embedded once a side."""
+    """(N,) scores of pairs of addresses; each distinct one is embedded once for a side."""
     if not len(left):
         raise ValueError("expected at least one pair, got 0")
     if is_shared(scorer):
@@ -76,7 +76,7 @@ def score_rows(
     left_rows: NDArray[np.int64],
     right_rows: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """(N,) scores of pairs of rows of embeddings, in pieces of bounded memory."""
+    """(N,) scores of pairs of rows of embeddings, computed in chunks of bounded memory."""
     row_bytes = max(1, left_embeddings[:1].nbytes)
     step = max(256, min(CHUNK_BYTES // row_bytes, 2**16))
     parts = [
