@@ -63,9 +63,7 @@ class BareStep:
         with prefetched(material, recipe.data.rotations, 0, 1, self.device) as batches:
             raw = next(batches)
         generator = torch.Generator().manual_seed(0)
-        inputs, _ = network_inputs(
-            raw, material, Augment(recipe.augment), generator, self.device
-        )
+        inputs, _ = network_inputs(raw, material, Augment(recipe.augment), generator)
         assert isinstance(inputs, Tensor)
         self.inputs, self.batch = inputs, raw.batch
 

@@ -49,7 +49,8 @@ def main(name: str, network: str, folder: str, switches: str) -> None:
 def _serve_onelook(recipe: Recipe, material: TrainingData, warm_up: int) -> None:
     """The loop of ``fit`` without its metrics log and its validations."""
     with tempfile.TemporaryDirectory() as out, memory_kept():
-        training = Training(recipe, material, Path(out), tracker=None)
+        device = torch.device("cpu")
+        training = Training(recipe, material, Path(out), lambda values, step: None, device)
         with prefetched(
             material, recipe.data.rotations, 0, training.n_steps, training.device
         ) as batches:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from onelook.data.inputs import ImageInput
 from onelook.data.inputs.stores import PixelStore
@@ -144,12 +145,13 @@ def train_limited(folder: Path, group: Path) -> dict[str, float]:
             labels, sampling.classes_per_batch, sampling.samples_per_class, seed=recipe.seed
         ),
         held_out=HeldOut(rows, rows, labels),
-        preprocess=ImageInput(recipe.images),
+        input=ImageInput(recipe.images),
     )
     own, read = 0, 0
     with memory_kept():
-        training = Training(recipe, material, folder, tracker=None)
-        with prefetched(material, 1, 0, STEPS, training.device) as batches:
+        device = torch.device("cpu")
+        training = Training(recipe, material, folder, lambda values, step: None, device)
+        with prefetched(material, 1, 0, STEPS, device) as batches:
             for raw in batches:
                 training.step(raw)
                 own, read = max(own, own_memory()), read + raw.left.nbytes

@@ -24,10 +24,8 @@ def test_the_plain_loader_gives_what_onelook_trains_on(settings, mode, tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     path = str(tmp_path / "a.png")
     Image.fromarray(pixels).convert(mode).save(path)
-    preprocess = ImageInput(settings)
-    expected = preprocess.normalize(
-        preprocess.to_float(torch.from_numpy(preprocess.load_many([path])))
-    )
+    images = ImageInput(settings)
+    expected = torch.from_numpy(images.to_inputs(images.load_many([path]))["images"])
     found = plain.decode(path, settings)
     torch.testing.assert_close(found, expected[0], atol=1e-5, rtol=1e-5)
 
