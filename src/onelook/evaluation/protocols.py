@@ -188,7 +188,8 @@ def _att_people(scorer: Scorer, data: Data) -> VerificationResult:
 def _strokes(scorer: Scorer, data: Data) -> OneShotResult:
     """On the alphabets that the model's own part leaves out; on all for any other model."""
     part = str(_data_settings(scorer).get("part", "")).removeprefix("not-")
-    both = strokes(find("strokes", data), part or "all")
+    part = part if part in SOURCES["strokes"].parts else "all"
+    both = strokes(find("strokes", data), part)
     what = "Omniglot drawings of strokes matched to Omniglot strokes"
     return matching_trials(scorer, both, protocol=f"{what}, same drawer and group")
 

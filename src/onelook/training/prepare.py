@@ -1,14 +1,14 @@
 """From a recipe to what a training works on: open, split, inputs, stores, sampler."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.inputs import INPUTS, ImageInput, Input, Store
+from onelook.data.inputs import Input, Store, make_input
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sampling import (
     FEWEST_OF_CLASS,
@@ -23,6 +23,9 @@ from onelook.data.sources import addresses_to_store, open_training_data
 from onelook.errors import DataError
 from onelook.recipe import Recipe, SamplingSettings
 from onelook.training.data import HeldOut, Side, TrainingData
+
+# Side, items, and training texts (None for files) to an input and its loaded items.
+Load = Callable[..., tuple[Input, Store]]
 
 log = logging.getLogger(__name__)
 
@@ -45,109 +48,89 @@ def prepare(
         DataError: If the data is not found, too small, or has broken images.
     """
     opened = open_training_data(recipe.data, data)
-    stores = _Stores(recipe, skip_bad, progress)
+
+    def load(
+        side: str, items: Sequence[str], texts: Sequence[str] | None = None
+    ) -> tuple[Input, Store]:
+        taken = _input_of(recipe, side, texts)
+        return taken, taken.store(items, skip_bad=skip_bad, progress=progress)
+
     if isinstance(opened, Dataset):
-        return _prepare_items(recipe, opened, data, stores)
+        addresses = addresses_to_store(recipe.data, data, opened)
+        return _prepare_items(recipe, load, opened, addresses)
     if opened.identities is not None:
-        return _prepare_identities(recipe, opened, stores)
+        items = opened.items()
+        return _prepare_items(recipe, load, items, items.paths, opened)
     if recipe.right_encoder is None:
-        return _prepare_twin_pairs(recipe, opened, stores)
-    return _prepare_pairs_of_two_kinds(recipe, opened, stores)
+        return _prepare_twin_pairs(recipe, load, opened)
+    return _prepare_pairs_of_two_kinds(recipe, load, opened)
 
 
-class _Stores:
-    """Makes the inputs that a recipe describes, and stores of what they load."""
-
-    def __init__(self, recipe: Recipe, skip_bad: bool, progress: bool) -> None:
-        self.recipe, self.skip_bad, self.progress = recipe, skip_bad, progress
-
-    def input_of(
-        self, side: str, is_text: bool = False, texts: Sequence[str] = ()
-    ) -> Input:
-        """The input of a side; the words of a text input are those of ``texts``."""
-        recipe = self.recipe
-        block = recipe.left if side == "left" else recipe.right
-        if is_text and block is None:
-            raise DataError(f"recipe {recipe.name} needs a {side!r} block for its texts")
-        if block is not None and (is_text or INPUTS[block.kind].suffixes):
-            fitted: Input = INPUTS[block.kind].fit(texts, block)
-            return fitted
-        if recipe.images is None:
-            raise DataError(
-                f"recipe {recipe.name} needs an 'images' block for its {side} side"
-            )
-        return ImageInput(recipe.images)
-
-    def store(self, addresses: Sequence[str], taken: Input) -> Store:
-        """All of these items, loaded once."""
-        return taken.store(addresses, skip_bad=self.skip_bad, progress=self.progress)
-
-
-def _bad(store: Store) -> set[str]:
-    """Addresses of items that could not be read."""
-    return {address for address, _ in store.bad}
+def _input_of(recipe: Recipe, side: str, texts: Sequence[str] | None) -> Input:
+    """The input of a side; ``texts`` are its training texts, None where it holds files."""
+    block = recipe.left if side == "left" else recipe.right
+    taken = make_input(recipe.images, block, texts)
+    if taken is None:
+        needed = "an 'images'" if texts is None else f"a {side!r}"
+        raise DataError(f"recipe {recipe.name} needs {needed} block for its {side} side")
+    return taken
 
 
 def _prepare_items(
-    recipe: Recipe, items: Dataset, data: str | Path | None, stores: _Stores
+    recipe: Recipe,
+    load: Load,
+    items: Dataset,
+    addresses: Sequence[str],
+    pairs: Pairs | None = None,
 ) -> TrainingData:
-    """Labelled items; each may have a right side of another kind."""
-    left = stores.input_of("left")
-    store = stores.store(addresses_to_store(recipe.data, data, items), left)
-    right = right_store = None
-    if items.right_paths is not None:
-        right = stores.input_of("right")
-        right_store = stores.store(items.right_paths, right)
-    bad = _bad(store)
-    train, held = _hold_out(recipe, items.without(bad))
+    """Labelled items, whose classes are held out whole.
 
-    def right_side(part: Dataset) -> Side | None:
-        if right_store is None or part.right_paths is None:
-            return None
-        return Side(right_store, right_store.rows(part.right_paths))
-
+    Args:
+        addresses: The files to decode, among them all of the items.
+        pairs: Pairs of the items to train on; pairs or batches are drawn by default.
+    """
+    taken, store = load("left", addresses)
+    right = None if items.right_paths is None else load("right", items.right_paths)
+    bad = {address for address, _ in store.bad}
+    settings = recipe.data
+    train, held = items.without(bad).hold_out(
+        settings.validation_fraction, recipe.seed, settings.validation_by
+    )
+    about = {**_about_items(train, held), "skipped images": len(bad)}
+    if pairs is None:
+        sampler = _sampler(recipe, train)
+    else:
+        kept = pairs.within(train.paths)
+        if not len(kept):
+            raise DataError(
+                f"{pairs.source}: no pair is left to train on after holding out "
+                f"{held.n_classes} of {items.n_classes} identities; lower "
+                "data.validation_fraction"
+            )
+        sampler = _pair_batches(recipe, kept, train.paths)
+        about |= {"training pairs": len(kept), "all pairs": len(pairs)}
+    held_left = _side(store, held.paths)
     return TrainingData(
-        left=Side(store, store.rows(train.paths)),
-        right=right_side(train),
+        left=_side(store, train.paths),
+        right=None if right is None else _side(right[1], train.right_paths or ()),
         n_items=len(train),
-        sampler=_sampler(recipe, train),
-        held_out=_held_out_items(
-            held, Side(store, store.rows(held.paths)), right_side(held)
+        sampler=sampler,
+        held_out=HeldOut(
+            held_left,
+            held_left if right is None else _side(right[1], held.right_paths or ()),
+            held.labels,
+            held.groups,
+            held.drawers,
+            class_names=held.class_names,
+            addresses=held.paths,
         ),
-        input=left,
-        right_input=right,
-        about={**_about_items(train, held), "skipped images": len(bad)},
-    )
-
-
-def _prepare_identities(recipe: Recipe, pairs: Pairs, stores: _Stores) -> TrainingData:
-    """Pairs that the data lists; some of the identities on them are held out whole."""
-    items, taken = pairs.items(), stores.input_of("left")
-    store = stores.store(items.paths, taken)
-    train, held = _hold_out(recipe, items.without(_bad(store)))
-    kept = pairs.within(train.paths)
-    if not len(kept):
-        raise DataError(
-            f"{pairs.source}: no pair is left to train on after holding out "
-            f"{held.n_classes} of {items.n_classes} identities; lower "
-            "data.validation_fraction"
-        )
-    return TrainingData(
-        left=Side(store, store.rows(train.paths)),
-        right=None,
-        n_items=len(train),
-        sampler=_pair_batches(recipe, kept, train.paths),
-        held_out=_held_out_items(held, Side(store, store.rows(held.paths))),
         input=taken,
-        about={
-            **_about_items(train, held),
-            "training pairs": len(kept),
-            "all pairs": len(pairs),
-        },
+        right_input=None if right is None else right[0],
+        about=about,
     )
 
 
-def _prepare_twin_pairs(recipe: Recipe, pairs: Pairs, stores: _Stores) -> TrainingData:
+def _prepare_twin_pairs(recipe: Recipe, load: Load, pairs: Pairs) -> TrainingData:
     """Pairs of one kind: an item that stands on both sides is kept and encoded once."""
     if pairs.left_side != pairs.right_side:
         raise DataError(
@@ -155,39 +138,45 @@ def _prepare_twin_pairs(recipe: Recipe, pairs: Pairs, stores: _Stores) -> Traini
             f"{pairs.right_side}; give a right_encoder"
         )
     train, held = pairs.hold_out(recipe.data.validation_fraction, recipe.seed)
-    texts = [*train.left, *train.right]
-    taken = stores.input_of("left", pairs.left_side == "text", texts)
-    store = stores.store(sorted({*pairs.left, *pairs.right}), taken)
-    every = sorted({*pairs.left, *pairs.right} - _bad(store))
-    train, held = train.within(every), held.within(every)
-    side = Side(store, store.rows(every))
-    ends = _indices(every, held.left), _indices(every, held.right)
+    texts = [*train.left, *train.right] if pairs.left_side == "text" else None
+    items = sorted({*pairs.left, *pairs.right})
+    taken, store = load("left", items, texts)
+    items = sorted(set(items) - {address for address, _ in store.bad})
+    train, held = train.within(items), held.within(items)
+    side = _side(store, items)
     return TrainingData(
         left=side,
         right=None,
-        n_items=len(every),
-        sampler=_pair_batches(recipe, train, every),
-        held_out=_held_out_pairs(held, (side, side), ends, every),
+        n_items=len(items),
+        sampler=_pair_batches(recipe, train, items),
+        held_out=HeldOut(
+            side,
+            side,
+            np.arange(len(items)),
+            pair_left=_indices(items, held.left),
+            pair_right=_indices(items, held.right),
+            is_same=held.is_same,
+            targets=held.targets,
+            addresses=tuple(items),
+        ),
         input=taken,
         about=_about_pairs(train, held),
     )
 
 
-def _prepare_pairs_of_two_kinds(
-    recipe: Recipe, pairs: Pairs, stores: _Stores
-) -> TrainingData:
+def _prepare_pairs_of_two_kinds(recipe: Recipe, load: Load, pairs: Pairs) -> TrainingData:
     """Pairs whose sides have an encoder each: item i is the pair i."""
     train, held = pairs.hold_out(recipe.data.validation_fraction, recipe.seed)
-    left = stores.input_of("left", pairs.left_side == "text", train.left)
-    right = stores.input_of("right", pairs.right_side == "text", train.right)
-    left_store = stores.store(sorted({*pairs.left}), left)
-    right_store = stores.store(sorted({*pairs.right}), right)
-    readable = {*pairs.left, *pairs.right} - _bad(left_store) - _bad(right_store)
+    left_texts = train.left if pairs.left_side == "text" else None
+    right_texts = train.right if pairs.right_side == "text" else None
+    left, left_store = load("left", pairs.left, left_texts)
+    right, right_store = load("right", pairs.right, right_texts)
+    bad = {address for address, _ in (*left_store.bad, *right_store.bad)}
+    readable = {*pairs.left, *pairs.right} - bad
     train, held = train.within(readable), held.within(readable)
-    numbers = np.arange(len(held))
     return TrainingData(
-        left=Side(left_store, left_store.rows(train.left)),
-        right=Side(right_store, right_store.rows(train.right)),
+        left=_side(left_store, train.left),
+        right=_side(right_store, train.right),
         n_items=len(train),
         sampler=AlignedPairs(
             len(train),
@@ -196,14 +185,15 @@ def _prepare_pairs_of_two_kinds(
             targets=train.targets,
             seed=recipe.seed,
         ),
-        held_out=_held_out_pairs(
-            held,
-            (
-                Side(left_store, left_store.rows(held.left)),
-                Side(right_store, right_store.rows(held.right)),
-            ),
-            (numbers, numbers),
-            held.left,
+        held_out=HeldOut(
+            _side(left_store, held.left),
+            _side(right_store, held.right),
+            np.arange(len(held)),
+            pair_left=np.arange(len(held)),
+            pair_right=np.arange(len(held)),
+            is_same=held.is_same,
+            targets=held.targets,
+            addresses=held.left,
         ),
         input=left,
         right_input=right,
@@ -211,38 +201,8 @@ def _prepare_pairs_of_two_kinds(
     )
 
 
-def _hold_out(recipe: Recipe, items: Dataset) -> tuple[Dataset, Dataset]:
-    settings = recipe.data
-    return items.hold_out(settings.validation_fraction, recipe.seed, settings.validation_by)
-
-
-def _held_out_items(held: Dataset, left: Side, right: Side | None = None) -> HeldOut:
-    return HeldOut(
-        left,
-        right or left,
-        held.labels,
-        held.groups,
-        held.drawers,
-        class_names=held.class_names,
-        addresses=held.paths,
-    )
-
-
-def _held_out_pairs(
-    held: Pairs,
-    sides: tuple[Side, Side],
-    ends: tuple[NDArray[np.int64], NDArray[np.int64]],
-    addresses: Sequence[str],
-) -> HeldOut:
-    return HeldOut(
-        *sides,
-        np.arange(len(addresses)),
-        pair_left=ends[0],
-        pair_right=ends[1],
-        is_same=held.is_same,
-        targets=held.targets,
-        addresses=tuple(addresses),
-    )
+def _side(store: Store, addresses: Sequence[str]) -> Side:
+    return Side(store, store.rows(addresses))
 
 
 def _indices(items: Sequence[str], wanted: Sequence[str]) -> NDArray[np.int64]:

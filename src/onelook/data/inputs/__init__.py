@@ -12,6 +12,7 @@ from onelook.data.inputs.images import ImageInput
 from onelook.data.inputs.raw import RawInput
 from onelook.data.inputs.strokes import StrokeInput
 from onelook.data.inputs.texts import TextInput
+from onelook.recipe import ImageSettings, SequenceSettings
 
 
 class Store(Protocol):
@@ -117,6 +118,24 @@ def input_from_dict(content: dict[str, Any]) -> Input:
     return made
 
 
+def make_input(
+    images: ImageSettings | None,
+    sequence: SequenceSettings | None,
+    texts: Sequence[str] | None,
+) -> Input | None:
+    """The input of one side of a recipe; None if the recipe lacks the block for it.
+
+    Args:
+        images: The recipe's block for images.
+        sequence: The recipe's block for this side.
+        texts: The side's training texts, whose words are learned; None if it holds files.
+    """
+    if sequence is not None and (texts is not None or INPUTS[sequence.kind].suffixes):
+        fitted: Input = INPUTS[sequence.kind].fit(texts or (), sequence)
+        return fitted
+    return None if images is None or texts is not None else ImageInput(images)
+
+
 __all__ = [
     "INPUTS",
     "FaceInput",
@@ -128,4 +147,5 @@ __all__ = [
     "StrokeInput",
     "TextInput",
     "input_from_dict",
+    "make_input",
 ]
