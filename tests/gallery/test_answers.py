@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from onelook.decision import Decision
-from onelook.gallery.answers import Candidate, answer, threshold_of
-from onelook.gallery.store import Stats
+from onelook.gallery.answers import answer, threshold_of
+from onelook.gallery.store import Hit, Stats
 
 DECISION = Decision(
     threshold=0.6,
@@ -24,16 +24,17 @@ def stats(n_identities, n_images):
     return Stats(n_identities, n_images, None, "exact")
 
 
-def candidates(*rows):
-    return [
-        Candidate(who, score, 1 - score, entry)
-        for entry, (who, score) in enumerate(rows, 1)
-    ]
+def answered(*rows, decision=DECISION, gallery=None, k):
+    """The answer where these (identity, score) lie near a probe."""
+    hits = [Hit(i, who, np.zeros(2, np.float32)) for i, (who, _) in enumerate(rows, 1)]
+    scores = np.array([score for _, score in rows])
+    size = stats(*(gallery or (len(rows), len(rows))))
+    return answer(hits, scores, 1 - scores, decision=decision, stats=size, k=k)
 
 
 def test_an_identity_counts_by_its_best_image_and_the_best_identity_is_first():
-    near = candidates(("Ada", 0.5), ("Bob", 0.7), ("Ada", 0.9), ("Bob", 0.7), ("Cy", 0.1))
-    found = answer(near, DECISION, stats(3, 5), k=2)
+    near = ("Ada", 0.5), ("Bob", 0.7), ("Ada", 0.9), ("Bob", 0.7), ("Cy", 0.1)
+    found = answered(*near, gallery=(3, 5), k=2)
     assert [match.identity for match in found.matches] == ["Ada", "Bob"]
     assert [match.score for match in found.matches] == [0.9, 0.7]
     assert [match.n_images for match in found.matches] == [2, 2]
@@ -42,8 +43,7 @@ def test_an_identity_counts_by_its_best_image_and_the_best_identity_is_first():
 
 
 def test_a_tie_goes_by_the_name():
-    near = candidates(("Zoe", 0.8), ("Ada", 0.8))
-    found = answer(near, DECISION, stats(2, 2), k=5)
+    found = answered(("Zoe", 0.8), ("Ada", 0.8), k=5)
     assert [match.identity for match in found.matches] == ["Ada", "Zoe"]
 
 
@@ -51,7 +51,7 @@ def test_a_tie_goes_by_the_name():
     "score, identity, is_same", [(0.6, "Ada", True), (0.5, None, None), (0.3, None, False)]
 )
 def test_an_unknown_probe_is_unknown_and_never_the_nearest(score, identity, is_same):
-    found = answer(candidates(("Ada", score)), DECISION, stats(1, 1), k=1)
+    found = answered(("Ada", score), k=1)
     assert found.identity == identity
     assert found.matches[0].is_same is is_same
     assert found.verdict == ("known" if identity else "unknown")
@@ -59,21 +59,20 @@ def test_an_unknown_probe_is_unknown_and_never_the_nearest(score, identity, is_s
 
 
 def test_without_a_decision_no_identity_is_named_and_nothing_is_claimed():
-    found = answer(candidates(("Ada", 0.9)), None, stats(1, 1), k=1)
+    found = answered(("Ada", 0.9), decision=None, k=1)
     assert (found.identity, found.threshold, found.verdict) == (None, None, "")
     assert found.matches[0].probability is None
     assert "onelook calibrate" in str(found)
 
 
 def test_an_empty_gallery_answers_unknown():
-    found = answer([], DECISION, stats(0, 0), k=3)
+    found = answered(k=3)
     assert found.matches == () and found.identity is None
     assert str(found) == "unknown: the gallery is empty"
 
 
 def test_probabilities_follow_bayes_rule():
-    near = candidates(("Ada", 0.7), ("Bob", 0.55))
-    found = answer(near, DECISION, stats(10, 10), k=2)
+    found = answered(("Ada", 0.7), ("Bob", 0.55), gallery=(10, 10), k=2)
     likelihood_ratios = np.exp(20.0 * np.array([0.7, 0.55]) - 10.0)  # prior 0.5: odds 1
     joint = likelihood_ratios * 0.5 / 10
     expected = joint / (0.5 + joint.sum())
@@ -88,7 +87,7 @@ def test_pairs_alone_give_a_rate_that_grows_with_the_gallery_and_is_marked():
 
 
 def test_an_answer_is_a_table_in_notebooks_and_a_frame():
-    found = answer(candidates(("A<b>", 0.9), ("Bo", 0.1)), DECISION, stats(2, 2), k=2)
+    found = answered(("A<b>", 0.9), ("Bo", 0.1), k=2)
     page = found._repr_html_()
     assert (
         "A&lt;b&gt;: probability 0.9" in page and "<th" in page and "score 0.1000" in page

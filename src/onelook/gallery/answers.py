@@ -1,28 +1,20 @@
 """Identification: the identity that a probe shows, or unknown."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onelook.decision import Decision, IdentifyThreshold
-from onelook.gallery.store import Stats
+from onelook.gallery.store import Hit, Stats
 from onelook.tables import data_frame, html_table
 
 # Fraction of probes that stated probabilities assume to be unknown.
 UNKNOWN = 0.5
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One enrolled image near the probe."""
-
-    identity: str
-    score: float
-    dissimilarity: float
-    entry: int
 
 
 @dataclass(frozen=True)
@@ -122,7 +114,13 @@ class Identification:
 
 
 def answer(
-    candidates: Sequence[Candidate], decision: Decision | None, stats: Stats, *, k: int
+    hits: Sequence[Hit],
+    scores: NDArray[Any],
+    dissimilarities: NDArray[Any],
+    *,
+    decision: Decision | None,
+    stats: Stats,
+    k: int,
 ) -> Identification:
     """The ``k`` best identities among images near a probe, and whether the best is right.
 
@@ -130,30 +128,31 @@ def answer(
     threshold is set for as many comparisons as there are images.
 
     Args:
-        candidates: Images near the probe, of the ``k`` best identities at least.
+        hits: N images near the probe, of the ``k`` best identities at least.
+        scores: (N,) scores of the probe with them.
+        dissimilarities: (N,) the same as numbers that shrink when alike.
         decision: Decision of the model, or None.
         stats: Numbers of images and identities in the gallery.
         k: Number of matches.
     """
-    best: dict[str, Candidate] = {}
-    counts: dict[str, int] = {}
-    for one in sorted(candidates, key=lambda c: (-c.score, c.entry)):
-        best.setdefault(one.identity, one)
-        counts[one.identity] = counts.get(one.identity, 0) + 1
-    order = sorted(best.values(), key=lambda c: (-c.score, c.identity))
+    best: dict[str, int] = {}
+    for i in sorted(range(len(hits)), key=lambda i: (-scores[i], hits[i].id)):
+        best.setdefault(hits[i].identity, i)
+    counts = Counter(hit.identity for hit in hits)
+    order = sorted(best.values(), key=lambda i: (-scores[i], hits[i].identity))
     limit = None if decision is None else threshold_of(decision, stats.n_images)
-    probabilities = _probabilities(order, decision, stats.n_identities)
+    probabilities = _probabilities(scores[order], decision, stats.n_identities)
     matches = tuple(
         Match(
-            identity=one.identity,
-            score=one.score,
-            dissimilarity=one.dissimilarity,
+            identity=hits[i].identity,
+            score=float(scores[i]),
+            dissimilarity=float(dissimilarities[i]),
             probability=probability,
-            is_same=None if decision is None else _is_same(one.score, decision, limit),
-            n_images=counts[one.identity],
-            entry=one.entry,
+            is_same=_is_same(float(scores[i]), decision, limit),
+            n_images=counts[hits[i].identity],
+            entry=hits[i].id,
         )
-        for one, probability in zip(order[:k], probabilities, strict=False)
+        for i, probability in zip(order[:k], probabilities, strict=False)
     )
     known = limit is not None and matches and matches[0].score >= limit.threshold
     return Identification(
@@ -180,23 +179,25 @@ def threshold_of(decision: Decision, gallery_size: int) -> IdentifyThreshold:
 
 
 def _is_same(
-    score: float, decision: Decision, limit: IdentifyThreshold | None
+    score: float, decision: Decision | None, limit: IdentifyThreshold | None
 ) -> bool | None:
-    if limit is not None and score >= limit.threshold:
+    if decision is None or limit is None:
+        return None
+    if score >= limit.threshold:
         return True
     return False if score < decision.reject_below else None
 
 
 def _probabilities(
-    order: Sequence[Candidate], decision: Decision | None, n_identities: int
+    scores: NDArray[Any], decision: Decision | None, n_identities: int
 ) -> list[float | None]:
     """Probability of each identity, by Bayes: unknown, or all identities as likely.
 
     The odds of the score are those of the calibrated probability over those of its prior.
     """
-    if decision is None or not order:
-        return [None] * len(order)
-    pair = decision.probability(np.array([one.score for one in order]))
+    if decision is None or not len(scores):
+        return [None] * len(scores)
+    pair = decision.probability(scores.astype(np.float64))
     pair = np.clip(pair, 1e-12, 1 - 1e-12)
     odds = pair / (1 - pair) * (1 - decision.prior) / decision.prior
     weights = odds * (1 - UNKNOWN) / max(n_identities, 1)

@@ -15,12 +15,13 @@ from PIL import Image
 from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import check_list, decode, name_of
 from onelook.errors import GalleryError, UnknownIdentityError
-from onelook.gallery.answers import Candidate, Identification, answer
+from onelook.gallery.answers import Identification, answer
 from onelook.gallery.store import (
     Entry,
     GalleryStore,
     Header,
     Hit,
+    Stats,
     Stored,
     check_vectors,
     forget_identity,
@@ -148,7 +149,7 @@ class Gallery:
                 vector=vector,
                 digest=digests[i],
                 metadata=metadata or {},
-                thumbnail=self._thumbnail(data[i]),
+                thumbnail=_thumbnail(data[i]) if taken.subject else None,
                 original=data[i] if self.keep_originals else None,
             )
             for i, vector in zip(rows, vectors, strict=True)
@@ -202,7 +203,7 @@ class Gallery:
         vectors = check_vectors(self.store.header, self._probes(images))
         nearest = self._nearest(vectors, min(k, stats.n_identities), stats.n_images)
         return [
-            answer(self._candidates(vector, hits), self.verifier.decision, stats, k=k)
+            self._answer(vector, hits, stats, k)
             for vector, hits in zip(vectors, nearest, strict=True)
         ]
 
@@ -306,15 +307,6 @@ class Gallery:
     def _known(self, identities: set[str]) -> set[tuple[str, str]]:
         return {(who, digest) for who in identities for digest in self.digests(who)}
 
-    def _thumbnail(self, data: bytes) -> bytes | None:
-        if not self.verifier.input_of("right").subject:
-            return None
-        image = decode(data, "image")
-        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        image.save(buffer, "WEBP", quality=85)
-        return buffer.getvalue()
-
     def _nearest(
         self, vectors: NDArray[np.float32], n_identities: int, n_images: int
     ) -> list[list[Hit]]:
@@ -330,20 +322,26 @@ class Gallery:
             found[i] = hits
         return found
 
-    def _candidates(
-        self, vector: NDArray[np.float32], hits: Sequence[Hit]
-    ) -> list[Candidate]:
-        """The hits with the model's own score, in float32."""
-        if not hits:
-            return []
-        others = np.stack([hit.vector for hit in hits])
-        scores = self.verifier.score(np.repeat(vector[None], len(hits), axis=0), others)
-        return [
-            Candidate(hit.identity, float(score), float(dissimilarity), hit.id)
-            for hit, score, dissimilarity in zip(
-                hits, scores, self.verifier.dissimilarities(scores), strict=True
-            )
-        ]
+    def _answer(
+        self, vector: NDArray[np.float32], hits: Sequence[Hit], stats: Stats, k: int
+    ) -> Identification:
+        scores: NDArray[Any] = np.empty(0)
+        dissimilarities = scores
+        if hits:
+            others = np.stack([hit.vector for hit in hits])
+            probes = np.repeat(vector[None], len(hits), axis=0)
+            scores = self.verifier.score(probes, others)
+            dissimilarities = self.verifier.dissimilarities(scores)
+        decision = self.verifier.decision
+        return answer(hits, scores, dissimilarities, decision=decision, stats=stats, k=k)
+
+
+def _thumbnail(data: bytes) -> bytes:
+    image = decode(data, "image")
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=85)
+    return buffer.getvalue()
 
 
 def digest_of(data: bytes) -> str:
