@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.gallery.store import Hit, Metric
+from onelook.gallery.store import Floats, Hit, Ids, Metric
 
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 SCORES_AT_ONCE = 1 << 24  # entries of a matrix of distances: 64 MB
 MEASURED_AT_ONCE = 1 << 17  # numbers of vectors

@@ -18,6 +18,7 @@ from onelook.errors import GalleryError, UnknownIdentityError
 from onelook.gallery.answers import Identification, answer
 from onelook.gallery.store import (
     Entry,
+    Floats,
     GalleryStore,
     Header,
     Hit,
@@ -292,7 +293,7 @@ class Gallery:
     def _header(self) -> Header:
         return header_of(self.verifier) if self._store is None else self._store.header
 
-    def _probes(self, images: Sequence[Item]) -> NDArray[np.float32]:
+    def _probes(self, images: Sequence[Item]) -> Floats:
         """Embeddings (N, D) of the left side; arrays (D,) are embeddings already."""
         vectors: dict[int, NDArray[Any]] = {
             i: np.asarray(image, np.float32)
@@ -308,7 +309,7 @@ class Gallery:
         return {(who, digest) for who in identities for digest in self.digests(who)}
 
     def _nearest(
-        self, vectors: NDArray[np.float32], n_identities: int, n_images: int
+        self, vectors: Floats, n_identities: int, n_images: int
     ) -> list[list[Hit]]:
         """For each vector the images near it, of at least ``n_identities`` identities."""
         follows = self.verifier.scores.follows_near
@@ -323,7 +324,7 @@ class Gallery:
         return found
 
     def _answer(
-        self, vector: NDArray[np.float32], hits: Sequence[Hit], stats: Stats, k: int
+        self, vector: Floats, hits: Sequence[Hit], stats: Stats, k: int
     ) -> Identification:
         scores: NDArray[Any] = np.empty(0)
         dissimilarities = scores

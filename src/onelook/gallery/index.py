@@ -13,12 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onelook.gallery.store import Header, Metric
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
+from onelook.gallery.store import Floats, Header, Ids, Metric
 
 # usearch has no Manhattan distance. For the types and sizes see benchmarks/gallery.py.
 METRICS = {"cosine": "ip", "euclidean": "l2sq"}

@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onelook.errors import GalleryError
 from onelook.extras import import_extra
@@ -36,6 +35,7 @@ from onelook.gallery.milvus_rows import (
 from onelook.gallery.store import (
     FORMAT,
     Entry,
+    Floats,
     Header,
     Hit,
     Stats,
@@ -139,7 +139,7 @@ class MilvusStore:
             i in new and kept.get(row["key"]) == row["id"] for i, row in enumerate(rows)
         ]
 
-    def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def search(self, queries: Floats, k: int) -> list[list[Hit]]:
         """The nearest ``k`` entries of each query (N, D), nearest first.
 
         Manhattan distance: the nearest of a shortlist by Euclidean distance.
@@ -309,7 +309,7 @@ class MilvusStore:
             yield from rows
             after = rows[-1]["id"]
 
-    def _ask(self, queries: NDArray[np.float32], n: int) -> list[Any]:
+    def _ask(self, queries: Floats, n: int) -> list[Any]:
         """The ``n`` nearest of each query (N, D), by the index."""
         with _told(self._url):
             answers: list[Any] = self._client.search(
@@ -326,7 +326,7 @@ class MilvusStore:
             )
         return answers
 
-    def _search_all(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def _search_all(self, queries: Floats, k: int) -> list[list[Hit]]:
         """Search all entries here, for more neighbours than Milvus answers with."""
         entries = [
             Hit(row["id"], row["identity"], np.asarray(row["vector"], np.float32))

@@ -7,11 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onelook.errors import GalleryError
 from onelook.extras import import_extra
-from onelook.gallery.store import FORMAT, Entry, Header, Hit, Stored
+from onelook.gallery.store import FORMAT, Entry, Floats, Header, Hit, Stored
 
 MOST_BYTES, NAME_BYTES = 65_535, 1024  # that Milvus keeps, in UTF-8
 LIMITS = {
@@ -53,7 +52,7 @@ def schema_of_ids(client: Any) -> Any:
     return schema
 
 
-def row_of(entry: Entry, vector: NDArray[np.float32]) -> dict[str, Any]:
+def row_of(entry: Entry, vector: Floats) -> dict[str, Any]:
     """The columns of an entry, except ``id`` and ``written``.
 
     Raises:

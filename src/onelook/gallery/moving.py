@@ -6,9 +6,6 @@ from itertools import islice
 from pathlib import Path, PurePath
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from onelook.errors import DataError, GalleryError
 from onelook.gallery.folders import MANY
 from onelook.gallery.gallery import Gallery
@@ -88,7 +85,8 @@ def migrate(
             left_behind.extend((o.identity, o.id) for o in block if o not in there)
             pictures = [one.original or one.thumbnail or b"" for one in there]
             vectors = verifier.embed(pictures, "right")
-            yield from map(_with_vector, there, vectors)
+            for one, vector in zip(there, vectors, strict=True):
+                yield replace(one, vector=vector)
 
     with opened(source) as old, Gallery(verifier, target) as gallery:
         moved = _fill(gallery.store, embedded(_entries(old, "embedding", progress)))
@@ -149,16 +147,9 @@ def _identity(address: str) -> str:
 def _fill(store: GalleryStore, entries: Iterable[Entry]) -> Moved:
     n_moved = n_known = 0
     for block in _in_blocks(entries):
-        new = sum(store.enroll([_with_vector(one, one.vector) for one in block]))
+        new = sum(store.enroll(block))
         n_moved, n_known = n_moved + new, n_known + len(block) - new
     return Moved(n_moved, n_known)
-
-
-def _with_vector(one: Entry, vector: NDArray[np.float32]) -> Entry:
-    """The entry with this vector, and without the id that it had in another store."""
-    return Entry(
-        one.identity, vector, one.digest, one.metadata, one.thumbnail, one.original
-    )
 
 
 def _in_blocks(entries: Iterable[One]) -> Iterator[list[One]]:

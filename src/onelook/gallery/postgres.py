@@ -16,14 +16,12 @@ from operator import methodcaller
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
-
 from onelook.errors import GalleryError
 from onelook.gallery.postgres_connections import Connections, lock_alone
 from onelook.gallery.store import (
     FORMAT,
     Entry,
+    Floats,
     Header,
     Hit,
     Stats,
@@ -155,7 +153,7 @@ class PostgresStore:
             self._build_index()
         return [entry_id > 0 for entry_id in ids]
 
-    def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def search(self, queries: Floats, k: int) -> list[list[Hit]]:
         queries = check_queries(self.header, queries, k)
         blocks = blocks_of(queries, k)
         return [hits for block in blocks for hits in self._search_some(block, k)]
@@ -278,7 +276,7 @@ class PostgresStore:
         half = self.header.embedding_size > INDEX_DIMENSIONS
         return "pgvector HNSW" + (" (half precision), re-ranked" if half else "")
 
-    def _search_some(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def _search_some(self, queries: Floats, k: int) -> list[list[Hit]]:
         whole = k > MOST_FROM_INDEX or not self._has_index
         statement = _search_statement(self._table, self.header, k, whole)
         past_index = whole and self._has_index

@@ -36,6 +36,7 @@ from onelook.gallery.sqlite_file import (
 )
 from onelook.gallery.store import (
     Entry,
+    Floats,
     Header,
     Hit,
     Stats,
@@ -44,8 +45,6 @@ from onelook.gallery.store import (
     vectors_of,
 )
 
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
 READ_AT_ONCE = 4096
 ADD_AT_ONCE = 2048
 ALONE_UP_TO = 10_000  # rows: several threads that build a small index can lose some

@@ -12,12 +12,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onelook.gallery.store import Entry, Hit, Stored
-
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float32]
+from onelook.gallery.store import Entry, Floats, Hit, Ids, Stored
 
 # "removed" tells other processes and the index which entries are gone. "state" has the size
 # of the gallery, which every identify needs, the last removal that was cleaned from disk,

@@ -18,6 +18,8 @@ from onelook.errors import GalleryError, UnknownIdentityError
 
 FORMAT = 1
 MAX_NAME = 200  # characters of an identity
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
 # The distance of a search in a store; the model's own score is computed above it.
 Metric = Literal["cosine", "euclidean", "manhattan"]
 
@@ -54,7 +56,7 @@ class Entry:
     """
 
     identity: str
-    vector: NDArray[np.float32]
+    vector: Floats
     digest: str
     metadata: dict[str, Any] = field(default_factory=dict)
     thumbnail: bytes | None = None
@@ -74,7 +76,7 @@ class Hit:
 
     id: int
     identity: str
-    vector: NDArray[np.float32]
+    vector: Floats
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class GalleryStore(Protocol):
         """
         ...
 
-    def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def search(self, queries: Floats, k: int) -> list[list[Hit]]:
         """The nearest ``k`` entries of each query (N, D), nearest first."""
         ...
 
@@ -205,25 +207,25 @@ def check_size(header: Header, most: int, keeper: str) -> None:
         )
 
 
-def check_queries(header: Header, queries: NDArray[Any], k: int) -> NDArray[np.float32]:
+def check_queries(header: Header, queries: NDArray[Any], k: int) -> Floats:
     """``check_vectors``; also refuses a ``k`` that is not positive."""
     if k < 1:
         raise ValueError(f"k must be positive, got {k}")
     return check_vectors(header, queries)
 
 
-def blocks_of(queries: NDArray[np.float32], k: int) -> list[NDArray[np.float32]]:
+def blocks_of(queries: Floats, k: int) -> list[Floats]:
     """Queries (N, D) in blocks whose hits' vectors take at most 64 MB."""
     step = max(1, 2**24 // (k * queries.shape[1]))
     return [queries[start : start + step] for start in range(0, len(queries), step)]
 
 
-def vectors_of(header: Header, entries: Sequence[Entry]) -> NDArray[np.float32]:
+def vectors_of(header: Header, entries: Sequence[Entry]) -> Floats:
     """The entries' vectors (N, D), checked."""
     return check_vectors(header, np.stack([entry.vector for entry in entries]))
 
 
-def check_vectors(header: Header, vectors: NDArray[Any]) -> NDArray[np.float32]:
+def check_vectors(header: Header, vectors: NDArray[Any]) -> Floats:
     """Vectors (N, D) as float32.
 
     Raises:
