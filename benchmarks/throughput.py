@@ -4,8 +4,7 @@ python benchmarks/throughput.py
 python benchmarks/throughput.py --tables training --networks compact
 
 One run measures everything on the same data with the same networks and writes the figures
-to results.json. Run it alone on the machine. The files in ``speed/`` say what their tables
-measure.
+to results.json. Run it alone on the machine. Each file in ``speed/`` describes its table.
 """
 
 import argparse

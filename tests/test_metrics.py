@@ -80,7 +80,7 @@ def test_balanced_threshold_is_the_best_of_a_plain_loop_whatever_the_share_of_sa
     assert metrics.best_threshold(scores, is_same) > found
 
 
-def test_best_threshold_lies_half_way_between_separated_scores():
+def test_best_threshold_lies_halfway_between_separated_scores():
     assert metrics.best_threshold([4.0, 3.0, 1.0, 0.0], [True, True, False, False]) == 2.0
 
 

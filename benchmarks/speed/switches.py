@@ -41,8 +41,7 @@ class Gains:
     notes: list[str]
 
     def best(self) -> Switches:
-        """What the limit runs with: the recipe's optimizer, and the layout and precision
-        that are quickest together."""
+        """The recipe's optimizer with the fastest layout and precision, for the limit."""
         last = self.times["channels-last"]
         speeds = {PLAIN: 1.0, LAST: last, BF16: last * self.times["bf16"]}
         return replace(max(speeds, key=speeds.__getitem__), recipe_optimizer=True)

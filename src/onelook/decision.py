@@ -77,8 +77,7 @@ class Decision:
         identify: Thresholds for galleries, smallest gallery first; none if the model was
             calibrated for pairs alone.
         curves: Data for plots: "thresholds" (200 rising scores) with their "far" and "frr",
-            and "histogram" with "edges" and the fractions of "same" and "different" pairs
-            between them.
+            and "histogram", the fractions of "same" and "different" pairs between "edges".
     """
 
     threshold: float
@@ -117,8 +116,7 @@ class Decision:
 
         Args:
             score: One score, or an array of them.
-            prior: Fraction of same pairs where the question is asked; the fitted one when
-                ``None``.
+            prior: Fraction of same pairs where the question is asked; by default ``prior``.
         """
         shift = 0.0 if prior is None else _logit(_checked_prior(prior)) - _logit(self.prior)
         scores = np.asarray(score, np.float64)

@@ -117,7 +117,7 @@ def errors_of(curve: RocCurve, threshold: float) -> tuple[float, float]:
 
 
 def best_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
-    """The threshold of the highest accuracy, half-way between the scores around it.
+    """The threshold of the highest accuracy, halfway between the scores around it.
 
     Choose it on one split and report ``accuracy_at`` it on another.
     """
@@ -197,8 +197,7 @@ def check_far(far: float, n_different: int, needed: int = FALSE_ACCEPTS_NEEDED) 
     """Refuse a false-accept rate that ``n_different`` different pairs cannot support.
 
     Raises:
-        ValueError: If ``n_different < needed / far``, naming the number needed and the
-            smallest rate.
+        ValueError: If ``n_different < needed / far``; it names the smallest possible rate.
     """
     if not 0 < far < 1:
         raise ValueError(f"far must lie between 0 and 1, got {far}")
@@ -301,9 +300,9 @@ def bootstrap_interval(
     """Percentile intervals of figures of a ROC curve, from resampled classes.
 
     Pairs that share a class are not independent, so resampling pairs would give intervals
-    that are far too narrow. Here each resample draws as many classes as there are, with
-    replacement: a same pair counts as often as its class was drawn, a different pair as
-    often as the product of its two classes.
+    that are far too narrow. Here each resample draws N of the N classes with replacement: a
+    same pair counts as often as its class was drawn, a different pair as often as the
+    product of the draws of its two classes.
 
     Args:
         figures: From a ROC curve to one or more numbers.
@@ -312,8 +311,7 @@ def bootstrap_interval(
         left_classes: (N,) class of each pair's left side.
         right_classes: (N,) class of each pair's right side.
         seed: Seed of the resampling.
-        n_resamples: Number of resamples; those without a same or a different pair are
-            left out.
+        n_resamples: Number of resamples; those without both kinds of pairs are left out.
         level: Confidence, a fraction.
 
     Returns:
@@ -472,7 +470,7 @@ def _last_at_most(far: NDArray[Any], limit: float) -> int:
 
 
 def _threshold_after(curve: RocCurve, k: int) -> float:
-    """A threshold that decides as ROC point k does, half-way to the next score below."""
+    """A threshold that decides as ROC point k does, halfway to the next score below."""
     upper = curve.thresholds[k]
     if k + 1 == len(curve.thresholds):
         return float(upper)

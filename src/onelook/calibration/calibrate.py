@@ -129,8 +129,7 @@ def calibrate(
             on is left out, if its card says what that was.
         far: False-accept rate wanted; it needs 30 / far different pairs.
         prior: Fraction of same pairs where the model will be used.
-        group_by: "folder", or a CSV file of NAME,GROUP lines, for a table of errors by
-            group.
+        group_by: "folder" or a CSV file of NAME,GROUP lines, to list errors by group.
         seed: Seed of every draw.
 
     Raises:

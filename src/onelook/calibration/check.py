@@ -106,8 +106,7 @@ def check(
     Args:
         verifier: Model with a decision.
         data: Fresh images sorted into classes, or a pair file; as for ``calibrate``.
-        group_by: "folder", or a CSV file of NAME,GROUP lines, for a table of errors by
-            group.
+        group_by: "folder" or a CSV file of NAME,GROUP lines, to list errors by group.
         seed: Seed of every draw.
 
     Raises:

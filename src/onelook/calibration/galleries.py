@@ -25,8 +25,7 @@ class GallerySimulation:
         unknown: (S, N) scores of unknown probes with their best match.
         unknown_classes: (N,) classes of the unknown probes.
         own: (M,) scores of known probes with the enrolled item of their class.
-        others: (S, M) scores of known probes with the best of the other items, which are
-            one fewer.
+        others: (S, M) scores of known probes with the best of the other items.
         n_items: Number of distinct items that served as unknown probes.
         n_classes: Number of classes of the items.
         within_groups: Whether galleries were filled with the probe's own group first.
@@ -61,14 +60,13 @@ def simulate_galleries(
     many alphabets would hold few of these.
 
     Args:
-        scorer: Model that compares the embeddings; probes are its left side, enrolled items
-            its right.
+        scorer: Model that compares embeddings, with the probes on its left side.
         left: (N, D) embeddings of the items.
         right: (N, D) embeddings of the right encoder; ``left`` where there is one encoder.
         labels: (N,) classes of the items.
         groups: (N,) groups of the items, such as alphabets, or None.
-        sizes: Sizes of the galleries, rising; by default 1, 2, 5, 10, ... and all classes
-            but one.
+        sizes: Numbers of enrolled items, rising; by default 1, 2, 5, 10, ... and one fewer
+            than there are classes.
         seed: Seed of every draw.
 
     Raises:
@@ -123,11 +121,9 @@ def _best_of_first(
     """(C, C - 1) best scores of each probe with the first 1, 2, ... other classes.
 
     Args:
-        scores: (C, C) of probes (rows) with enrolled items; the diagonal is their own
-            class.
-        groups: (C,) groups of the classes; the probe's own group comes first. The order is
-            random otherwise.
-        generator: Source of the order.
+        scores: (C, C) of probes (rows) with enrolled items; their own are the diagonal.
+        groups: (C,) groups of the classes; the probe's own group comes first.
+        generator: Source of the random order of the others.
     """
     rank = generator.random(scores.shape)
     if groups is not None:

@@ -30,8 +30,7 @@ class Rates:
 
     Args:
         far, frr: Fractions of different pairs accepted and of same pairs rejected.
-        far_interval, frr_interval: 95% intervals, from resampled classes; None below 10
-            classes.
+        far_interval, frr_interval: 95% intervals, or None below 10 classes.
         n_classes, n_same, n_different: Numbers of classes and distinct pairs measured on.
     """
 

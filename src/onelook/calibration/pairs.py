@@ -74,8 +74,7 @@ def score_drawn_pairs(
         left: (N, D) embeddings of the items.
         right: (N, D) embeddings of the right encoder; ``left`` where there is one encoder.
         labels: (N,) classes of the items.
-        groups: (N,) groups of the items. The two classes of a different pair are then of
-            one group.
+        groups: (N,) groups of the items, within which different pairs are drawn, or None.
         seed: Seed of every draw.
         n_different: Number of different pairs wanted; fewer are drawn where few exist.
 

@@ -67,9 +67,8 @@ def sample_episodes(
             have enough classes take turns, so that each counts alike.
         drawers: (N,) int64. If given, an episode draws ``n_shot + n_query`` drawers, one
             for each support and query item, the same for all its classes: with one shot and
-            one query, one drawer gives the support and another the queries. Only classes
-            that every drawer of their group (without groups: of the data) has drawn take
-            part.
+            one query, one drawer gives the support and another the queries. A class takes
+            part if every drawer of its group (without groups: of the data) has drawn it.
 
     Raises:
         DataError: If too few classes have enough items.

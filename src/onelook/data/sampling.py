@@ -60,8 +60,7 @@ class BalancedPairs:
 
     The left item is drawn uniformly from all items (for a same pair: from the classes that
     have two); its partner is another item of its class, or uniformly one of the items of
-    all other classes. An item is never paired with itself. Each occurrence has its own
-    slot.
+    all other classes, never the item itself. Each occurrence has its own slot.
 
     Args:
         labels: (N,) int64.
@@ -176,11 +175,10 @@ class ClassBatches:
         seed: Seed of every draw.
         groups: (N,) int64, such as the alphabet of each item; a class lies in one group.
         within_group: Probability that a batch takes its classes from one group, in [0, 1];
-            a group with fewer classes than P is taken whole and filled up from other
-            groups.
+            a group with fewer classes than P is taken whole, and others fill the batch.
         rotations: 4 makes quarter-turned images new classes. ``Batch.items`` then holds
-            *virtual* items v in [0, 4N): item v % N turned v // N times by 90 degrees
-            (``split_virtual``).
+            *virtual* items v in [0, 4N), item v % N turned v // N times by 90 degrees, for
+            ``split_virtual`` to take apart.
         per_epoch: Number of items in an epoch; 0 = each once.
 
     Raises:

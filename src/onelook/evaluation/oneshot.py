@@ -311,8 +311,7 @@ def within_group_accuracy(
 
     Trials are those of ``within_alphabet_trials``. Without groups all classes are one
     group; without drawers (or if too few classes have all drawers) any two items of a class
-    are support and query; if no group has ``n_way`` classes, trials have as many as the
-    largest group.
+    are support and query; ``n_way`` is at most the number of classes of a group.
 
     Args:
         embeddings: (N, D) array or tensor.

@@ -18,8 +18,7 @@ def sample_pairs(
 
     Args:
         labels: (N,) int64.
-        max_pairs: Number of pairs, half of them same where there are enough; ``None`` for
-            all pairs.
+        max_pairs: Number of pairs, half of them same if there are enough; ``None`` for all.
         seed: Seed of the sample.
 
     Returns:
@@ -82,8 +81,7 @@ def draw_pairs(
             of one group.
 
     Returns:
-        ``left`` and ``right``, (n_same + n_different,) int64 indices of items; the same
-        pairs first.
+        ``left`` and ``right``, (n_same + n_different,) int64 items, the same pairs first.
 
     Raises:
         DataError: If there is no same or no different pair.

@@ -240,8 +240,7 @@ def lfw_folds(
 ) -> VerificationResult:
     """LFW's protocol: each fold is scored at the threshold that is best on all the others.
 
-    Accuracy, AUC and EER are means over the folds, with their standard errors and Student's
-    t intervals.
+    Accuracy, AUC and EER are means over the folds, with standard errors and intervals.
 
     Args:
         scorer: A Verifier or a baseline.
@@ -413,8 +412,7 @@ def mean_over_folds(
     Args:
         protocol: Name for the result.
         model: Name of what scored the pairs.
-        per_fold: From "auc", "eer" and perhaps "accuracy" and "threshold" to the values of
-            the folds.
+        per_fold: Values of the folds of "auc", "eer" and perhaps "accuracy", "threshold".
         scores, is_same, left, right: All pairs of the folds.
         n_classes: Number of classes of the pairs, if known.
         seed: Seed of the draw of pairs.

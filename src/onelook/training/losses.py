@@ -1,4 +1,4 @@
-"""Losses of twin networks: how wrong embeddings or scores are.
+"""Losses of twin networks, from embeddings or scores.
 
 Each takes embeddings or scores, never the model, and says with ``takes`` which:
 
@@ -35,8 +35,7 @@ class ContrastiveLoss(nn.Module):
     """Contrastive loss on labelled pairs of embeddings.
 
     ``loss = s * d**2 + (1 - s) * max(0, margin - d)**2``, averaged over the pairs, where
-    ``d`` is the Euclidean distance of the pair and ``s`` is 1 for a positive pair, 0 for a
-    negative.
+    ``d`` is the Euclidean distance of a pair and ``s`` is 1 if it is the same, otherwise 0.
 
     Args:
         margin: Distance from which a negative pair costs nothing, in the units of the
@@ -102,12 +101,11 @@ class RegressionLoss(nn.Module):
     """Mean squared error of a similarity against a graded truth.
 
     ``loss = (score - (target - minimum) / (maximum - minimum))**2``, averaged over the
-    pairs. SICK's relatedness r in [1, 5] becomes ``(r - 1) / 4`` with ``minimum=1,
-    maximum=5``.
+    pairs. With a minimum of 1 and a maximum of 5, SICK's relatedness r becomes (r - 1) / 4.
 
     Args:
-        minimum: The target that means a score of 0.
-        maximum: The target that means a score of 1.
+        minimum: Target that means a score of 0.
+        maximum: Target that means a score of 1.
 
     Raises:
         ValueError: If ``maximum`` is not above ``minimum``.
@@ -133,17 +131,15 @@ class RegressionLoss(nn.Module):
 class TripletMarginLoss(nn.Module):
     """Triplet loss on the triplets of a labelled batch.
 
-    ``loss = max(0, d(anchor, positive) - d(anchor, negative) + margin)``, averaged over the
-    triplets.
+    ``loss = max(0, d(anchor, positive) - d(anchor, negative) + margin)``, averaged.
 
     Args:
-        margin: In the units of the distance; it means another thing when that is squared.
+        margin: Margin in units of the distance, or of its square if ``squared``.
         mining: ``"all"`` takes every valid triplet; ``"hard"``, for each anchor, its
             farthest positive and nearest negative; ``"semi-hard"``, for each anchor and
             positive, the nearest of the negatives that are farther than the positive, or
             the farthest where none is.
-        squared: Whether ``d`` is the squared Euclidean distance (FaceNet) or the Euclidean
-            one.
+        squared: Whether ``d`` is the squared Euclidean distance, as in FaceNet.
         active_only: Average over the triplets that cost something, not over all.
 
     Raises:
@@ -205,7 +201,7 @@ class TripletListMarginLoss(nn.Module):
     """Triplet loss on given triplets: ``TripletMarginLoss`` without mining.
 
     Args:
-        margin: In the units of the distance.
+        margin: Margin in units of the distance, or of its square if ``squared``.
         squared: Whether the distance is the squared Euclidean one.
 
     Raises:
@@ -255,8 +251,9 @@ class SupervisedContrastiveLoss(nn.Module):
     and ``t`` is the temperature; averaged over the anchors that have a positive.
 
     Args:
-        temperature: Smaller looks harder at the nearest negatives. Must be positive.
-        learn_temperature: Train the temperature too, from this start, never below 0.01.
+        temperature: Divisor of the cosines; the smaller, the more the nearest negatives
+            count. Must be positive.
+        learn_temperature: Whether to train the temperature too, never below 0.01.
 
     Raises:
         ValueError: If ``temperature`` is not positive.
@@ -297,11 +294,10 @@ class PrototypicalLoss(nn.Module):
     over the classes' means (prototypes), with ``d`` Euclidean; averaged over the queries.
 
     Args:
-        n_shot: Support items of a class, at least 1.
+        n_shot: Number of support items of each class, at least 1.
 
     Raises:
-        ValueError: If ``n_shot`` is below 1, or no class of a batch has more items than
-            ``n_shot``.
+        ValueError: If ``n_shot`` is below 1, or if a batch leaves no query.
 
     Reference:
         Snell, Swersky, Zemel. Prototypical Networks for Few-shot Learning. NeurIPS 2017.
@@ -353,13 +349,13 @@ def build_loss(settings: NamedSettings) -> nn.Module:
     """The loss that a recipe names.
 
     Raises:
-        ValueError: If the name or an argument is unknown; the message lists the known.
+        ValueError: If the name or an argument is unknown; the message lists the known ones.
     """
     return build_named("loss", LOSSES, settings)
 
 
 def _mean(costs: Tensor) -> Tensor:
-    """The mean, or 0 that can be backpropagated where there is nothing to average."""
+    """The mean, or a 0 that can be backpropagated if there is nothing to average."""
     return costs.sum() / max(1, costs.numel())
 
 

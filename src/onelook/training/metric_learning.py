@@ -14,12 +14,11 @@ class PytorchMetricLearningLoss(nn.Module):
     """Any loss of the package pytorch-metric-learning that takes embeddings and labels.
 
     Args:
-        loss: Name of a class in ``pytorch_metric_learning.losses``, such as
-            ``"MultiSimilarityLoss"``.
-        arguments: Its arguments. A ``distance``, ``reducer`` or ``embedding_regularizer``
-            is given as ``{"name": CLASS, "arguments": {...}}``.
-        miner: Name of a class in ``pytorch_metric_learning.miners``, or None.
-        miner_arguments: The miner's arguments.
+        loss: Name of a class in its ``losses``, such as ``"MultiSimilarityLoss"``.
+        arguments: Arguments of the loss. A ``distance``, ``reducer`` or
+            ``embedding_regularizer`` is given as ``{"name": CLASS, "arguments": {...}}``.
+        miner: Name of a class in its ``miners``, or None.
+        miner_arguments: Arguments of the miner.
 
     Raises:
         OnelookError: If the package is not installed.
