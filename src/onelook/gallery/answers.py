@@ -50,8 +50,7 @@ class Identification:
         identity: None for an unknown probe, and where the model has no decision.
         matches: Best matches, best first, ties by identity.
         threshold: Score from which the best match is accepted.
-        fpir: Fraction of unknown probes that this threshold falsely accepts, in a gallery
-            of this size.
+        fpir: Fraction of unknown probes that the threshold falsely accepts at this size.
         extrapolated: Whether the gallery is larger than those that were measured.
         gallery_size: Number of enrolled images.
 

@@ -188,8 +188,8 @@ class MilvusStore:
     def rename(self, identity: str, new: str) -> int:
         """Give all entries of ``identity`` the name ``new``, and return their number.
 
-        After an interruption an identity of more than ``AT_ONCE`` images has both names:
-        rename it again.
+        If it is interrupted, an identity of more than ``AT_ONCE`` images has both names
+        until it is renamed again.
         """
         if identity == new:
             return sum(1 for _ in self._pages(["id"], _of(identity)))

@@ -109,8 +109,7 @@ class GalleryStore(Protocol):
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
         """Keep entries, all or none, and return which of them are new.
 
-        Returns once they are durable. An entry whose identity already has its digest is not
-        kept again.
+        Returns once they are durable. An entry whose identity has its digest is not new.
         """
         ...
 
