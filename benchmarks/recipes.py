@@ -76,10 +76,10 @@ def main() -> None:
     model = name if not arguments.label else f"{name} ({arguments.label})"
     out = Path(arguments.out) / model.replace(" ", "-").replace("/", "-")
     clock = Clock()
-    seeds: list[int] = []
     if name in READY:
         for protocol in PROTOCOLS_OF[name]:
-            _report([evaluate(name, protocol)], protocol, model, seeds, clock, command)
+            result = evaluate(name, protocol)
+            _report([result], protocol, model, seeds=[], clock=clock, command=command)
         return
     recipe = override(read_recipe(name), changes)
     seeds = arguments.seeds or [recipe.seed]
@@ -104,7 +104,13 @@ def main() -> None:
     for protocol, of_seeds in results.items():
         stand_in = STAND_INS.get(protocol)
         named = f"{model} ({stand_in})" if stand_in else model
-        _report(of_seeds, protocol, named, seeds, clock, command, suffix)
+        _report(
+            *(of_seeds, protocol, named),
+            seeds=seeds,
+            clock=clock,
+            command=command,
+            suffix=suffix,
+        )
 
 
 def _arguments() -> argparse.Namespace:
@@ -148,6 +154,7 @@ def _report(
     results: list[Result],
     protocol: str,
     model: str,
+    *,
     seeds: list[int],
     clock: Clock,
     command: str,

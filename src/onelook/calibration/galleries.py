@@ -77,13 +77,7 @@ def simulate_galleries(
     class_groups = None if groups is None else groups[order][starts]
     n_classes = len(starts)
     most = min(n_classes, MOST_CLASSES)
-    if sizes is None:
-        sizes = (*(size for size in SIZES if size < most - 1), most - 1)
-    if not sizes or sizes[-1] >= n_classes:
-        raise ValueError(
-            f"galleries of {sizes} need more than {n_classes} classes: the unknown probe "
-            "is of one of them"
-        )
+    sizes = _possible(sizes, n_classes)
     generator = np.random.default_rng(seed)
     n_rounds = max(1, min(MOST_ROUNDS, MOST_SCORES // most**2))
     unknown, classes, own, others = [], [], [], []
@@ -91,7 +85,7 @@ def simulate_galleries(
         chosen = np.sort(generator.permutation(n_classes)[: max(most, sizes[-1] + 1)])
         enrolled = generator.integers(counts[chosen])
         step = 1 + generator.integers(np.maximum(counts[chosen] - 1, 1))
-        probe = (enrolled + step) % counts[chosen]  # the same item where there is only one
+        probe = (enrolled + step) % counts[chosen]  # the enrolled item if there is no other
         probes = left[order[starts[chosen] + probe]]
         gallery = right[order[starts[chosen] + enrolled]]
         scores = to_numpy(scorer.score_matrix(probes, gallery)).astype(np.float64)
@@ -113,6 +107,19 @@ def simulate_galleries(
         n_classes=n_classes,
         within_groups=groups is not None,
     )
+
+
+def _possible(sizes: tuple[int, ...] | None, n_classes: int) -> tuple[int, ...]:
+    """The sizes asked for, or those that the classes allow."""
+    if sizes is None:
+        largest = min(n_classes, MOST_CLASSES) - 1
+        sizes = (*(size for size in SIZES if size < largest), largest)
+    if not sizes or sizes[-1] >= n_classes:
+        raise ValueError(
+            f"galleries of {sizes} need more than {n_classes} classes: the unknown probe "
+            "is of one of them"
+        )
+    return sizes
 
 
 def _best_of_first(

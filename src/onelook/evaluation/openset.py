@@ -76,6 +76,7 @@ def open_set(
     best_is_right: ArrayLike,
     is_named: ArrayLike,
     best_scores: ArrayLike,
+    *,
     fpir: float | None,
     extrapolated: bool,
 ) -> OpenSet:

@@ -25,6 +25,7 @@ from onelook.metrics import (
     bootstrap_interval,
     check_far,
     eer_of,
+    errors_of,
     mean_interval,
     roc_curve,
     standard_error,
@@ -350,13 +351,11 @@ def _measure(
     def figures(curve: RocCurve) -> dict[str, float]:
         rates = {"auc": auc_of(curve), "eer": eer_of(curve)}
         if threshold is not None:
-            k = int(np.sum(curve.thresholds >= threshold)) - 1
-            right = (curve.tar[k], 1 - curve.far[k])
-            rates["accuracy"] = share_same * right[0] + (1 - share_same) * right[1]
+            far, frr = errors_of(curve, threshold)
+            rates["accuracy"] = share_same * (1 - frr) + (1 - share_same) * (1 - far)
         return rates | {_tar_name(far): tar_of(curve, far) for far in supported}
 
-    measured = figures(roc_curve(scores, is_same))
-    intervals: dict[str, Interval] = {}
+    measured, intervals = figures(roc_curve(scores, is_same)), {}
     if threshold is None:
         refused["accuracy"] = "needs a threshold chosen on other pairs"
     if classes is None:
