@@ -42,6 +42,7 @@ class Shipment:
         protocols: Protocols that the card reports.
         looking: Function that makes the model that ships from the trained one, if they
             prepare images differently.
+        subject: What its pictures show: "face" where a detector may frame them.
     """
 
     purpose: str
@@ -49,6 +50,7 @@ class Shipment:
     source: tuple[str, str]
     protocols: tuple[str, ...]
     looking: Callable[[Verifier], Verifier] | None = None
+    subject: str = ""
 
 
 def aligned(verifier: Verifier) -> Verifier:
@@ -79,7 +81,11 @@ SHIPMENTS = {
         ),
     ),
     "faces": Shipment(
-        "faces, research only", 6_000_000, ("lfw", "DevTrain"), ("lfw-view1",)
+        "faces, research only",
+        6_000_000,
+        ("lfw", "DevTrain"),
+        ("lfw-view1",),
+        subject="face",
     ),
     "faces-aligned": Shipment(
         "photographs with a face, found by onelook[faces]; research only",
@@ -108,6 +114,7 @@ def main() -> None:
     card = verifier.card
     card["calibration"] = found.about()
     card["name"], card["purpose"] = arguments.name, shipment.purpose
+    card["subject"] = shipment.subject
     card["shipped by"] = shlex.join(["python", "benchmarks/ship.py", *sys.argv[1:]])
     with tempfile.TemporaryDirectory() as scratch:
         # What is measured is what was written and read again.

@@ -163,7 +163,7 @@ def test_a_part_of_a_photograph_is_found_through_windows(tmp_path):
     assert findings.how == "windows"
     assert overlap(edges(findings.boxes[0]), (190, 60, 270, 140)) > 0.6
     assert findings.is_found is findings.probability is findings.threshold is None
-    assert "carries no threshold" in str(findings)
+    assert "has no threshold" in str(findings)
 
 
 def test_work_on_a_huge_picture_is_bounded(tmp_path):
@@ -248,6 +248,16 @@ def test_without_the_detector_faces_are_looked_for_through_windows(monkeypatch, 
     picture = save(noise((120, 120), 1).convert("RGB"), tmp_path / "picture.png")
     findings = find(onelook.load("faces"), picture, picture)
     assert findings.how == "windows" and findings.boxes[0].score > 0.9
+
+
+def test_the_card_says_whether_a_detector_frames_the_pictures(tmp_path):
+    pytest.importorskip("dlib")
+    verifier = onelook.load("faces")
+    picture = save(noise((120, 120), 1).convert("RGB"), tmp_path / "picture.png")
+    verifier.card["purpose"] = "faces of clocks"
+    assert find(verifier, picture, picture).how == "faces"
+    verifier.card["subject"] = ""
+    assert find(verifier, picture, picture).how == "windows"
 
 
 def test_findings_are_drawn(sheet, drawn, tmp_path):

@@ -1,8 +1,8 @@
-"""Boxes: places of a picture where one thing may stand alone.
+"""Boxes: parts of a picture that may each show one thing.
 
-Where they come from depends on what the model knows. Faces are found by a detector and
-turned upright; in a sheet of drawings connected strokes are grouped; everything else is
-looked for through windows of several sizes.
+Where they come from depends on what the model compares. A detector finds faces, which are
+turned upright; on a sheet of drawings connected strokes are grouped; anything else is
+searched through windows of several sizes.
 """
 
 import dataclasses
@@ -13,9 +13,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
-from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import squareform
 
 from onelook.data.inputs import FaceInput, Input, input_from_dict
 from onelook.data.inputs.faces import Face, detect
@@ -27,32 +24,32 @@ Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 How = Literal["faces", "components", "windows"]
 
-# Work is bounded: pictures are made smaller, and of many boxes the largest are compared.
+# Work is bounded: pictures are shrunk, and of many boxes only the largest are compared.
 LONGEST_SIDE = {"faces": 2000, "windows": 1024}
 MOST_BOXES = 600
 
 # The smallest face looked for, in pixels and as a share of the picture's shorter side.
 SMALLEST_FACE, SMALLEST_FACE_SHARE = 40, 1 / 16
-# The part of an aligned face that a model sees which learned from LFW's middles: of shares
-# from 0.75 to 1.05 the one that tells View 1's training pairs apart best, nearly as well
-# as LFW's own alignment.
+# The part of an aligned face that is shown to a model trained on the middles of LFW's
+# photographs: of shares from 0.75 to 1.05 the one with the best AUC on View 1's training
+# pairs, nearly that of LFW's own alignment.
 LFW_SHARE, LFW_ABOVE = 0.95, 0.08
 
-# Strokes are grouped across gaps of up to this many times the usual stroke's length; what
-# stays smaller than so many pixels is no drawing of its own.
+# Strokes are grouped across gaps of up to this many times the median stroke's length;
+# groups smaller than this many pixels are no drawings.
 WIDEST_GAP, SMALLEST_DRAWING = 1.0, 10
 # Paper around a group, as a share of its longer side.
 PAPER = 0.25
 
-# Windows: their sizes as shares of the largest that fits, and their steps in windows.
+# Sizes of windows as shares of the largest that fits, and their step as a share of one.
 SCALES, STEP = (1.0, 0.7, 0.5, 0.35, 0.25), 0.25
-# Around good windows others follow, half a step aside or of these sizes.
+# Sizes of the windows that are tried around good ones, relative to them.
 NEAR_SCALES = (0.84, 1.0, 1.19)
 
 
 @dataclasses.dataclass(frozen=True)
 class Proposal:
-    """A box of the picture, and how to make what the encoder takes of it."""
+    """A box of the picture, and a function that loads it as the model's input does."""
 
     box: Box
     load: Callable[[], Any]
@@ -61,13 +58,13 @@ class Proposal:
 def propose(
     verifier: Verifier, picture: Image.Image, ratio: float, name: str
 ) -> tuple[How, list[Proposal], FaceInput | None]:
-    """Where boxes come from, the boxes, and how a face is framed where they are faces.
+    """Where boxes come from, the boxes, and for faces the input that frames them.
 
     Args:
-        verifier: Its right side takes the boxes.
-        picture: The picture to look in, mode L or RGB.
-        ratio: Width / height of what is looked for, where the model does not say it.
-        name: What messages call the picture.
+        verifier: Compares the boxes on its right side.
+        picture: The picture to search, mode L or RGB.
+        ratio: Width / height of the windows, for models that take pictures of any shape.
+        name: The picture's name in messages.
 
     Raises:
         DataError: If the model is for drawings and nothing is drawn in the picture.
@@ -81,13 +78,13 @@ def propose(
 
 
 def _how(verifier: Verifier) -> tuple[How, FaceInput | None]:
-    """Where boxes come from, and how a face is framed for the model."""
+    """Where boxes come from, and for faces the input that frames them."""
     taken = verifier.input_of("right")
     if taken.subject == "face":
         return "faces", FaceInput.from_dict(taken.to_dict())
     if taken.subject == "drawing":
         return "components", None
-    if taken.input_shape is not None and "faces" in verifier.card.get("purpose", ""):
+    if verifier.card.get("subject") == "face":
         framed = {"crop": 0.0, "without_face": "refuse", "share": LFW_SHARE}
         try:
             return "faces", FaceInput.from_dict(
@@ -117,7 +114,7 @@ def _face_loader(
 
 
 def _smaller(picture: Image.Image, longest: int) -> tuple[Image.Image, float]:
-    """The picture with its longer side at most so long, and pixels of it for one."""
+    """The picture, its longer side at most ``longest``, and the factor back to its size."""
     zoom = max(1.0, max(picture.size) / longest)
     if zoom == 1:
         return picture, 1.0
@@ -129,11 +126,13 @@ def _smaller(picture: Image.Image, longest: int) -> tuple[Image.Image, float]:
 
 
 def _components(verifier: Verifier, picture: Image.Image, name: str) -> Iterator[Proposal]:
-    """Groups of connected strokes, from single ones to those with wide gaps inside.
+    """Groups of connected strokes, from single strokes to groups with wide gaps.
 
-    All groups of the single-linkage tree of the strokes' boxes are proposed; which of them
-    is a drawing of its own, the comparison shows.
+    All groups of the single-linkage tree of the strokes' boxes are proposed; the comparison
+    decides which of them is a drawing.
     """
+    from scipy import ndimage
+
     taken = verifier.input_of("right")
     try:
         ink = find_ink(picture.convert("L"))
@@ -162,13 +161,16 @@ def _components(verifier: Verifier, picture: Image.Image, name: str) -> Iterator
 
 
 def _groups(edges: NDArray[np.int64], widest: float) -> Iterator[NDArray[np.int64]]:
-    """Members of every group of boxes (N, 4) that gaps of at most ``widest`` separate."""
+    """Members of every group of boxes (N, 4) with gaps of at most ``widest`` inside."""
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import squareform
+
     groups = [np.array([i]) for i in range(len(edges))]
     yield from groups
     if len(edges) < 2:
         return
     low, high = edges[:, None, :2], edges[None, :, 2:]
-    gaps = np.maximum(low - high, 0)  # (N, N, 2): how far i begins behind j's end
+    gaps = np.maximum(low - high, 0)  # (N, N, 2): from the end of j to the start of i
     distances = np.linalg.norm(np.maximum(gaps, gaps.transpose(1, 0, 2)), axis=2)
     for a, b, distance, _ in linkage(squareform(distances, checks=False), "single"):
         groups.append(np.concatenate([groups[int(a)], groups[int(b)]]))
@@ -220,10 +222,10 @@ def windows_near(
     """Windows beside others, larger and smaller.
 
     Args:
-        verifier: Its right side takes the windows.
-        picture: The picture that they lie in.
+        verifier: Compares the windows on its right side.
+        picture: The picture that they are parts of.
         boxes: Windows of ``propose``, or of this function.
-        share: How far aside, as a share of a window.
+        share: Shift of the windows, as a share of one.
     """
     taken = _of_windows(verifier)
     small, zoom = _smaller(picture, LONGEST_SIDE["windows"])
@@ -269,7 +271,7 @@ def _window_boxes(
 
 
 def _places(length: int, window: int, step: float) -> list[int]:
-    """Where windows begin, evenly from one end to the other."""
+    """Starts of windows, evenly spaced from one end to the other."""
     free = length - window
     n_steps = int(np.ceil(free / (step * window)))
     return [round(float(place)) for place in np.linspace(0, free, n_steps + 1)]

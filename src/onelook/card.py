@@ -63,6 +63,8 @@ class TrainingCard(Part):
     name: str = "verifier"
     # What it is meant for, in words.
     purpose: str = ""
+    # What its pictures show: "face" where a detector may frame the faces for it.
+    subject: str = ""
     # The recipe it was trained by, as plain values.
     recipe: dict[str, Any] | None = None
     # What it was trained on, for people; "fingerprint" is that of the training images.

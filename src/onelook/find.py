@@ -19,11 +19,11 @@ from onelook.verifier import Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
 
-# Boxes whose pixels are held in memory at a time.
+# Number of boxes whose pixels are held in memory at a time.
 BATCH = 64
-# Boxes that share more of the smaller one than this show the same thing.
+# Two boxes show the same thing if they share more than this part of the smaller one.
 SAME_PLACE = 0.5
-# So many windows are moved aside by these shares of themselves, one after the other.
+# Number of windows around which others are tried, and how far aside, in two rounds.
 REFINED, NEARER = 6, (0.125, 0.0625)
 
 
@@ -31,8 +31,8 @@ REFINED, NEARER = 6, (0.125, 0.0625)
 class Found:
     """A box, in pixels of the upright picture, and how like the query it is.
 
-    ``probability`` assumes that half of all pictures show the query, and that it is any of
-    the boxes compared with the same chance.
+    ``probability`` assumes that half of all pictures show the query, in each of the
+    compared boxes with the same chance.
     """
 
     left: float
@@ -47,18 +47,18 @@ class Found:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Findings:
-    """What was found of a query in a picture.
+    """Where a picture shows a query.
 
     Args:
         query, picture: Their names.
         boxes: The boxes most like the query, best first; none covers another.
-        n_boxes: How many boxes were compared.
+        n_boxes: Number of boxes that were compared.
         how: Where they came from: ``"faces"``, ``"components"`` or ``"windows"``.
-        threshold: A box is the query when its score is at least this; None where the model
-            carries no decision.
-        rate: Share of the pictures without the query in which a box is taken for it.
-        is_for_many: Whether the threshold was fitted for so many boxes; otherwise it is
-            that for a single pair, and ``rate`` is what chance makes of it.
+        threshold: A box shows the query if its score is at least this; None if the model
+            has no decision.
+        rate: Share of the pictures without the query in which a box is accepted.
+        is_for_many: Whether the threshold was fitted for this many boxes; otherwise it is
+            that of a single pair, and ``rate`` assumes independent boxes.
         query_picture, shown: Both pictures, (H, W) or (H, W, 3) uint8.
     """
 
@@ -75,7 +75,7 @@ class Findings:
 
     @property
     def is_found(self) -> bool | None:
-        """Whether the best box shows the query; None where the model cannot say."""
+        """Whether the best box shows the query; None if the model has no decision."""
         if self.threshold is None:
             return None
         return bool(self.boxes) and self.boxes[0].is_same is True
@@ -109,7 +109,7 @@ class Findings:
         text = f"best of {self.n_boxes} {kind}{many}: {place}, "
         text += f"dissimilarity {best.dissimilarity:.4f}"
         if self.threshold is None:
-            return text + "; the model carries no threshold, so found or not is not said"
+            return text + "; the model has no threshold, so there is no verdict"
         source = f"for {self.n_boxes} boxes" if self.is_for_many else "of single pairs"
         return (
             f"{'found' if self.is_found else 'not found'}: {text}, probability "
@@ -120,13 +120,13 @@ class Findings:
 
 
 def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings:
-    """The places of a picture that are most like a query.
+    """The parts of a picture that are most like a query.
 
     Args:
-        verifier: Its left side takes the query, its right side the boxes.
+        verifier: Takes the query on its left side and the boxes on its right side.
         query: A picture of the one thing: a file, its bytes, a Pillow image or an array.
         picture: The picture to look in.
-        k: At most so many boxes are told.
+        k: Number of boxes to return at most.
 
     Raises:
         DataError: If one cannot be read, holds nothing drawn although the model is for
@@ -198,7 +198,7 @@ def draw_findings(findings: Findings, path: str | Path) -> Path:
 def _embed_query(
     verifier: Verifier, query: Image.Image, faces: FaceInput | None
 ) -> NDArray[np.float32]:
-    """(1, D): a face is framed as those of the picture are, where one is found."""
+    """(1, D): a face, if one is found, is framed as those of the picture are."""
     taken = verifier.input_of("left")
     if faces is not None and verifier.shared:
         try:
@@ -212,7 +212,7 @@ def _embed_query(
 def _scores(
     verifier: Verifier, query: NDArray[np.float32], proposals: Sequence[Proposal]
 ) -> NDArray[np.float32]:
-    """Scores (N,) of the boxes; a batch of them is held in memory at a time."""
+    """Scores (N,) of the boxes, loaded batch by batch."""
     scores = [np.zeros(0, np.float32)]
     for start in range(0, len(proposals), BATCH):
         loaded = [proposal.load() for proposal in proposals[start : start + BATCH]]
@@ -224,7 +224,7 @@ def _scores(
 def _limit(
     decision: Decision | None, n_boxes: int
 ) -> tuple[float | None, float | None, bool]:
-    """Threshold, the share of pictures in which it errs, and whether it is for many."""
+    """Threshold, share of pictures in which it errs, whether it was fitted for many."""
     if decision is None:
         return None, None, False
     fitted = decision.identify_threshold(max(n_boxes, 1))
@@ -255,7 +255,7 @@ def _apart(
     scores: NDArray[np.float32],
     k: int,
 ) -> list[int]:
-    """The best boxes of those that show the same place, best first, at most k."""
+    """At most k boxes, best first, of which no two show the same thing."""
     edges = np.array(boxes, np.float64).reshape(-1, 4)
     areas = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
     chosen: list[int] = []

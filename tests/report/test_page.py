@@ -127,7 +127,7 @@ def test_calibration_shows_the_decision_galleries_and_groups(page):
 def test_wrong_pairs_show_their_pictures_and_figures(page):
     pairs = page[page.index("Hardest pairs") :]
     assert "Dissimilarity: 1.2345" in pairs and "Dissimilarity: 9.0000" in pairs
-    assert "Probability of the same: 0.2500" in pairs
+    assert "Probability: 0.2500" in pairs
     assert "Ada <i>and</i> Bob" in pairs
     assert pairs.count("Cleo") == 3  # two alternative texts, one name
     encoded = re.findall(r'src="data:image/png;base64,([^"]+)"', pairs)

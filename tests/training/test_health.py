@@ -23,7 +23,7 @@ def test_relative_spread_matches_a_plain_loop():
 def test_a_loss_stuck_at_its_margin_is_named_a_collapse():
     health = HealthCheck(margin=0.2, learning_rate=0.1, checkpoint="last.pt")
     alike = torch.ones(8, 4)
-    with pytest.raises(TrainingError, match="collapse at step .* stuck at 0.2, its margin"):
+    with pytest.raises(TrainingError, match="collapsed by step .* 0.2, its margin"):
         for step in range(CHECK_EVERY * CHECKS_IN_A_ROW + 1):
             health.check(step, 0.2, alike)
 

@@ -2,6 +2,7 @@
 killed."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -26,8 +27,10 @@ from onelook.verifier import load
 
 @pytest.fixture(scope="module")
 def run(shapes_folder, shapes_recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    measured = [("sum of <own> figures", "0.1234")]
     return train(
-        shapes_recipe, shapes_folder, tmp_path_factory.mktemp("run"), progress=False
+        shapes_recipe, shapes_folder, out, progress=False, measure=lambda _: measured
     )
 
 
@@ -57,12 +60,17 @@ def test_a_saved_model_gives_the_same_answers(run, shapes_folder):
 def test_the_report_and_the_metrics_log_are_written(run):
     page = run.report.read_text()
     assert "<html" in page and "Dissimilarity:" in page
-    assert page.count('class="pair"') == 2 * 3 + 2 * 6  # typical and hardest pairs
+    assert page.count('class="pair"') == 2 * 4 + 2 * 6  # typical and hardest pairs
     # Both pictures of a pair are marked; on a slow machine not of all pairs.
     n_marked = page.count('alt="set apart: '), page.count('alt="made alike: ')
     assert 2 <= n_marked[0] <= 2 * 6 and 0 <= n_marked[0] - n_marked[1] <= 2
-    assert all(f"<b>{text}</b>" in page for _, text in headline_rows(run.verifier)[:4])
-    assert all(text in str(run) for _, text in headline_rows(run.verifier)[:4])
+    # The terminal and the report show the same figures in the same order.
+    figures = [("sum of <own> figures", "0.1234"), *headline_rows(run.verifier)]
+    assert list(run.figures) == figures
+    shown = re.findall(r"<b>([^<]+)</b><span>", page)
+    assert shown == [text for _, text in figures[:4]]
+    assert all(f"{name}" in str(run) and text in str(run) for name, text in figures)
+    assert "sum of &lt;own&gt; figures" in page and repr(run).startswith("<Run of ")
     rows = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
     assert sum("validation" in row for row in rows) == 30
     assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)

@@ -117,7 +117,8 @@ def _card(pair: ShownPair) -> Part:
         marks = zip(pair.marked, (pair.left_name, pair.right_name), strict=True)
         pictures += [(mark, f"{what}: {name}") for mark, name in marks]
     truth = "same" if pair.is_same else "different"
-    return {"pair": pair, "pictures": pictures, "truth": truth}
+    mark = {"unsure": "", truth: " ✓"}.get(pair.verdict, " ✗")
+    return {"pair": pair, "pictures": pictures, "truth": truth, "mark": mark}
 
 
 def _roc_and_det(inputs: ReportInputs) -> Part:

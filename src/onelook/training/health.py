@@ -15,14 +15,12 @@ SMALLEST_SPREAD = 1e-3
 
 
 class HealthCheck:
-    """Stops a training whose loss is not a number or whose embeddings have become all
-    alike.
+    """Stops a training whose loss is not finite or whose embeddings have collapsed.
 
     Args:
-        margin: Of the loss, where it has one: the value at which a collapsed triplet loss
-        sticks.
-        learning_rate: Named in the advice.
-        checkpoint: File of the last good state, named in the advice.
+        margin: Margin of the loss, if it has one: a collapsed triplet loss stays there.
+        learning_rate: Learning rate, for the advice.
+        checkpoint: File of the last good state, for the advice.
     """
 
     def __init__(
@@ -35,21 +33,21 @@ class HealthCheck:
         self.collapsed_checks = 0
 
     def check(self, step: int, loss: float, embeddings: Tensor) -> None:
-        """Raise when this step shows a failure.
+        """Raise if this step shows a failure.
 
         Args:
-            step: Counted from 0, for the message.
-            loss: Of this step.
-            embeddings: (N, D) of this step's batch.
+            step: Number of the step, from 0.
+            loss: Loss of this step.
+            embeddings: (N, D), those of the step's batch.
 
         Raises:
-            TrainingError: If the loss is not finite, or a collapse has lasted.
+            TrainingError: If the loss is not finite, or the embeddings have been alike
+                for 200 steps.
         """
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss} at step {step}; the last good checkpoint is "
-                f"{self.checkpoint}: resume with a lower learning rate (it is "
-                f"{self.learning_rate:g}) or with clip_norm"
+                f"the loss is {loss} at step {step}; resume from {self.checkpoint} with a "
+                f"learning rate below {self.learning_rate:g}, or with optimizer.clip_norm"
             )
         self.losses.append(loss)
         if step % CHECK_EVERY:
@@ -58,22 +56,19 @@ class HealthCheck:
         self.collapsed_checks = self.collapsed_checks + 1 if collapsed else 0
         if self.collapsed_checks >= CHECKS_IN_A_ROW:
             raise TrainingError(
-                f"collapse at step {step}: all embeddings have been alike (relative "
-                f"spread below "
-                f"{SMALLEST_SPREAD:g}) for {CHECK_EVERY * CHECKS_IN_A_ROW} "
-                f"steps{self._stuck()}; "
-                f"lower the learning rate (it is {self.learning_rate:g}), mine "
-                f"semi-hard or all "
-                "triplets instead of hard ones, or take a loss that normalises the "
-                "embeddings"
+                f"the embeddings collapsed by step {step}: they have been alike for "
+                f"{CHECK_EVERY * CHECKS_IN_A_ROW} steps (relative spread below "
+                f"{SMALLEST_SPREAD:g}), {self._stuck()}; use a learning rate below "
+                f"{self.learning_rate:g}, semi-hard or all triplets in place of hard ones, "
+                "or a loss that normalises the embeddings"
             )
 
     def _stuck(self) -> str:
         mean = sum(self.losses) / len(self.losses)
         for name, value in _stuck_values(self.margin):
             if abs(mean - value) < 0.02 * value:
-                return f" and the loss is stuck at {mean:.4g}, its {name}"
-        return f" and the loss stays at {mean:.4g}"
+                return f"and the loss is stuck at {mean:.4g}, its {name}"
+        return f"and the loss stays at {mean:.4g}"
 
 
 def _stuck_values(margin: float | None) -> list[tuple[str, float]]:
@@ -87,8 +82,7 @@ def _stuck_values(margin: float | None) -> list[tuple[str, float]]:
 
 
 def relative_spread(embeddings: Tensor) -> float:
-    """Root mean squared distance of embeddings (N, D) to their mean, over their mean
-    norm."""
+    """RMS distance of embeddings (N, D) from their mean, relative to their mean norm."""
     embeddings = embeddings.detach().float()
     centred = embeddings - embeddings.mean(dim=0)
     norm = embeddings.norm(dim=1).mean().clamp_min(1e-12)

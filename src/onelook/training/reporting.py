@@ -21,7 +21,7 @@ from onelook.training.validation import FIGURE_NAMES, HeldOutPairs
 from onelook.verifier import Verifier
 
 # Pairs of each kind, same and different.
-N_TYPICAL, N_HARDEST = 3, 6
+N_TYPICAL, N_HARDEST = 4, 6
 N_CONFUSED_CLASSES = 20
 N_MAP_ITEMS = 600
 # No further pair is explained after this time: a large network is slow on a CPU.
@@ -56,7 +56,6 @@ def report_inputs(
         data=material.about,
         history=position.history,
         figure=FIGURE_NAMES[recipe.validation.figure],
-        result_lines=headline_rows(verifier),
     )
     shown = np.sort(np.random.default_rng(0).permutation(len(embeddings))[:N_MAP_ITEMS])
     if held_out.class_names:
@@ -94,11 +93,7 @@ def report_inputs(
 
 
 def headline_rows(verifier: Verifier) -> Rows:
-    """The figures of a training that people read first, on the terminal and in the report.
-
-    Args:
-        verifier: From ``train``: its card holds the figures.
-    """
+    """The figures of a training that people read first."""
     metrics, decision = verifier.card["metrics"], verifier.decision
     rows = [(metrics["held-out figure"], f"{metrics['held-out value']:.4f}")]
     rows += [

@@ -1,6 +1,7 @@
 """``train``: from a recipe's name to a model folder with weights, decision and report."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class Run:
     best_figure: float
     best_epoch: int
     seconds: float
+    figures: Rows  # of the model: names and texts, the most important first
 
     def __str__(self) -> str:
         return f"{self.verifier.name}\n{aligned(self.rows())}"
@@ -52,9 +54,9 @@ class Run:
         return html_table(self.verifier.name, self.rows())
 
     def rows(self) -> Rows:
-        """Names and texts for people; the figures are those of the report."""
+        """The figures that the report shows too, and where the files are."""
         files = ("model", str(self.out)), ("report", str(self.report))
-        return [*headline_rows(self.verifier), *files]
+        return [*self.figures, *files]
 
 
 def train(
@@ -67,6 +69,7 @@ def train(
     tracker: str | None = None,
     progress: bool = True,
     overwrite: bool = False,
+    measure: Callable[[Verifier], Rows] | None = None,
 ) -> Run:
     """Train a twin network by a recipe, calibrate it on held-out classes, and save it.
 
@@ -78,8 +81,10 @@ def train(
         changes: Settings that differ from the recipe, dotted: ``{"epochs": 3}``.
         skip_bad: Go on without images that cannot be read.
         tracker: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``.
-        progress: Show progress bars.
+        progress: Report progress on standard error.
         overwrite: Replace a training that lies in ``out`` already.
+        measure: Function of the trained verifier; the names and texts that it gives come
+            first among the figures of the run and of its report.
 
     Raises:
         DataError: If the recipe or the data is wrong, or ``out`` holds a training that is
@@ -100,7 +105,7 @@ def train(
         )
     material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
     verifier, position = fit(chosen, material, folder, resume, tracker, progress)
-    return _finish(chosen, material, verifier, position, folder)
+    return _finish(chosen, material, verifier, position, folder, measure)
 
 
 def _finish(
@@ -109,6 +114,7 @@ def _finish(
     verifier: Verifier,
     position: Position,
     out: Path,
+    measure: Callable[[Verifier], Rows] | None,
 ) -> Run:
     """Calibrate on the held-out classes, save the model folder, write the report."""
     held_out = material.held_out
@@ -139,12 +145,20 @@ def _finish(
         metrics=metrics,
     )
     verifier.save(out)
+    figures = [*(measure(verifier) if measure else ()), *headline_rows(verifier)]
     inputs = report_inputs(
         recipe, material, verifier, position, embeddings=left, pairs=pairs, fitted=fitted
     )
+    inputs.result_lines = figures
     report = write_report(inputs, out / "report.html")
     return Run(
-        verifier, out, report, position.best_value, position.best_epoch, position.seconds
+        verifier=verifier,
+        out=out,
+        report=report,
+        best_figure=position.best_value,
+        best_epoch=position.best_epoch,
+        seconds=position.seconds,
+        figures=figures,
     )
 
 

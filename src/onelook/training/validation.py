@@ -1,4 +1,4 @@
-"""What held-out classes say of a network: the figure that chooses the epoch, and scores."""
+"""Validation on held-out classes: the figure that chooses the epoch, and scored pairs."""
 
 from dataclasses import dataclass
 
@@ -35,8 +35,7 @@ class HeldOutPairs:
 def embed_held_out(
     verifier: Verifier, held_out: HeldOut
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Left and right embeddings (N, D) of the held-out items; the same array for one
-    encoder."""
+    """Left and right embeddings (N, D) of held-out items, one array for one encoder."""
     left = verifier.embed_store(held_out.left.store, held_out.left.rows, "left")
     if held_out.right is held_out.left:
         return left, left
@@ -50,8 +49,7 @@ def held_out_pairs(
     right: NDArray[np.float32],
     seed: int,
 ) -> HeldOutPairs:
-    """A seeded sample of pairs of held-out items, half of them the same if there are
-    enough."""
+    """A random sample of pairs of held-out items, half of them same pairs if possible."""
     if held_out.pair_left is not None and held_out.pair_right is not None:
         assert held_out.is_same is not None
         left_items, right_items = held_out.pair_left, held_out.pair_right
