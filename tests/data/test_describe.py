@@ -136,11 +136,10 @@ def test_describe_images_counts_sizes_and_modes(tmp_path):
     assert summary.widths == (30, 40, 50)
     assert summary.modes == {"L": 2, "RGB": 1}
     assert summary.bad == [(f"{tmp_path}/x.png", "not an image; it begins with b'no'")]
-    assert str(summary).splitlines() == [
+    assert str(summary) == (
         "4 images, height x width smallest 10 x 30, median 20 x 40, largest 60 x 50 "
-        "(2 L, 1 RGB)",
-        f"  cannot be read: {tmp_path}/x.png: not an image; it begins with b'no'",
-    ]
+        "(2 L, 1 RGB)"
+    )
     assert json.loads(json.dumps(summary.to_dict()))["heights"] == [10, 20, 60]
 
 

@@ -1,4 +1,4 @@
-"""From recipes to material: held-out classes, pairs and identities, tables of two kinds."""
+"""From recipes to what is trained on: what is held out, pairs, identities, tables."""
 
 from pathlib import Path
 

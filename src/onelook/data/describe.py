@@ -46,11 +46,7 @@ class ImageSummary:
             low, median, high = (f"{h} x {w}" for h, w in zip(*sizes, strict=True))
             size = f"smallest {low}, median {median}, largest {high}"
         modes = ", ".join(f"{n:,} {mode}" for mode, n in self.modes.items())
-        lines = [f"{self.n_images:,} images, height x width {size} ({modes})"]
-        lines += [f"  cannot be read: {where}: {why}" for where, why in self.bad[:10]]
-        if len(self.bad) > 10:
-            lines.append(f"  ... and {len(self.bad) - 10:,} more that cannot be read")
-        return "\n".join(lines)
+        return f"{self.n_images:,} images, height x width {size} ({modes})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -94,7 +90,7 @@ class Description:
             f"  {key:{width}}  {_for_people(fact)}" for key, fact in self.facts.items()
         ]
         if self.images is not None:
-            lines.append(str(replace(self.images, bad=[])))
+            lines.append(str(self.images))
         lines += [f"  cannot be read: {address}: {reason}" for address, reason in self.bad]
         return "\n".join(lines)
 
@@ -119,7 +115,7 @@ def pairs_to_draw(
     """
     refused = {address for address, _ in bad}
     if isinstance(data, Dataset):
-        items = data.subset(np.array([path not in refused for path in data.paths], bool))
+        items = data.without(refused)
         batch = BalancedPairs(items.labels, count, seed, groups=items.groups).batch(0)
         assert (
             batch.left is not None and batch.right is not None and batch.is_same is not None
@@ -129,11 +125,7 @@ def pairs_to_draw(
         return [(shown[left], shown[right], bool(is_same)) for left, right, is_same in ends]
     if data.is_same is None:
         raise DataError(f"{data.source} has no pairs of images to draw")
-    good = [
-        a not in refused and b not in refused
-        for a, b in zip(data.left, data.right, strict=True)
-    ]
-    kept = data.subset(np.array(good, bool))
+    kept = data.within({*data.left, *data.right} - refused)
     assert kept.is_same is not None
     order = np.random.default_rng(seed).permutation(len(kept))
     halves = [order[kept.is_same[order]], order[~kept.is_same[order]]]
@@ -153,11 +145,7 @@ def _facts_of_items(data: Dataset) -> dict[str, Any]:
         facts["groups"] = len(data.group_names)
     if data.drawers is not None:
         facts["drawers"] = len(np.unique(data.drawers))
-    if data.splits is not None:
-        facts["splits"] = _counts(data.splits)
-    if data.folds is not None:
-        facts["folds"] = _counts(data.folds)
-    return {**facts, "fingerprint": data.fingerprint}
+    return {**facts, **_official_parts(data), "fingerprint": data.fingerprint}
 
 
 def _facts_of_pairs(data: Pairs) -> dict[str, Any]:
@@ -170,11 +158,21 @@ def _facts_of_pairs(data: Pairs) -> dict[str, Any]:
         facts["different"] = int((~data.is_same).sum())
     if data.targets is not None:
         facts["targets"] = _spread(data.targets)
-    if data.splits is not None:
-        facts["splits"] = _counts(data.splits)
-    if data.folds is not None:
-        facts["folds"] = _counts(data.folds)
-    return facts
+    return {**facts, **_official_parts(data)}
+
+
+def _official_parts(data: Dataset | Pairs) -> dict[str, dict[str, int]]:
+    """How many items or pairs lie in each official split and fold."""
+    columns = {"splits": data.splits, "folds": data.folds}
+    counted = {
+        name: np.unique(column, return_counts=True)
+        for name, column in columns.items()
+        if column is not None
+    }
+    return {
+        name: dict(zip(map(str, values), counts.tolist(), strict=True))
+        for name, (values, counts) in counted.items()
+    }
 
 
 def _spread(values: NDArray[Any]) -> dict[str, float]:
@@ -185,21 +183,10 @@ def _spread(values: NDArray[Any]) -> dict[str, float]:
     return {"smallest": low, "median": median, "largest": high}
 
 
-def _counts(values: NDArray[Any]) -> dict[str, int]:
-    names, counts = np.unique(values, return_counts=True)
-    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
-
-
 def _for_people(fact: Any) -> str:
     if isinstance(fact, dict):
         return ", ".join(f"{key} {_for_people(value)}" for key, value in fact.items())
-    return (
-        f"{fact:,g}"
-        if isinstance(fact, float)
-        else f"{fact:,}"
-        if isinstance(fact, int)
-        else fact
-    )
+    return fact if isinstance(fact, str) else f"{fact:,}"
 
 
 def describe_images(addresses: Sequence[str], progress: bool = True) -> ImageSummary:
