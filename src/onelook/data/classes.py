@@ -98,8 +98,7 @@ class LabelRuns:
         return share
 
     def complete_classes(self, needed: int) -> NDArray[np.bool_]:
-        """(C,) bool: the class has ``needed`` items; with drawers, one by each of as
-        many."""
+        """(C,) bool: the class has ``needed`` items, by as many drawers if known."""
         if not self.has_drawers:
             return self.class_sizes >= needed
         cells = np.diff(np.append(self.class_cells, len(self.cell_starts)))
@@ -139,8 +138,7 @@ def _find_runs(*columns: Indices) -> tuple[Indices, Indices]:
 
 
 def draw_distinct(rng: np.random.Generator, sizes: Indices, count: int) -> Indices:
-    """(R, count) distinct numbers below ``sizes`` (R,), in random order (Floyd's
-    method)."""
+    """(R, count) distinct random numbers below ``sizes`` (R,), by Floyd's method."""
     chosen = np.empty((len(sizes), count), dtype=np.int64)
     for column in range(count):
         last = sizes - count + column

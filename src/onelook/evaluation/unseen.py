@@ -1,5 +1,4 @@
-"""Data that a model has not seen: what its training held out, or yours without what it was
-trained on."""
+"""Data that a model has not seen: what its training held out, or yours without its own."""
 
 import csv
 from dataclasses import dataclass
@@ -128,8 +127,7 @@ def _open_trained(verifier: Verifier, root: str | Path | None) -> Dataset:
 
 
 def _halves(verifier: Verifier, dataset: Dataset) -> tuple[Dataset | None, Dataset]:
-    """What of ``dataset`` was trained on and what was held out; None where the model was
-    trained on something else."""
+    """What was trained on (None where that was other data), and what was held out."""
     settings, seed = _settings(verifier), verifier.card["recipe"]["seed"]
     fraction, by = settings.validation_fraction, settings.validation_by
     train, held = dataset.hold_out(fraction, seed, by)

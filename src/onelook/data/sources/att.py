@@ -22,12 +22,11 @@ logger = logging.getLogger(__name__)
 
 
 def att(root: str | Path) -> Dataset:
-    """The AT&T faces: 40 people × 10, in the seed system's split and in 8 folds of 5
-    people.
+    """The AT&T faces: 40 people with ten photographs each, in two splits.
 
-    ``splits`` is ``"test"`` for s5, s6 and s7 (what the archive's ``testing/`` holds),
-    ``"train"`` for the other 37; ``folds`` counts people in numeric order: s1–s5 are fold
-    1.
+    ``splits`` is that of harveyslash (2017): ``"test"`` for s5, s6 and s7, which the
+    archive has in ``testing/``, and ``"train"`` for the other 37. ``folds`` are 8 folds of
+    5 people in numeric order: s1 to s5 are fold 1.
 
     Args:
         root: ``att_faces.zip``, its unpacked tree, the plain tree ``s1/1.pgm``, or a folder

@@ -18,8 +18,7 @@ FIRST_TEST_DIGIT = 7
 
 
 def digits(cache: str | Path | None = None) -> Dataset:
-    """The 1,797 handwritten digits, 8×8, that scikit-learn ships: real data without a
-    download.
+    """The 1,797 handwritten digits of 8 × 8 pixels that scikit-learn ships.
 
     They are written once, as PNGs in one zip, dark ink on white paper (scikit-learn's are
     light on dark). Who drew them is not known.

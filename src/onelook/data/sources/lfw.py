@@ -107,7 +107,7 @@ def lfw_people(root: str | Path, part: str, variant: str | None = None) -> Datas
 
     Raises:
         ValueError: If the part is unknown.
-        DataError: If the list is malformed, or names an image that is not there.
+        DataError: If the list is malformed, or names an image that does not exist.
     """
     names = {
         "DevTrain": "peopleDevTrain.txt",

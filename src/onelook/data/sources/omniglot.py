@@ -139,8 +139,7 @@ def _run(tree: Tree, name: str, labels: str) -> OneShotRun:
 
 
 def omniglot_koch(root: str | Path) -> Dataset:
-    """Koch's split: 30 / 10 / 10 alphabets and 12 / 4 / 4 drawers; items outside are
-    dropped.
+    """Koch's split: 30 / 10 / 10 alphabets and 12 / 4 / 4 drawers, without other items.
 
     The paper names neither alphabets nor drawers. Here ``"train"`` is the 30 official
     background alphabets by drawers 1–12, ``"val"`` the ten evaluation alphabets that are

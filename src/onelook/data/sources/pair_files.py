@@ -66,7 +66,7 @@ def read_pairs(
         same: The label of a pair of the same class, 1 or 0, where the file does not say it.
         resolve: In place of ``root``: a function from a path in the file to its address. A
             DataError that it raises is given the line's number.
-        check: Refuse a pair whose file is not there.
+        check: Refuse a pair whose file does not exist.
 
     Raises:
         DataError: If a line is malformed, a file is missing, or the convention is unknown

@@ -55,7 +55,7 @@ def read_pair_table(
             other.
 
     Raises:
-        DataError: If a column is missing, a row is malformed or a file is not there.
+        DataError: If a column is missing, a row is malformed or a file does not exist.
         ValueError: If ``same`` is neither 0 nor 1.
     """
     check_same(same)
