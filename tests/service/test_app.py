@@ -217,7 +217,7 @@ def test_explanations_queue_up_to_a_few_only(monkeypatch):
 def test_a_model_of_texts_is_refused():
     verifier = from_function(lambda images: np.ones((len(images), 2)))
     verifier.input = TextInput.__new__(TextInput)
-    with pytest.raises(ValueError, match="takes none on the left side"):
+    with pytest.raises(ValueError, match="takes no images on the left side"):
         create_app(verifier)
 
 

@@ -275,7 +275,7 @@ def test_a_gallery_that_fails_is_told_in_the_log_and_not_to_the_client(
         ):
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "1"
-            message = "the gallery does not answer; the service's log says why"
+            message = "the gallery does not answer; see the log of the service"
             assert answer.json() == {"error": message}
     assert "/secret/gallery.db: the disk is full" in caplog.text
 
@@ -288,7 +288,7 @@ def test_a_fault_of_the_code_is_an_answer_too(tmp_path, monkeypatch):
         monkeypatch.setattr(Gallery, "identities", fail)
         answer = client.get("/v1/identities")
         assert answer.status_code == 500
-        assert answer.json() == {"error": "an error of the service; its log says which"}
+        assert answer.json() == {"error": "an error in the service; see its log"}
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert client.get("/healthz").status_code == 200
 

@@ -62,7 +62,7 @@ def test_a_write_that_another_page_made_the_browser_send_is_refused(client, head
     files = pair(drawing(1), drawing(2))
     answer = client.post("/v1/compare", files=files, headers=headers)
     assert answer.status_code == 403
-    assert answer.json() == {"error": "web pages of other origins may not ask this service"}
+    assert answer.json() == {"error": "web pages of other origins may not use this service"}
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_two_drawings_are_answered_as_python_answers_them(
     other = drawings(data_root, "Malayalam", "character11")[0]
     page = visit.open()
     assert status_of(visit) == (
-        "Put in two pictures, or draw two characters. The answer comes by itself."
+        "Put in two pictures, or draw two characters. The answer appears by itself."
     )
     for right, headline, things in (
         (second, "Same", "the same thing"),
@@ -106,7 +106,7 @@ def test_heat_maps_come_when_asked_for_and_go_with_the_pair(
     expect(page.locator(".verdict")).to_have_text("Same")
     assert visit.asked("v1/explain") == 0
     overlays = {}
-    for kind in ("What made them alike", "What told them apart"):
+    for kind in ("What makes them alike", "What sets them apart"):
         page.get_by_label(kind).check()
         expect(page.get_by_alt_text(re.compile(f"{kind[5:]}$"))).to_have_count(2)
         images = page.locator("#heat img")
@@ -117,7 +117,7 @@ def test_heat_maps_come_when_asked_for_and_go_with_the_pair(
     assert visit.asked("v1/explain") == 1
     page.get_by_label("Off").check()
     expect(page.locator("#heat img")).to_have_count(0)
-    page.get_by_label("What made them alike").check()
+    page.get_by_label("What makes them alike").check()
     visit.choose("Right picture", ("third.png", read_bytes(third)))
     expect(page.locator("#heat img")).to_have_count(0)
     expect(page.get_by_label("Off")).to_be_checked()
@@ -196,7 +196,7 @@ def test_a_model_without_a_threshold_says_neither_same_nor_different(
         page = visit.open()
         compare(visit, sheet(*ARCH), sheet(*ZIGZAG))
         expect(page.locator(".verdict")).to_contain_text("Dissimilarity")
-        assert "carries no threshold" in status_of(visit)
+        assert "has no threshold" in status_of(visit)
         assert "% sure" not in status_of(visit)
         page.get_by_role("tab", name="Model").click()
         expect(page.locator("#model-body")).to_contain_text("never says same or different")
@@ -361,7 +361,7 @@ def test_comparing_works_with_the_keyboard_alone(visit: Visit) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_label("Off")).to_be_focused()
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_label("What made them alike")).to_be_checked()
+    expect(page.get_by_label("What makes them alike")).to_be_checked()
     expect(page.locator("#heat img")).to_have_count(4)
     page.get_by_role("tab", name="Compare").focus()
     page.keyboard.press("ArrowRight")

@@ -132,7 +132,7 @@ def test_renaming_asks_before_two_are_put_together(visit: Visit) -> None:
     page.locator(".tile").first.click()
     dialog.get_by_label("Name").fill("zigzag")
     dialog.get_by_role("button", name="Rename").click()
-    dialog.get_by_role("button", name="Put the two together").click()
+    dialog.get_by_role("button", name="Merge the two").click()
     expect(page.locator(".tile")).to_have_count(1)
     assert visit.server.gallery is not None
     assert visit.server.gallery.identities() == {"zigzag": 2}

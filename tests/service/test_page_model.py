@@ -30,7 +30,7 @@ Some *words* and `code`, **bold**; [papers](https://example.org/paper),
 
 | figure | value | interval | command |
 |---|---|---|---|
-| error | 1.5 % | 0.7 % to 3.2 % | `onelook evaluate omniglot --protocol omniglot-20-runs` |
+| error | 1.5% | 0.7% to 3.2% | `onelook evaluate omniglot --protocol omniglot-20-runs` |
 
 ```
 onelook compare a.png b.png
@@ -196,14 +196,14 @@ def test_a_card_is_shown_as_text_and_never_as_html(
 
 def test_numbers_are_said_as_people_say_them(browser: Browser, verifier: Verifier) -> None:
     cases = {
-        "percent(1)": "more than 99 %",
-        "percent(0.9949)": "99 %",
-        "percent(0.004)": "less than 1 %",
-        "shortPercent(0.999)": "> 99 %",
-        "rate(0.01)": "1 %",
-        "rate(0.0034)": "0.34 %",
-        "rate(0.996)": "100 %",
-        "rate(0)": "0 %",
+        "percent(1)": "more than 99%",
+        "percent(0.9949)": "99%",
+        "percent(0.004)": "less than 1%",
+        "shortPercent(0.999)": "> 99%",
+        "rate(0.01)": "1%",
+        "rate(0.0034)": "0.34%",
+        "rate(0.996)": "100%",
+        "rate(0)": "0%",
         "inCases(0.01)": "in 1 of 100 cases",
         "inCases(0.00123)": "in 1 of 810 cases",
         "inCases(0.3)": "in 30 of 100 cases",

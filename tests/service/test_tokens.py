@@ -86,7 +86,7 @@ def test_a_file_that_is_lost_or_open_to_others_lets_no_request_in(path):
 
 def test_names_are_checked(path):
     add_token(path, "a", False)
-    with pytest.raises(TokenError, match="has a token 'a' already"):
+    with pytest.raises(TokenError, match="already has a token 'a'"):
         add_token(path, "a", False)
     with pytest.raises(TokenError, match="no token 'x'; it has: a"):
         revoke_token(path, "x")

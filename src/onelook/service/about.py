@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from onelook.service.access import may_write
 from onelook.service.backend import backend_of
 from onelook.service.cards import card_html
 from onelook.service.failures import Refusal
-from onelook.service.guards import may_write
 from onelook.service.openapi import answers
 from onelook.verifier import Verifier
 

@@ -1,4 +1,4 @@
-"""The application: ``create_app`` puts routes, guards and the page together."""
+"""App: ``create_app`` assembles routes, guards and the page."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,9 +23,9 @@ from onelook.verifier import Verifier
 WEB = Path(__file__).parent / "web"
 _ABOUT = """Tell from one example whether another image shows the same thing.
 
-Images are sent as multipart/form-data and answers are JSON; every failure is
-`{"error": "<message>"}`. Images are never written to disk, but for the thumbnails of what
-is enrolled."""
+Images are sent as multipart/form-data, and answers are JSON; every failure is
+`{"error": "<message>"}`. Images are never written to disk, except for thumbnails of
+enrolled ones."""
 
 
 def create_app(
@@ -38,12 +38,12 @@ def create_app(
     Args:
         verifier: The model; it must take images.
         gallery: Where identities are kept; without one the service compares and embeds.
-            Whoever opened it closes it.
-        settings: Limits and tokens. By default it answers under loopback names only, to
-            everybody who reaches it.
+            The caller closes it.
+        settings: Limits and tokens. The default answers under loopback names only, and
+            without tokens.
 
     Raises:
-        ValueError: If the model takes no images.
+        ValueError: If the model does not take images.
 
     Example:
         >>> app = create_app(verifier)  # doctest: +SKIP
@@ -62,7 +62,7 @@ def create_app(
         version=version("onelook"),
         description=_ABOUT,
         lifespan=lifespan,
-        # The usual pages for the document load scripts from elsewhere.
+        # The usual pages for the document load scripts from other servers.
         docs_url=None,
         redoc_url=None,
     )
@@ -76,7 +76,7 @@ def create_app(
         app.include_router(module.router, dependencies=guarded)
     _add_page(app)
     openapi.describe(app)
-    # The last one added is the first one asked.
+    # The middleware that is added last runs first.
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,

@@ -35,7 +35,7 @@ class Backend:
         settings: Limits and access.
 
     Raises:
-        ValueError: If the model takes no images.
+        ValueError: If the model does not take images.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Backend:
         for side in ("left", "right"):
             if not verifier.input_of(side).subject:
                 raise ValueError(
-                    f"the service compares images, and {verifier.name} takes none on the "
-                    f"{side} side; use onelook compare"
+                    f"{verifier.name} takes no images on the {side} side, and the service "
+                    "compares images; use onelook compare"
                 )
         self.verifier = verifier
         self.settings = settings
@@ -88,7 +88,7 @@ class Backend:
 
     @property
     def gallery(self) -> Gallery:
-        """Raises a 404 where the service has none."""
+        """The gallery; raises a 404 where the service has none."""
         if self._gallery is None:
             raise Refusal(404, "this service has no gallery; start it with --gallery")
         return self._gallery

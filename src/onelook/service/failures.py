@@ -1,7 +1,7 @@
-"""Failures: what the service refuses, and how each exception becomes an answer.
+"""Failures: what the service refuses, and the answer that each exception becomes.
 
-Every failure is ``{"error": "<message>"}``. No message holds a path of the server or
-anything of an image: what Pillow or a store say goes into the log, not over the wire.
+Every failure is ``{"error": "<message>"}``. No message holds a path of the server or the
+content of an image: messages of Pillow and of stores go into the log only.
 """
 
 import logging
@@ -26,7 +26,7 @@ from onelook.errors import (
 
 log = logging.getLogger("onelook.service")
 
-# The first that fits decides; whatever fits none is 500.
+# The first that matches decides; everything else is 500.
 STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (UnknownIdentityError, 404),
     (TooLargeError, 413),
@@ -47,7 +47,7 @@ class Failure:
 
 
 class Refusal(OnelookError):
-    """A request that is refused, with the status that says so."""
+    """A refused request, with its status and headers."""
 
     def __init__(
         self, status: int, message: str, headers: Mapping[str, str] | None = None
@@ -58,7 +58,7 @@ class Refusal(OnelookError):
 
 
 def overloaded(what: str) -> Refusal:
-    """The refusal of a request that there is no room for now."""
+    """The refusal of a request for which there is no room now."""
     return Refusal(
         503, f"the service is busy: {what}; try again", {"Retry-After": RETRY_SECONDS}
     )
@@ -72,7 +72,7 @@ def status_of(error: Exception) -> int:
 
 
 def message_of(error: Exception) -> str:
-    """What the client is told of an exception."""
+    """The message that the client gets for an exception."""
     match error:
         case Refusal():
             return str(error)
@@ -85,16 +85,16 @@ def message_of(error: Exception) -> str:
         case DataError():
             return _unreadable(error)
         case GalleryError():
-            return "the gallery does not answer; the service's log says why"
+            return "the gallery does not answer; see the log of the service"
         case RequestValidationError():
             return "; ".join(_fault(fault) for fault in error.errors())
         case ClientDisconnect():
-            return "the connection was closed before the body was whole"
-    return "an error of the service; its log says which"
+            return "the connection was closed before the body was complete"
+    return "an error in the service; see its log"
 
 
 def _unreadable(error: DataError) -> str:
-    """Which image cannot be read; why, where the reason holds nothing of the image."""
+    """Which image cannot be read, and why where the reason does not quote the image."""
     name = _OUR_NAME.match(str(error))
     reason = "cannot be read as an image; send an undamaged PNG, JPEG, WebP, GIF or TIFF"
     if isinstance(error.__cause__, NoInkError):
@@ -125,6 +125,6 @@ async def _answer_failure(_: Request, error: Exception) -> JSONResponse:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Make every failure of the application an answer of the one shape."""
+    """Answer every failure of the application in the same shape."""
     for kind in (Refusal, HTTPException, Exception, *(kind for kind, _ in STATUSES)):
         app.add_exception_handler(kind, _answer_failure)

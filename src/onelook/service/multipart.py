@@ -1,4 +1,4 @@
-"""Multipart: the parts of a form that lies in memory whole.
+"""Multipart: the parts of a form that is held in memory.
 
 Starlette's own parser writes files above 1 MB to disk, and python-multipart walks headers
 byte by byte in Python (1.8 ms for two small drawings; this takes 0.02 ms).
@@ -25,10 +25,10 @@ class Part:
 
 
 def parse_multipart(content_type: str, body: bytes, max_parts: int) -> list[Part]:
-    """The parts of a ``multipart/form-data`` body (RFC 7578), in their order.
+    """The parts of a ``multipart/form-data`` body (RFC 7578), in order.
 
     Raises:
-        Refusal: If it is not one, is cut off, or has more than ``max_parts`` parts.
+        Refusal: If it is not a form, is cut off, or has more than ``max_parts`` parts.
     """
     delimiter = b"\r\n--" + _boundary(content_type)
     pieces = (b"\r\n" + body).split(delimiter, max_parts + 1)
@@ -50,7 +50,7 @@ def _boundary(content_type: str) -> bytes:
 
 def _part(piece: bytes) -> Part:
     ends = piece.find(b"\r\n\r\n", 0, MAX_HEADER)
-    # Blanks may stand behind a boundary, nothing else.
+    # Only blanks may follow a boundary on its line.
     if ends < 0 or piece[: piece.find(b"\r\n")].strip(b" \t"):
         raise Refusal(400, "the form is damaged: a part without headers")
     headers = piece[:ends].replace(b"\r\n ", b" ").replace(b"\r\n", b"\n")
@@ -60,7 +60,7 @@ def _part(piece: bytes) -> Part:
         for key, quoted, plain in _PARAMETER.findall(disposition[1] if disposition else b"")
     }
     if b"name" not in values:
-        raise Refusal(400, "the form is damaged: a part without a field's name")
+        raise Refusal(400, "the form is damaged: a part without a field name")
     filename = _text(values.get(b"filename", b""))
     return Part(_text(values[b"name"]), filename, piece[ends + 4 :])
 

@@ -1,4 +1,4 @@
-"""Observing: figures for Prometheus, and a log line a request without names."""
+"""Observing: metrics for Prometheus, and one log line for each request."""
 
 import logging
 import time
@@ -22,32 +22,32 @@ METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 
 
 class Metrics:
-    """What a service counts, in a registry of its own."""
+    """The metrics of one service, in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "onelook_requests",
-            "Requests that were answered",
+            "Answered requests",
             ("method", "route", "status"),
             registry=self.registry,
         )
         self.seconds = Histogram(
             "onelook_request_seconds",
-            "From the request's head to the end of its answer",
+            "Seconds from the head of a request to the end of its answer",
             ("route",),
             buckets=SECONDS,
             registry=self.registry,
         )
         self.batch_size = Histogram(
             "onelook_batch_size",
-            "Images embedded in one go",
+            "Images embedded together",
             buckets=SIZES,
             registry=self.registry,
         )
         self.waiting = Gauge(
             "onelook_waiting_images",
-            "Images that are accepted and not answered",
+            "Images that are accepted but not answered",
             registry=self.registry,
         )
         ProcessCollector(registry=self.registry)
@@ -56,12 +56,12 @@ class Metrics:
         self.waiting.set_function(count)
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """All metrics in the text format of Prometheus."""
         return generate_latest(self.registry)
 
 
 class Observer:
-    """Counts and logs requests: by route, never by address, which may name a person."""
+    """Counts and logs requests by route, never by URL, which may name a person."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""Server: run the application on one address until it is told to stop."""
+"""Server: run the application at one address until it is told to stop."""
 
 import ipaddress
 import signal
@@ -16,7 +16,7 @@ from onelook.machine import cores, threads
 from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
 
-STOP_SECONDS = 60  # in which an accepted request must end once the service stops
+STOP_SECONDS = 60  # for accepted requests to end once the service stops
 SWITCH_SECONDS = 0.0005
 IDLE_SECONDS = 30  # after which a connection without requests is closed
 
@@ -29,14 +29,14 @@ def check_address(host: str, tokens: Tokens | None) -> None:
     """
     if tokens is None and not is_loopback(host):
         raise ValueError(
-            f"--host {host} opens the service to other machines; make a token with "
-            "onelook token FILE --name NAME and add --token-file FILE, or leave --host "
-            "out to serve this machine only"
+            f"--host {host} opens the service to other machines, which requires tokens: "
+            "make one with onelook token FILE --name NAME and add --token-file FILE, or "
+            "omit --host to serve this machine only"
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether an address can only be reached from this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -44,10 +44,10 @@ def is_loopback(host: str) -> bool:
 
 
 def hosts_of(host: str, allowed: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The names under which the service may be asked; None for any.
+    """The host names that the service answers to; None for any.
 
-    On an address that others reach every request needs a token, which a web page cannot
-    know, so the name tells nothing there unless names are given.
+    Other addresses than loopback require tokens, which a web page cannot know; there the
+    host name is checked only where names are allowed explicitly.
     """
     if not is_loopback(host):
         return allowed or None
@@ -69,16 +69,16 @@ def limit_threads() -> None:
 
 
 def serve(app: FastAPI, host: str, port: int, on_start: Callable[[str], object]) -> None:
-    """Answer until SIGTERM or Ctrl-C, then finish what was accepted and come back.
+    """Answer until SIGTERM or Ctrl-C, finish accepted requests, then return.
 
     Args:
-        app: Of ``create_app``.
+        app: The application of ``create_app``.
         host: An address of this machine.
-        port: 0 for any that is free.
-        on_start: Is told the service's URL once it answers.
+        port: The port; 0 for any free one.
+        on_start: Called with the URL once the service answers.
 
     Raises:
-        OSError: If the address cannot be taken.
+        OSError: If the address cannot be bound.
     """
     bound = _bind(host, port)
     name = f"[{host.strip('[]')}]" if bound.family == socket.AF_INET6 else host
@@ -86,7 +86,7 @@ def serve(app: FastAPI, host: str, port: int, on_start: Callable[[str], object])
         app,
         log_config=None,
         ws="none",
-        access_log=False,  # it would log addresses, which name people
+        access_log=False,  # it would log URLs, which may name people
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=IDLE_SECONDS,
@@ -98,7 +98,7 @@ def serve(app: FastAPI, host: str, port: int, on_start: Callable[[str], object])
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it answers."""
+    """A server that reports when it answers."""
 
     def __init__(self, config: uvicorn.Config, on_start: Callable[[], object]) -> None:
         super().__init__(config)
@@ -112,8 +112,8 @@ class _Server(uvicorn.Server):
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Said to be TCP, or asyncio leaves its connections to gather small packets: an answer
-    # comes in two, and a lone client would wait 40 ms for the second.
+    # Declared as TCP, or asyncio does not set TCP_NODELAY on its connections: an answer has
+    # two packets, and a lone client would wait 40 ms for the second.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -122,15 +122,15 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise OSError(
-            f"cannot listen at {host}, port {port}: {error.strerror or error}; "
-            "--port 0 takes a free one"
+            f"cannot bind to {host}, port {port}: {error.strerror or error}; "
+            "--port 0 takes a free port"
         ) from error
     return bound
 
 
 @contextmanager
 def _stopping_quietly() -> Iterator[None]:
-    """uvicorn stops in good order and then raises the signal again; here it is done."""
+    """Catch the signal that uvicorn raises again after it has stopped."""
     signals = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, lambda *_: None) for number in signals}
     try:

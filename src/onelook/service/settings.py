@@ -1,4 +1,4 @@
-"""ServiceSettings: how much the service takes on, who may ask, and from where."""
+"""ServiceSettings: limits of the service, and who may use it."""
 
 from dataclasses import dataclass
 
@@ -9,27 +9,26 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """Limits and doors of a service.
+    """Limits and access of a service.
 
     Args:
-        max_bytes: Of the body of one request.
-        max_pixels: Of one image, as its header says; checked before it is decoded.
-        max_images: Of one request.
-        max_waiting: Images that are accepted and not answered; more are told to come back.
-        max_held_bytes: Of all bodies that are held at one time.
-        body_seconds: In which a client must have sent its body.
-        batch_size: Images that are embedded in one go.
-        batch_wait: Seconds that an image waits at most for others that are being decoded.
-        tokens: Who may read and write; None where everybody may who reaches the port.
-        read_only: Nothing is enrolled, renamed or forgotten, whoever asks.
-        hosts: Names under which the service may be asked; None for any. Without tokens
-            this keeps web pages out that point a name of their own at this machine.
-        cors: Origins whose web pages may ask, such as ``https://shop.example``.
-        card_text: The model card as Markdown, for people.
+        max_bytes: Largest body of a request.
+        max_pixels: Most pixels of an image; checked in its header, before it is decoded.
+        max_images: Most images of a request.
+        max_waiting: Most images that are accepted and not answered; beyond, 503.
+        max_held_bytes: Most bytes of all bodies held at one time.
+        body_seconds: Time in which a client must send its body.
+        batch_size: Number of images embedded together.
+        batch_wait: Longest time in seconds that an image waits for others being decoded.
+        tokens: Who may read and write; None where tokens are not required.
+        read_only: Refuse enrolling, renaming and forgetting.
+        hosts: Host names that the service answers to; None for any. Without tokens this
+            keeps out web pages that point a name of their own at this machine.
+        cors: Origins whose web pages may send requests, such as ``https://shop.example``.
+        card_text: The model card in Markdown.
 
     Raises:
-        ValueError: If a limit is not positive, or would refuse for ever what another one
-            allows.
+        ValueError: If a limit is not positive, or lower than another one requires.
     """
 
     max_bytes: int = 32 << 20

@@ -1,7 +1,7 @@
-"""Tokens: who may ask the service; only salted hashes of them are on disk.
+"""Tokens: who may use the service; only salted hashes of them are on disk.
 
-A token is 256 random bits, so that one round of SHA-256 protects it: there is nothing to
-guess. The file is read again when it has changed, so that a revoked token ends at once.
+A token is 256 random bits, which cannot be guessed, so one round of SHA-256 protects it.
+The file is read again when it changes, so a revoked token ends at once.
 """
 
 import hashlib
@@ -21,12 +21,12 @@ PREFIX = "onelook_"
 
 
 class TokenError(OnelookError):
-    """A token file that cannot be used, or a token of an unknown or taken name."""
+    """A token file that cannot be used, or an unknown or duplicate name of a token."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """One line of the file: whose it is, the salted hash, and what it allows."""
+    """One token of the file: its name, salted hash, and rights."""
 
     name: str
     salt: str
@@ -39,10 +39,10 @@ class Tokens:
     """The tokens of a file.
 
     Args:
-        path: Of a file that ``add_token`` wrote.
+        path: A file that ``add_token`` wrote.
 
     Raises:
-        TokenError: If it is missing, not readable, or open to other users.
+        TokenError: If it is missing, unreadable, or open to other users.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -50,9 +50,9 @@ class Tokens:
         self._changed, self._known = _stamp(self.path), read_tokens(self.path)
 
     def find(self, secret: str) -> Token | None:
-        """The token whose secret this is; None if there is none, or the file is gone.
+        """The token with this secret; None if there is none, or the file is gone.
 
-        Takes the same time whichever token it is and however near a wrong one comes.
+        Takes the same time for every token and for every wrong secret.
         """
         self._refresh()
         found = None
@@ -75,7 +75,7 @@ class Tokens:
 
 
 def add_token(path: str | Path, name: str, may_write: bool) -> str:
-    """Make a token and keep its hash in the file; the secret, which is nowhere else.
+    """Make a token, keep its hash in the file, and return its secret.
 
     Raises:
         TokenError: If the name is taken, or the file cannot be used.
@@ -85,7 +85,9 @@ def add_token(path: str | Path, name: str, may_write: bool) -> str:
     if not name.strip() or not name.isprintable():
         raise TokenError(f"a token needs a printable name, got {name!r}")
     if any(token.name == name for token in tokens):
-        raise TokenError(f"{path} has a token {name!r} already; revoke it or take another")
+        raise TokenError(
+            f"{path} already has a token {name!r}; revoke it or choose another name"
+        )
     secret, salt = PREFIX + secrets.token_urlsafe(32), secrets.token_hex(16)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     fresh = Token(name, salt, _hash(salt, secret), may_write, created)
@@ -94,7 +96,7 @@ def add_token(path: str | Path, name: str, may_write: bool) -> str:
 
 
 def revoke_token(path: str | Path, name: str) -> None:
-    """Take a token's hash out of the file.
+    """Remove the hash of a token from the file.
 
     Raises:
         TokenError: If there is no such token, or the file cannot be used.
@@ -116,7 +118,7 @@ def read_tokens(path: Path) -> list[Token]:
     try:
         with path.open(encoding="utf-8") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            # Windows keeps no such modes: its files are open to whom the folder is.
+            # Windows has no such modes: there the folder decides.
             if os.name == "posix" and mode & 0o077:
                 raise TokenError(f"{path} is open to other users: chmod 600 {path}")
             content = json.load(file)
@@ -136,7 +138,7 @@ def _hash(salt: str, secret: str) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """What changes when the file does, or its mode."""
+    """Values that change with the file or its mode."""
     try:
         status = os.stat(path)
     except OSError as error:

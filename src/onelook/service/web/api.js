@@ -1,9 +1,9 @@
-// Talking with the service: one request function, one error, and what the page does when
-// the service is busy, gone, or wants a token.
+// Requests to the service: one function, one error, and what the page does when the
+// service is busy, unreachable, or requires a token.
 
 const TOKEN_KEY = "onelook-token";
 const LONGEST_WAIT = 10; // seconds that a busy service may ask for
-const UNREACHABLE = "No answer yet. This is asked again when the service is back.";
+const UNREACHABLE = "No answer yet. The page asks again when the service is back.";
 const PAUSE = 2000; // milliseconds between looks at a service that is gone
 
 /**
@@ -58,7 +58,7 @@ class Service extends EventTarget {
       try {
         this.isUnreachable = !(await fetch("healthz", { cache: "no-store" })).ok;
       } catch {
-        // Still gone.
+        // Still unreachable.
       }
     }
     this.tell("again");
@@ -112,7 +112,7 @@ async function errorOf(response) {
     service.tell("token");
     return new ServiceError("token", "This needs a token: enter one above.", status);
   }
-  const message = said || `The service failed with status ${status}; its log says why.`;
+  const message = said || `The service failed with status ${status}; see its log.`;
   return new ServiceError(status === 503 ? "busy" : "refused", message, status);
 }
 

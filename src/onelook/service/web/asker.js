@@ -1,4 +1,4 @@
-// Asking once the pictures have come to rest; only the newest question is answered.
+// Sends a question once the pictures stop changing; only the newest is answered.
 
 import { ServiceError, ask } from "./api.js";
 import { element, say } from "./elements.js";

@@ -101,13 +101,13 @@ class Compare {
 
 function invitation(n_missing) {
   return n_missing === 2
-    ? "Put in two pictures, or draw two characters. The answer comes by itself."
-    : "One more picture, and the answer comes by itself.";
+    ? "Put in two pictures, or draw two characters. The answer appears by itself."
+    : "One more picture, and the answer appears by itself.";
 }
 
 function sentenceOf(answer) {
   if (verdictOf(answer) === "") {
-    return "This model carries no threshold, so same or different is not said. Calibrate it first: onelook calibrate.";
+    return "This model has no threshold, so there is no verdict. Calibrate it first: onelook calibrate.";
   }
   return `${sureness(answer)}.`;
 }
@@ -115,8 +115,8 @@ function sentenceOf(answer) {
 function smallPrint(answer) {
   if (answer.threshold === null) return `Score ${figure(answer.score)}.`;
   return (
-    `Score ${figure(answer.score)}; same from ${figure(answer.threshold)} on. That threshold ` +
-    `takes different things for the same ${inCases(answer.far)}.`
+    `Score ${figure(answer.score)}; same from ${figure(answer.threshold)}. At this threshold, ` +
+    `different things are falsely accepted ${inCases(answer.far)}.`
   );
 }
 
@@ -191,7 +191,7 @@ class HeatMaps {
     if (kind === "off") return this.place.replaceChildren();
     try {
       if (!this.#explanation) {
-        say(this.place, element("p", { class: "hint" }, "Looking at what mattered…"));
+        say(this.place, element("p", { class: "hint" }, "Looking for what matters…"));
         this.#explanation = this.#explain();
       }
       const { pictures } = await this.#explanation;
@@ -212,8 +212,8 @@ class HeatMaps {
 }
 
 const HEAT_WORDS = {
-  alike: "The stronger the colour, the more that part spoke for the same thing.",
-  apart: "The stronger the colour, the more that part spoke for different things.",
+  alike: "The stronger the colour, the more this part speaks for the same thing.",
+  apart: "The stronger the colour, the more this part speaks for different things.",
 };
 
 function heatPair(pictures, kind) {
@@ -228,7 +228,7 @@ function heatPair(pictures, kind) {
       element("img", {
         src: pictures[`${side}_${kind}`],
         class: "overlay",
-        alt: `Heat map of the ${side} picture: what ${kind === "alike" ? "made them alike" : "told them apart"}`,
+        alt: `Heat map of the ${side} picture: what ${kind === "alike" ? "makes them alike" : "sets them apart"}`,
       }),
     ),
   );

@@ -29,7 +29,7 @@ export class Gallery {
     byId("forget-yes").addEventListener("click", () => this.#change(() => this.#forget()));
   }
 
-  /** The first page anew. */
+  /** Show the first page again. */
   reload() {
     return this.#guard(async () => {
       dropThumbnails();
@@ -142,7 +142,7 @@ export class Gallery {
     if (!(error instanceof ServiceError)) throw error;
     const isTaken = error.status === 409;
     byId("dialog-error").textContent = isTaken
-      ? `${byId("new-name").value} is enrolled already.`
+      ? `${byId("new-name").value} is already enrolled.`
       : complaint(error);
     byId("join").hidden = !isTaken;
   }

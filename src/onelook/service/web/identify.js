@@ -147,7 +147,7 @@ function invitation(n_files, n_enrolled) {
   }
   return n_enrolled === 0
     ? "The gallery is empty. Put in a picture or draw one, and name it."
-    : "Put in a picture, or draw one. The answer comes by itself.";
+    : "Put in a picture, or draw one. The answer appears by itself.";
 }
 
 function hintOf(hasGallery, writable) {
@@ -160,7 +160,7 @@ function hintOf(hasGallery, writable) {
 function enrolled({ identity, new: n_new, known }) {
   if (n_new === 0)
     return `${identity} has ${known === 1 ? "this picture" : "these pictures"} already.`;
-  const also = known ? `; ${count(known, "was", "were")} there already` : "";
+  const also = known ? `; ${known} already enrolled` : "";
   return `Enrolled: ${count(n_new, "picture", "pictures")} of ${identity}${also}.`;
 }
 
@@ -178,14 +178,14 @@ function wordsOf(answer) {
   }
   return [
     "Not decided",
-    "This model carries no threshold, so whether any of these is right is not said. Calibrate it first: onelook calibrate.",
+    "This model has no threshold, so no match is confirmed. Calibrate it first: onelook calibrate.",
   ];
 }
 
 function smallPrint(answer) {
   if (answer.threshold === null || answer.fpir === null) return "";
   const by = answer.extrapolated
-    ? ", by extrapolation: no gallery so large was measured"
+    ? ", by extrapolation: no gallery of this size was measured"
     : "";
   return (
     `A name needs a score of ${figure(answer.threshold)}. With ` +

@@ -50,7 +50,7 @@ function startToken() {
   const form = byId("token-form");
   service.addEventListener("token", () => {
     if (service.token)
-      byId("token-help").textContent = "The one that was entered is not known here.";
+      byId("token-help").textContent = "This token is not valid here.";
     form.hidden = false;
   });
   service.addEventListener("known", () => (form.hidden = service.model !== null));

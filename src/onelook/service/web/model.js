@@ -9,7 +9,7 @@ const THUMB = 28; // pixels of the slider's thumb, as in style.css
 const STEPS = 400;
 const ROC_WORDS = "ROC: same pairs accepted";
 const SLIDER_WORDS =
-  "Move it to see what another threshold would cost. Answers keep the model's own.";
+  "Move the slider to see the errors of another threshold. Answers keep the model's own.";
 
 export function startModel() {
   const view = byId("view-model");
@@ -40,8 +40,8 @@ export function startModel() {
 
 function uncalibrated(model) {
   return model.decision
-    ? "This model keeps its threshold but no calibration curves. onelook calibrate measures and adds them."
-    : "This model carries no threshold, so it gives scores but never says same or different. onelook calibrate adds one.";
+    ? "This model has a threshold but no calibration curves; onelook calibrate adds them."
+    : "This model has no threshold, so it gives scores but no verdicts; onelook calibrate adds one.";
 }
 
 /** The slider of the threshold with its rates and plots. */
@@ -92,8 +92,8 @@ class Threshold {
     this.roc.replaceChildren(
       drawRoc(calibration.roc, [far, 1 - frr], this.roc.clientWidth),
     );
-    this.far.show(far, `different things taken for the same ${inCases(far)}`);
-    this.frr.show(frr, `the same thing not seen as such ${inCases(frr)}`);
+    this.far.show(far, `different things falsely accepted ${inCases(far)}`);
+    this.frr.show(frr, `the same thing falsely rejected ${inCases(frr)}`);
     this.output.textContent = figure(threshold);
     const said = `false accepts ${rate(far)}, false rejects ${rate(frr)}`;
     this.slider.setAttribute("aria-valuetext", `${figure(threshold)}: ${said}`);
@@ -123,11 +123,11 @@ function sliderOf(edges, value) {
 function standsFor(decision) {
   const sides =
     decision.reject_below < decision.threshold
-      ? ` Between ${figure(decision.reject_below)} and that it is unsure.`
+      ? ` From ${figure(decision.reject_below)} up to it the answer is unsure.`
       : "";
   return (
-    `Two pictures are the same from a score of ${figure(decision.threshold)} on. That threshold ` +
-    `takes different things for the same ${inCases(decision.far)}: a false-accept rate (FAR) of ${rate(decision.far)}.${sides}`
+    `From a score of ${figure(decision.threshold)}, two pictures are the same. At this threshold, ` +
+    `different things are falsely accepted ${inCases(decision.far)}: a false-accept rate (FAR) of ${rate(decision.far)}.${sides}`
   );
 }
 
@@ -171,7 +171,7 @@ function searchTable(rows) {
   ];
   const row = (values, name) =>
     element("tr", {}, ...values.map((value) => element(name, {}, value)));
-  const head = ["Pictures enrolled", "Threshold", "Strangers named", "Rightly named"];
+  const head = ["Pictures enrolled", "Threshold", "Unknown accepted", "Known found"];
   return element(
     "section",
     { class: "panel" },
@@ -179,7 +179,7 @@ function searchTable(rows) {
     element(
       "p",
       { class: "hint" },
-      "The more are enrolled, the more alike the nearest of them is by chance. So the threshold grows with the gallery.",
+      "The larger the gallery, the more alike its nearest picture is by chance, so the threshold grows with it.",
     ),
     element(
       "div",
@@ -218,7 +218,7 @@ function factsOf(model) {
     [
       "Calibrated on",
       decision?.n_classes &&
-        `${decision.n_classes.toLocaleString("en")} classes that it never trained on`,
+        `${decision.n_classes.toLocaleString("en")} classes that it was not trained on`,
     ],
     [
       "Pairs",
@@ -226,8 +226,8 @@ function factsOf(model) {
         `${decision.n_same.toLocaleString("en")} same, ${decision.n_different.toLocaleString("en")} different`,
     ],
     ["A different pair", decision?.pairs],
-    ["FAR, 95 % interval", intervalOf(decision?.intervals?.far)],
-    ["FRR, 95 % interval", intervalOf(decision?.intervals?.frr)],
+    ["FAR, 95% interval", intervalOf(decision?.intervals?.far)],
+    ["FRR, 95% interval", intervalOf(decision?.intervals?.frr)],
     [
       "Probability assumes",
       decision && `${rate(decision.prior)} of all pairs are the same`,

@@ -230,7 +230,7 @@ export function takeDropsAndPastes(view, slots) {
     share(event.dataTransfer.files, slots, aimed);
     if (event.dataTransfer.files.length === 0) {
       (aimed ?? slots[0]).complain(
-        "That was no file. Save the picture first, then drop it.",
+        "This is not a file. Save the picture first, then drop it.",
       );
     }
   });

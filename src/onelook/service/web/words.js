@@ -1,25 +1,25 @@
-// Numbers as people say them.
+// Numbers in words that people use.
 
 const SPACE = "\u00a0"; // keeps a number and its unit on one line
 
-/** A probability in percent for a list, where room is short: "> 99 %". */
+/** A probability in percent for a list, where room is short: "> 99%". */
 export function shortPercent(share) {
   return percent(share).replace("more than", ">").replace("less than", "<");
 }
 
-/** A probability in percent; never "0 %" or "100 %", which no calibration can promise. */
+/** A probability in percent; never "0%" or "100%", which no calibration can promise. */
 export function percent(share) {
-  if (share >= 0.995) return `more than 99${SPACE}%`;
-  if (share < 0.005) return `less than 1${SPACE}%`;
-  return `${Math.round(100 * share)}${SPACE}%`;
+  if (share >= 0.995) return `more than 99%`;
+  if (share < 0.005) return `less than 1%`;
+  return `${Math.round(100 * share)}%`;
 }
 
-/** A rate in percent with about two figures: 0.0123 is "1.2 %". */
+/** A rate in percent with about two figures: 0.0123 is "1.2%". */
 export function rate(share) {
   const value = 100 * share;
   const digits =
     value === 0 || value >= 9.95 ? 0 : Math.min(4, 1 - Math.floor(Math.log10(value)));
-  return `${Number(value.toFixed(Math.max(digits, 0)))}${SPACE}%`;
+  return `${Number(value.toFixed(Math.max(digits, 0)))}%`;
 }
 
 /** A rate as a count of cases: 0.01 is "in 1 of 100 cases", 0.3 "in 30 of 100 cases". */
@@ -47,7 +47,7 @@ export function bytes(n) {
   return `${Math.max(1, Math.round(n / 1e3))}${SPACE}kB`;
 }
 
-/** "same", "different", "unsure", or "" where the model carries no threshold. */
+/** "same", "different", "unsure", or "" where the model has no threshold. */
 export function verdictOf(answer) {
   if (answer.threshold === null) return "";
   if (answer.is_same === null) return "unsure";
