@@ -86,7 +86,7 @@ def add_token(path: str | Path, name: str, may_write: bool) -> str:
         raise TokenError(f"a token needs a printable name, got {name!r}")
     if any(token.name == name for token in tokens):
         raise TokenError(
-            f"{path} already has a token {name!r}; revoke it or choose another name"
+            f"{path} already has a token {name!r}; revoke it or take another name"
         )
     secret, salt = PREFIX + secrets.token_urlsafe(32), secrets.token_hex(16)
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

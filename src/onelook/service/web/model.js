@@ -123,7 +123,7 @@ function sliderOf(edges, value) {
 function standsFor(decision) {
   const sides =
     decision.reject_below < decision.threshold
-      ? ` From ${figure(decision.reject_below)} up to it the answer is unsure.`
+      ? ` Between ${figure(decision.reject_below)} and the threshold, the answer is unsure.`
       : "";
   return (
     `From a score of ${figure(decision.threshold)}, two pictures are the same. At this threshold, ` +
