@@ -199,7 +199,7 @@ def test_a_model_without_a_threshold_says_neither_same_nor_different(
         assert "has no threshold" in status_of(visit)
         assert "% sure" not in status_of(visit)
         page.get_by_role("tab", name="Model").click()
-        expect(page.locator("#model-body")).to_contain_text("never says same or different")
+        expect(page.locator("#model-body")).to_contain_text("scores but no verdicts")
 
 
 def test_the_newest_pair_is_answered_even_if_an_older_answer_comes_late(
@@ -315,7 +315,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab_only(
             field.fill(entered)
             field.press("Enter")
             if not is_known:
-                expect(page.locator("#token-help")).to_contain_text("not known here")
+                expect(page.locator("#token-help")).to_contain_text("not valid here")
         expect(field).to_be_hidden()
         expect(page.locator(".verdict")).to_have_text("Same")
         places = "[Object.values(sessionStorage), {...localStorage}, document.cookie]"

@@ -77,7 +77,7 @@ def test_the_enrolled_are_named_and_a_stranger_is_unknown(
     assert best is not None
     percent = "More than 99" if best >= 0.995 else f"{100 * best:.0f}"
     sentence = page.locator("#identify-status .sentence")
-    expect(sentence).to_have_text(f"{percent} % sure that this is Ka.")
+    expect(sentence).to_have_text(f"{percent}% sure that this is Ka.")
     names = page.locator("#matches .match-name").all_inner_texts()
     assert names == [match.identity for match in expected.matches]
     expect(page.locator("#matches .is-answer")).to_have_count(1)
@@ -121,7 +121,7 @@ def test_renaming_asks_before_two_are_put_together(visit: Visit) -> None:
     expect(dialog).to_have_accessible_name("arch")
     dialog.get_by_label("Name").fill("zigzag")
     dialog.get_by_role("button", name="Rename").click()
-    expect(dialog.get_by_role("alert")).to_have_text("zigzag is enrolled already.")
+    expect(dialog.get_by_role("alert")).to_have_text("zigzag is already enrolled.")
     dialog.get_by_label("Name").fill("gate")
     dialog.get_by_role("button", name="Rename").click()
     expect(dialog).to_be_hidden()

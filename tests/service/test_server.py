@@ -22,7 +22,7 @@ from onelook.cli import main
 from onelook.gallery.gallery import Gallery
 from onelook.service import server
 from onelook.service.tokens import Tokens, add_token
-from onelook.verifier import Verifier, load
+from onelook.verifier import load
 
 # A model that takes its time, served by the same code as ``onelook serve``.
 SLOW = """
@@ -188,7 +188,7 @@ def test_a_taken_port_says_so(capsys, monkeypatch):
         with pytest.raises(SystemExit) as end:
             main(["serve", "-m", "omniglot", "--port", str(taken.getsockname()[1])])
     assert end.value.code == 1
-    assert "Address already in use; --port 0 takes a free one" in capsys.readouterr().err
+    assert "Address already in use; --port 0 takes a free port" in capsys.readouterr().err
 
 
 def test_answers_leave_at_once():
@@ -260,8 +260,8 @@ def test_serve_takes_the_model_of_its_gallery(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit):
             main(["serve", "--gallery", str(tmp_path / f"{name}.db")])
         assert served[-1].verifier.name == name
-    card = {**omniglot().card, "name": "mine"}
-    own = Verifier(omniglot().model, omniglot().preprocess, card=card)
+    own = load("omniglot")
+    own.card["name"] = "mine"
     Gallery(own, tmp_path / "mine.db").close()
     with pytest.raises(SystemExit):
         main(["serve", "--gallery", str(tmp_path / "mine.db")])
