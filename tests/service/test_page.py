@@ -72,7 +72,7 @@ def test_two_drawings_are_answered_as_python_answers_them(
         assert answer.verdict == headline.lower()
         sure = answer.probability if answer.is_same else 1 - answer.probability
         percent = "More than 99" if sure >= 0.995 else f"{100 * sure:.0f}"
-        assert status_of(visit) == f"{headline} {percent} % sure that these show {things}."
+        assert status_of(visit) == f"{headline} {percent}% sure that these show {things}."
         label = page.locator("#score-bar").get_attribute("aria-label") or ""
         assert f"Score {answer.score:.3f}".replace("-", "−") in label
         assert f"the threshold is {answer.threshold:.3f}" in label

@@ -256,13 +256,15 @@ def test_serve_takes_the_model_of_its_gallery(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(server, "limit_threads", lambda: None)
     monkeypatch.setattr(server, "serve", lambda app, *_: served.append(app.state.backend))
     for name in ("faces", "omniglot"):
-        Gallery(load(name), tmp_path / f"{name}.db").close()
+        with Gallery(load(name), tmp_path / f"{name}.db") as gallery:
+            gallery.enroll("Ada", [drawing(1)])
         with pytest.raises(SystemExit):
             main(["serve", "--gallery", str(tmp_path / f"{name}.db")])
         assert served[-1].verifier.name == name
     own = load("omniglot")
     own.card["name"] = "mine"
-    Gallery(own, tmp_path / "mine.db").close()
+    with Gallery(own, tmp_path / "mine.db") as gallery:
+        gallery.enroll("Ada", [drawing(1)])
     with pytest.raises(SystemExit):
         main(["serve", "--gallery", str(tmp_path / "mine.db")])
     message = "was made with the model 'mine'; name its folder with --model"
