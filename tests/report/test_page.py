@@ -168,7 +168,7 @@ def test_settings_are_shown_flat(page):
 
 
 def test_confusions_are_listed_by_name(page):
-    assert "b taken for a: 3 of 10" in page and "a taken for b: 1 of 10" in page
+    assert "b answered as a: 3 of 10" in page and "a answered as b: 1 of 10" in page
 
 
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
@@ -214,7 +214,7 @@ def test_a_large_confusion_shows_the_most_confused_classes(tmp_path):
     inputs = ReportInputs("big", confusion=([f"class{i}" for i in range(50)], matrix))
     text = write_report(inputs, tmp_path / "r.html").read_text("utf-8")
     assert "The 30 most confused of 50 classes" in text
-    assert "class48 taken for class49: 5 of 15" in text
+    assert "class48 answered as class49: 5 of 15" in text
     code = re.search(r'svg\+xml;base64,([^"]+)" alt="Confusion', text)[1]
     drawn = base64.b64decode(code).decode()
     assert ">class48</text>" in drawn and ">class40</text>" not in drawn

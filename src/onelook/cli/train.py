@@ -72,7 +72,14 @@ def train(
     again = ["onelook", *given, *([] if resume else ["--resume"])]
     with stoppable(f"go on with: {shlex.join(again)}"):
         run = run_training(
-            recipe, data, out, resume, changes, skip_bad, tracker, overwrite=overwrite
+            recipe,
+            data,
+            out,
+            resume=resume,
+            changes=changes,
+            skip_bad=skip_bad,
+            tracker=tracker,
+            overwrite=overwrite,
         )
     print_json(_facts(run)) if as_json else print(run)
 

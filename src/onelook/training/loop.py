@@ -59,6 +59,7 @@ def fit(
     recipe: Recipe,
     material: TrainingData,
     out: Path,
+    *,
     resume: bool = False,
     tracker: str | None = None,
     progress: bool = True,

@@ -63,6 +63,7 @@ def train(
     recipe: str | Path | Recipe,
     data: str | Path | None = None,
     out: str | Path | None = None,
+    *,
     resume: bool = False,
     changes: dict[str, Any] | None = None,
     skip_bad: bool = False,
@@ -104,7 +105,9 @@ def train(
             "replaces it, --out names another folder"
         )
     material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
-    verifier, position = fit(chosen, material, folder, resume, tracker, progress)
+    verifier, position = fit(
+        chosen, material, folder, resume=resume, tracker=tracker, progress=progress
+    )
     return _finish(chosen, material, verifier, position, folder, measure)
 
 
