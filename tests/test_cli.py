@@ -409,26 +409,21 @@ def test_a_stopped_training_says_the_exact_command_to_go_on(onelook, monkeypatch
 def test_options_of_train_reach_the_library(onelook, monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(
-        "onelook.training.train.train",
-        lambda *given, overwrite: seen.append((*given, overwrite)),
+        "onelook.training.train.train", lambda *given, **named: seen.append((given, named))
     )
     monkeypatch.setattr("builtins.print", lambda *_, **__: None)
+    plain = dict(resume=False, changes={}, skip_bad=False, tracker=None, overwrite=False)
     onelook("train", "x.yaml", "--data", tmp_path, "--resume", "--skip-bad")
     onelook("train", "x.yaml", "-o", "y", "--set", "far=1e-3", "--tracker", "mlflow")
     onelook("train", "x.yaml", "--epochs", 2, "--seed", 3, "--depth", 1, "--overwrite")
+    changes = {"epochs": 2, "seed": 3, "data.depth": 1}
     assert seen == [
-        ("x.yaml", tmp_path, None, True, {}, True, None, False),
-        ("x.yaml", None, Path("y"), False, {"far": 0.001}, False, "mlflow", False),
+        (("x.yaml", tmp_path, None), plain | {"resume": True, "skip_bad": True}),
         (
-            "x.yaml",
-            None,
-            None,
-            False,
-            {"epochs": 2, "seed": 3, "data.depth": 1},
-            False,
-            None,
-            True,
+            ("x.yaml", None, Path("y")),
+            plain | dict(changes={"far": 1e-3}, tracker="mlflow"),
         ),
+        (("x.yaml", None, None), plain | {"changes": changes, "overwrite": True}),
     ]
 
 
