@@ -54,6 +54,8 @@ class Backend:
         self.fingerprint = verifier.fingerprint
         self.ready = False
         self._gallery = gallery
+        if gallery is not None:
+            gallery.stats()  # creates a new gallery now, not during the first requests
         self._n_slow = 0
 
     def start(self) -> None:
