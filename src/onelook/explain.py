@@ -125,14 +125,12 @@ def draw_explanation(explanation: Explanation, path: str | Path) -> Path:
         ValueError: If the ending is no known kind of picture.
     """
     sides = [side for side in (explanation.left, explanation.right) if side is not None]
+    alike = [tint(side.picture, side.alike, ALIKE) for side in sides]
+    apart = [tint(side.picture, side.apart, APART) for side in sides]
     columns = [
         Captioned("what the network sees", [side.picture for side in sides]),
-        Captioned(
-            "alike", [tint(side.picture, side.alike, ALIKE) for side in sides], ALIKE
-        ),
-        Captioned(
-            "different", [tint(side.picture, side.apart, APART) for side in sides], APART
-        ),
+        Captioned("makes them alike", alike, ALIKE),
+        Captioned("sets them apart", apart, APART),
     ]
     return draw_columns(columns, str(explanation.comparison), path)
 
