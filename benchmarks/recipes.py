@@ -231,8 +231,6 @@ def _att_folds(
         scores=np.concatenate([one.scores for one in results]),
         is_same=np.concatenate([one.is_same for one in results]),
         n_classes=people.subset(people.folds <= n_folds).n_classes,
-        left=tuple(path for one in results for path in one.left),
-        right=tuple(path for one in results for path in one.right),
         seed=0,
     )
 

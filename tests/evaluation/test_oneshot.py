@@ -66,7 +66,6 @@ def test_runs_match_a_plain_loop():
     assert result.interval == pytest.approx(wilson_interval(sum(right), 40))
     assert result.n_trials == 40 and result.n_way == 20 and result.seed is None
     assert result.per_group["run0"] == pytest.approx(np.mean(right[:20]))
-    assert (result.answers == result.predictions).sum() == sum(right)
 
 
 def test_equal_scores_count_as_guessing():
@@ -172,7 +171,6 @@ def test_quarter_turns_are_new_classes():
     dataset, scorer = drawn_alphabets()
     result = vinyals_episodes(scorer, dataset, n_way=20, n_episodes=300)
     assert result.accuracy == 1 and result.n_classes == 60
-    assert result.class_names[15:17] == ("c0 turned 90°", "c1 turned 90°")
 
 
 def negative_distances(left, right):
@@ -217,7 +215,7 @@ def test_a_result_reads_and_becomes_json():
     dataset, scorer = drawn_alphabets()
     result = n_way_k_shot(scorer, dataset, 5, 1, n_episodes=20)
     values = json.loads(json.dumps(result.to_dict()))
-    assert values["accuracy"] == 1 and values["error"] == 0 and "answers" not in values
+    assert values["accuracy"] == 1 and values["error"] == 0
     assert "trials    100, 5-way 1-shot, 15 classes; seed 0" in str(result)
     assert repr(result) == "<OneShotResult of table: accuracy 1.0000, 100 trials>"
     assert "<th" in result._repr_html_()

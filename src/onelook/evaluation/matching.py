@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from onelook.data.items import Dataset
 from onelook.errors import DataError
-from onelook.evaluation.oneshot import OneShotResult, accuracy_by_group, decide
+from onelook.evaluation.oneshot import OneShotResult, accuracy_by_group, credits_of
 from onelook.evaluation.scorer import ScoreMatrix, Scorer
 from onelook.metrics import to_numpy, wilson_interval
 
@@ -63,18 +63,14 @@ def matching_trials(
         chance=float(np.mean(1 / found.n_candidates)),
         seed=seed,
         per_group=per_group,
-        answers=dataset.labels[items],
-        predictions=dataset.labels[found.chosen],
-        class_names=dataset.class_names,
     )
 
 
 class Matches(NamedTuple):
-    """What M left items were matched to, as indices of items."""
+    """How M left items were matched."""
 
     credits: NDArray[np.float64]  # (M,) 1 where the own right side is best, less in ties
     items: Indices  # (M,) the items asked
-    chosen: Indices  # (M,) the items whose right side was best
     n_candidates: Indices  # (M,)
 
 
@@ -114,9 +110,8 @@ def match_sides(
         np.fill_diagonal(lots, -1.0)  # the own right side always takes part, in column 0
         candidates = lots.argsort(axis=1)[:, :n_way]
         answers = np.zeros(len(items), np.int64)
-        credit, best = decide(np.take_along_axis(scores, candidates, axis=1), answers)
-        chosen = items[candidates[np.arange(len(items)), best]]
-        cells.append((credit, items, chosen, np.full(len(items), candidates.shape[1])))
+        credits = credits_of(np.take_along_axis(scores, candidates, axis=1), answers)
+        cells.append((credits, items, np.full(len(items), candidates.shape[1])))
     if not cells:
         raise DataError("nothing to match: no two classes share a group and a drawer")
     return Matches(*(np.concatenate(column) for column in zip(*cells, strict=True)))

@@ -6,7 +6,7 @@ a query of one of them counts 1/k right.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,6 @@ class OneShotResult:
         chance: Accuracy of guessing.
         seed: Seed of the trials; ``None`` if the protocol fixes them.
         per_group: Accuracy in each group (alphabet) or official run.
-        answers, predictions: (n_trials,) true and chosen class of each trial, indices into
-            ``class_names``; not part of ``to_dict``.
-        class_names: Names of the classes; not part of ``to_dict``.
     """
 
     protocol: str
@@ -57,9 +54,6 @@ class OneShotResult:
     chance: float
     seed: int | None
     per_group: dict[str, float] = field(default_factory=dict)
-    answers: Indices = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
-    predictions: Indices = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
-    class_names: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def error(self) -> float:
@@ -75,11 +69,8 @@ class OneShotResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without the arrays."""
-        arrays = ("answers", "predictions", "class_names")
-        names = [one.name for one in fields(self) if one.name not in arrays]
-        values = {name: getattr(self, name) for name in names}
-        return values | {"error": self.error, "interval": list(self.interval)}
+        """Plain JSON values."""
+        return asdict(self) | {"error": self.error, "interval": list(self.interval)}
 
     def to_frame(self) -> Any:
         """The figures as a pandas DataFrame."""
@@ -126,17 +117,13 @@ def omniglot_20_runs(
     support = [address for run in runs for address in run.support]
     query_embeddings = scorer.embed(queries, "left")
     support_embeddings = scorer.embed(support, "right")
-    credits, answers, predictions, names = [], [], [], []
+    credits = []
     first_query = first_support = 0
     for run in runs:
         rows = slice(first_query, first_query + len(run.queries))
         columns = slice(first_support, first_support + len(run.support))
         scores = scorer.score_matrix(query_embeddings[rows], support_embeddings[columns])
-        credit, chosen = decide(to_numpy(scores), run.answers)
-        credits.append(credit)
-        answers.append(run.answers + first_support)
-        predictions.append(chosen + first_support)
-        names += [f"{run.name} {i + 1}" for i in range(len(run.support))]
+        credits.append(credits_of(to_numpy(scores), run.answers))
         first_query, first_support = rows.stop, columns.stop
     right = np.concatenate(credits)
     return OneShotResult(
@@ -148,13 +135,10 @@ def omniglot_20_runs(
         n_way=max(len(run.support) for run in runs),
         n_shot=1,
         n_trials=len(right),
-        n_classes=len(names),
+        n_classes=len(support),
         chance=float(np.mean([1 / len(run.support) for run in runs])),
         seed=None,
         per_group={r.name: float(c.mean()) for r, c in zip(runs, credits, strict=True)},
-        answers=np.concatenate(answers),
-        predictions=np.concatenate(predictions),
-        class_names=tuple(names),
     )
 
 
@@ -336,7 +320,7 @@ def within_group_accuracy(
     credits = []
     for query, support in zip(episodes.query, episodes.support, strict=True):
         scores = to_numpy(score_matrix(embeddings[query], embeddings[support]))
-        credits.append(decide(scores, np.arange(n_way))[0])
+        credits.append(credits_of(scores, np.arange(n_way)))
     return float(np.mean(credits))
 
 
@@ -370,14 +354,12 @@ def _episodes_result(
     left, right = _embed_turned(scorer, dataset, rotations)
     ways = episodes.query_ways
     credits = np.empty((len(episodes), len(ways)))
-    predictions = np.empty((len(episodes), len(ways)), np.int64)
     for e, (query, support) in enumerate(
         zip(episodes.query, episodes.support, strict=True)
     ):
         scores = to_numpy(scorer.score_matrix(left[query], right[support]))
         by_class = scores.reshape(len(query), n_way, n_shot).mean(axis=2)
-        credits[e], chosen = decide(by_class, ways)
-        predictions[e] = labels[support.reshape(n_way, n_shot)[chosen, 0]]
+        credits[e] = credits_of(by_class, ways)
     per_group = {}
     if episodes.groups is not None:
         of_trial = np.repeat(episodes.groups, len(ways))
@@ -395,9 +377,6 @@ def _episodes_result(
         chance=1 / n_way,
         seed=seed,
         per_group=per_group,
-        answers=labels[episodes.query].ravel(),
-        predictions=predictions.ravel(),
-        class_names=_turned_names(dataset.class_names, rotations),
     )
 
 
@@ -415,23 +394,14 @@ def _embed_turned(scorer: Scorer, dataset: Dataset, rotations: int) -> tuple[Any
     return left, left
 
 
-def _turned_names(names: tuple[str, ...], rotations: int) -> tuple[str, ...]:
-    turned_names = [
-        f"{name} turned {90 * r}°" for r in range(1, rotations) for name in names
-    ]
-    return (*names, *turned_names)
-
-
-def decide(
-    scores: NDArray[Any], answers: Indices
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Credit (Q,) and chosen way (Q,) of scores (Q, n_way); k tied ways share a credit."""
-    if not np.isfinite(scores).all():
-        n_bad = int((~np.isfinite(scores)).sum())
+def credits_of(scores: NDArray[Any], answers: Indices) -> NDArray[np.float64]:
+    """(Q,) credits of scores (Q, n_way) and right ways (Q,); k tied ways share one."""
+    n_bad = int((~np.isfinite(scores)).sum())
+    if n_bad:
         raise ValueError(f"scores must be finite, got {n_bad} that are not")
     best = scores == scores.max(axis=1, keepdims=True)
-    credit = best[np.arange(len(answers)), answers] / best.sum(axis=1)
-    return credit, scores.argmax(axis=1)
+    credits: NDArray[np.float64] = best[np.arange(len(answers)), answers] / best.sum(axis=1)
+    return credits
 
 
 def _classes_of_groups(dataset: Dataset) -> dict[str, int]:

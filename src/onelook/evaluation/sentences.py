@@ -1,10 +1,9 @@
 """Graded pairs: how well scores follow grades, such as the relatedness of SICK."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onelook.data.items import Pairs
 from onelook.errors import DataError
@@ -33,7 +32,6 @@ class GradedResult:
         pearson, spearman: Correlations of scores and grades; nan for constant scores.
         mse: Mean squared error, in squared units of the grades.
         interval: 95% interval of ``pearson`` by Fisher's z, over pairs.
-        scores, targets: (N,) for plots; not part of ``to_dict``.
     """
 
     protocol: str
@@ -43,8 +41,6 @@ class GradedResult:
     spearman: float
     mse: float
     interval: Interval
-    scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False)
-    targets: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False)
 
     def figures(self) -> Figures:
         """Names, values and 95% intervals of the figures."""
@@ -55,10 +51,8 @@ class GradedResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without the arrays."""
-        names = ("protocol", "model", "n_pairs", "pearson", "spearman", "mse")
-        values = {name: getattr(self, name) for name in names}
-        return values | {"interval": list(self.interval)}
+        """Plain JSON values."""
+        return asdict(self) | {"interval": list(self.interval)}
 
     def to_frame(self) -> Any:
         """The figures as a pandas DataFrame."""
@@ -111,6 +105,4 @@ def evaluate_graded(scorer: Scorer, pairs: Pairs, protocol: str = "") -> GradedR
         spearman=spearman(scores, targets),
         mse=mean_squared_error(LOWEST + (HIGHEST - LOWEST) * scores, targets),
         interval=pearson_interval(correlation, len(pairs)),
-        scores=scores,
-        targets=targets,
     )

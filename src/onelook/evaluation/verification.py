@@ -56,8 +56,7 @@ class VerificationResult:
         seed: Seed of the drawn pairs and of the bootstrap.
         standard_errors: Standard errors over the folds, by figure.
         per_fold: Values of the folds, by figure.
-        scores, is_same, left, right: (n_pairs,) scores, truths and addresses of the pairs,
-            for plots; not part of ``to_dict``.
+        scores, is_same: (n_pairs,) scores and truths of the pairs; not part of ``to_dict``.
     """
 
     protocol: str
@@ -79,8 +78,6 @@ class VerificationResult:
     is_same: NDArray[np.bool_] = field(
         default_factory=lambda: np.empty(0, bool), repr=False
     )
-    left: tuple[str, ...] = field(default=(), repr=False)
-    right: tuple[str, ...] = field(default=(), repr=False)
 
     def figures(self) -> Figures:
         """Names, values and 95% intervals of the figures that could be measured."""
@@ -94,7 +91,7 @@ class VerificationResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the arrays."""
-        arrays = ("scores", "is_same", "left", "right")
+        arrays = ("scores", "is_same")
         names = [one.name for one in fields(self) if one.name not in arrays]
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
         values["tar_at_far"] = {f"{far:g}": tar for far, tar in self.tar_at_far.items()}
@@ -185,8 +182,6 @@ def verify_pairs(
         threshold=threshold,
         seed=seed,
         n_resamples=n_resamples,
-        left=pairs.left,
-        right=pairs.right,
     )
 
 
@@ -229,8 +224,6 @@ def verify_all_pairs(
         threshold=threshold,
         seed=seed,
         n_resamples=n_resamples,
-        left=[dataset.paths[i] for i in left],
-        right=[dataset.paths[i] for i in right],
     )
 
 
@@ -300,8 +293,6 @@ def score_folds(
         scores=scores[kept],
         is_same=is_same[kept],
         n_classes=None if classes is None else len(set(classes[0]) | set(classes[1])),
-        left=tuple(np.array(pairs.left, object)[kept]),
-        right=tuple(np.array(pairs.right, object)[kept]),
         seed=0,
     )
 
@@ -341,8 +332,6 @@ def _measure(
     threshold: float | None,
     seed: int,
     n_resamples: int,
-    left: Sequence[str],
-    right: Sequence[str],
 ) -> VerificationResult:
     """All figures of one set of scored pairs."""
     supported, refused = _supported_fars(int((~is_same).sum()))
@@ -389,8 +378,6 @@ def _measure(
         seed=seed,
         scores=scores,
         is_same=is_same,
-        left=tuple(left),
-        right=tuple(right),
     )
 
 
@@ -402,8 +389,6 @@ def mean_over_folds(
     scores: NDArray[np.float64],
     is_same: NDArray[np.bool_],
     n_classes: int | None,
-    left: tuple[str, ...],
-    right: tuple[str, ...],
     seed: int,
 ) -> VerificationResult:
     """Means, standard errors and Student's t intervals of figures over folds.
@@ -412,7 +397,7 @@ def mean_over_folds(
         protocol: Name for the result.
         model: Name of what scored the pairs.
         per_fold: Values of the folds of "auc", "eer" and perhaps "accuracy", "threshold".
-        scores, is_same, left, right: All pairs of the folds.
+        scores, is_same: Scores and truths of all pairs of the folds.
         n_classes: Number of classes of the pairs, if known.
         seed: Seed of the draw of pairs.
     """
@@ -437,6 +422,4 @@ def mean_over_folds(
         seed=seed,
         scores=scores,
         is_same=is_same,
-        left=left,
-        right=right,
     )
