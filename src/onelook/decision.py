@@ -68,8 +68,11 @@ class Decision:
         far: False-accept rate that ``threshold`` stands for, and false-reject rate that
             ``reject_below`` stands for.
         prior: Fraction of same pairs that ``probability`` assumes.
-        slope, intercept: The probability is ``sigmoid(slope * score + intercept)``.
-        n_same, n_different, n_classes: Numbers of pairs and classes that it was fitted on.
+        slope: The probability is ``sigmoid(slope * score + intercept)``.
+        intercept: See ``slope``.
+        n_same: Number of same pairs that it was fitted on.
+        n_different: Number of different pairs that it was fitted on.
+        n_classes: Number of classes that it was fitted on.
         frr: Fraction of these same pairs that ``threshold`` rejects.
         seen: Lowest and highest of these scores; beyond them the probability is constant.
         pairs: What a different pair was made of, in words.
@@ -203,7 +206,8 @@ def fit_decision(
         far: False-accept rate wanted.
         prior: Fraction of same pairs where the model will be used, in (0, 1).
         n_classes: Number of classes that the pairs are made of.
-        n_same, n_different: Numbers of distinct pairs, if some are repeated.
+        n_same: Number of distinct same pairs, if some are repeated.
+        n_different: Number of distinct different pairs, if some are repeated.
         strict: Refuse a ``far`` that needs more different pairs, instead of taking the
             smallest that the pairs support.
 

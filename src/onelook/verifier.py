@@ -158,8 +158,9 @@ class Verifier:
         """Whether two images (or texts) show the same thing, and how sure that is.
 
         Args:
-            left, right: As ``embed`` takes them; those held in memory are called "image 1"
-                and "image 2" in the answer.
+            left: An item, as ``embed`` takes it; one held in memory is called "image 1" in
+                the answer.
+            right: The other item; one held in memory is called "image 2".
 
         Raises:
             DataError: If one cannot be read.
@@ -244,12 +245,10 @@ class Verifier:
         return {"model": self.card.get("model"), **sides}
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``model.safetensors`` and ``model.json``; an older model there stays until
-        the end.
+        """Write a model folder; an older model there is replaced at the end.
 
         Raises:
-            CheckpointError: If the model is not built from named encoders, so could not be
-            loaded.
+            CheckpointError: If the encoder has no name that could be loaded again.
         """
         if self.card.get("model") is None:
             raise CheckpointError(
@@ -426,7 +425,10 @@ def from_model(
 
     Args:
         model: Siamese, or PseudoSiamese with another encoder for the right side.
-        input, right_input, decision, card: As for ``Verifier``.
+        input: What the left side takes; see ``Verifier``.
+        right_input: What the right side takes, if it differs.
+        decision: What a score means; without it no answer has a verdict.
+        card: Facts about the model, for people.
     """
     scores = torch_scores(model.similarity)
     return Verifier(TorchEncoder(model), scores, input, right_input, decision, card)

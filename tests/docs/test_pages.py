@@ -1,11 +1,14 @@
 """Every code block of the README and of the docs runs and prints what the page says."""
 
+import re
 import socket
 from pathlib import Path
 
 import pytest
 from blocks import assert_same_output, blocks_of, commands_of, run_page
 from workspace import fill
+
+import onelook
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,6 +33,13 @@ def test_every_block_runs(page, data_root, tmp_path, monkeypatch):
 def test_every_block_names_its_language(page):
     fences = [line for line in page.read_text().splitlines() if line.startswith("```")]
     assert all(fence != "```" for fence in fences[::2])
+
+
+def test_every_public_name_is_on_the_page_of_the_api():
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert (
+        sorted(re.findall(r"^::: onelook\.(\w+)$", page, re.MULTILINE)) == onelook.__all__
+    )
 
 
 def test_the_readme_has_at_most_8000_bytes():
