@@ -48,7 +48,7 @@ def test_the_card_says_data_licence_figures_and_limits(name):
     figures = onelook.load(name).card["figures"]
     assert figures
     for row in figures:
-        assert f"{row['protocol']} | {row['metric']} {100 * row['value']:.2f} %" in card
+        assert f"{row['protocol']} | {row['metric']} {100 * row['value']:.2f}%" in card
 
 
 @pytest.mark.data
