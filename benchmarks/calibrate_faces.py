@@ -2,14 +2,13 @@
 
 python benchmarks/calibrate_faces.py
 
-The pairs are of LFW's peopleDevTest. The weights stay in the extra onelook[faces], so a
-folder in src/onelook/pretrained holds only model.json. The thresholds are measured on pairs
-of the other people, peopleDevTrain.
+The pairs are of LFW's peopleDevTest. The weights stay in the extra onelook[faces]; a folder
+in src/onelook/pretrained holds the settings and the graph. What the thresholds are worth is
+measured on the pairs of the other people, peopleDevTrain.
 """
 
-import json
-import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 import onelook
 from onelook.calibration.fit import fit_items
 from onelook.calibration.rows import identify_rows, summary_rows
+from onelook.card import CalibrationFacts, TrainingCard, TrainingMetrics
 from onelook.data.inputs import FaceInput
 from onelook.data.inputs.stores import PixelStore
 from onelook.data.sources import find
@@ -27,8 +27,10 @@ from onelook.evaluation.pairing import sample_pairs
 from onelook.evaluation.scorer import score_rows
 from onelook.metrics import equal_error_rate, roc_auc
 from onelook.models.encoders.dlib_faces import MEAN, SCALE
+from onelook.models.network import build_model
 from onelook.recipe import ImageSettings
-from onelook.verifier import SETTINGS_FILE, build_model
+from onelook.verifier import from_model
+from ship import ship
 
 PRETRAINED = Path(onelook.__file__).parent / "pretrained"
 DLIB: dict[str, Any] = {"name": "dlib-faces", "arguments": {}}
@@ -63,7 +65,7 @@ def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
         "encoder": encoder,
         "similarity": {"name": "euclidean", "arguments": {}},
     }
-    verifier = onelook.from_model(build_model(model), preprocess)
+    verifier = onelook.from_model(build_model(model), preprocess, network=model)
     people = lfw_people(find("lfw"), "DevTest")
     embeddings = embeddings_of(verifier, people.paths)
     fitted = fit_items(verifier, embeddings, embeddings, people.labels, far=FAR)
@@ -71,21 +73,16 @@ def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
     left, right = sample_pairs(people.labels, MOST_PAIRS, seed=0)
     scores = score_rows(verifier, embeddings, embeddings, left, right)
     is_same = people.labels[left] == people.labels[right]
-    verifier.card = {
-        "name": name,
-        "purpose": "photographs of faces",
-        "model": model,
-        "calibration": {
-            "data": people.name,
-            "items": len(people),
-            **fitted.figures(),
-            "notes": [],
-        },
-        "metrics": {
-            "held-out AUC": roc_auc(scores, is_same),
-            "held-out EER": equal_error_rate(scores, is_same),
-        },
-    }
+    verifier.card = TrainingCard(
+        name=name,
+        purpose="photographs of faces",
+        calibration=CalibrationFacts(
+            data=people.name, items=len(people), **fitted.figures()
+        ),
+        metrics=TrainingMetrics(
+            auc=roc_auc(scores, is_same), eer=equal_error_rate(scores, is_same)
+        ),
+    )
     return verifier
 
 
@@ -117,15 +114,16 @@ def embeddings_of(verifier: onelook.Verifier, paths: Sequence[str]) -> NDArray[n
 
 
 def write(verifier: onelook.Verifier, folder: Path) -> Path:
-    """``model.json`` without weights, for photographs that may hold no face."""
-    with tempfile.TemporaryDirectory() as scratch:
-        verifier.save(scratch)
-        content: dict[str, Any] = json.loads((Path(scratch) / SETTINGS_FILE).read_text())
-    content["weights"] = None
-    content["preprocess"]["without_face"] = "refuse"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS_FILE).write_text(json.dumps(content, indent=1) + "\n")
-    return folder / SETTINGS_FILE
+    """A folder without weights, for photographs that may hold no face."""
+    refusing = replace(verifier.input, without_face="refuse")
+    model = from_model(
+        verifier.model,
+        refusing,
+        decision=verifier.decision,
+        card=verifier.card,
+        network=verifier.network,
+    )
+    return ship(model, folder, {"of_encoder": "dlib-faces"})
 
 
 if __name__ == "__main__":

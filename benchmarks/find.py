@@ -26,7 +26,7 @@ from onelook.data.reading import read_bytes
 from onelook.data.sources.lfw import lfw_people
 from onelook.data.sources.omniglot import omniglot
 from onelook.find import Findings, find
-from onelook.verifier import Verifier, from_model
+from onelook.verifier import Verifier
 
 Box = tuple[float, float, float, float]
 SHEET, ROWS, COLUMNS = (1000, 760), 3, 4
@@ -145,7 +145,7 @@ def main() -> None:
     # dlib's network learned from no people of LFW; its threshold comes from DevTest.
     others = lfw_people(arguments.data, "DevTrain")
     faces = onelook.load("faces")
-    blind = from_model(faces.model, faces.input, None, faces.decision, {"name": "faces"})
+    blind = Verifier(faces.encoder, faces.scores, faces.input, decision=faces.decision)
     rows = {
         "omniglot": (onelook.load("omniglot"), sheet, characters),
         "dlib-faces": (onelook.load("dlib-faces"), group, others),

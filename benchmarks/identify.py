@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.calibration.calibrate import calibrate
+from onelook.card import TrainingCard
 from onelook.data.items import Dataset
 from onelook.data.sources import find
 from onelook.data.sources.att import att
@@ -31,7 +32,7 @@ from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
 from onelook.metrics import Interval, wilson_interval
-from onelook.verifier import Verifier, from_model, load
+from onelook.verifier import Verifier, load
 from record import Clock, record
 
 N_WAY, N_PROBES = 20, 10
@@ -90,11 +91,12 @@ def faces(verifier: Verifier) -> None:
         answers = identified(verifier, data, embeddings, galleries)
         report(benchmark, verifier, answers, clock)
     calibrated = calibrate(verifier, data.subset(data.labels >= N_WAY))
-    own = from_model(
-        verifier.model,
+    own = Verifier(
+        verifier.encoder,
+        verifier.scores,
         verifier.input,
         decision=calibrated.decision,
-        card={**verifier.card, "name": f"{verifier.name}, calibrated on 20 others"},
+        card=TrainingCard(name=f"{verifier.name}, calibrated on 20 others"),
     )
     rest = np.flatnonzero(data.labels < N_WAY)
     tenths = [(first[: N_WAY // 2], np.setdiff1d(rest, first)) for first, _ in whole]

@@ -27,9 +27,9 @@ from onelook.metrics import Interval, best_threshold
 from onelook.recipe import override, read_recipe
 from onelook.training.train import train
 from onelook.verifier import load
-from onelook.views import mirrored
 from recipes import setting
 from record import Clock, record
+from views import mirrored
 
 BENCHMARK = "lfw-view2-unrestricted"
 THRESHOLD_PAIRS = 20_000

@@ -16,17 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file
+from safetensors.numpy import load as load_tensors
 
 from onelook.calibration.calibrate import calibrate
+from onelook.card import Figure
 from onelook.data.inputs import FaceInput, ImageInput
 from onelook.decision import Decision
 from onelook.evaluation.protocols import evaluate
 from onelook.evaluation.verification import VerificationResult
-from onelook.shipped import FOLDER
-from onelook.verifier import WEIGHTS_FILE, Verifier, from_model, load
-from onelook.views import mirrored
+from onelook.model_folder import packaged_weights, read_settings, weights_of, write_folder
+from onelook.runtime.export import exported
+from onelook.runtime.onnx import WEIGHTS_FILE
+from onelook.verifier import Verifier, from_model, load
+from onelook.zoo import FOLDER
 from recipes import figures
+from views import mirrored
 
 CARDS = Path(__file__).parent / "cards"
 
@@ -43,6 +47,7 @@ class Shipment:
         looking: Function that makes the model that ships from the trained one, if they
             prepare images differently.
         subject: What its pictures show: "face" where a detector may frame them.
+        weights_of: The shipped model that has the same weights, if one has.
     """
 
     purpose: str
@@ -51,6 +56,7 @@ class Shipment:
     protocols: tuple[str, ...]
     looking: Callable[[Verifier], Verifier] | None = None
     subject: str = ""
+    weights_of: dict[str, str] | None = None
 
 
 def aligned(verifier: Verifier) -> Verifier:
@@ -65,7 +71,7 @@ def aligned(verifier: Verifier) -> Verifier:
     settings = once.settings.model_copy(update={"crop": 0.0})
     twice = mirrored(verifier)
     preprocess = FaceInput(settings, share=0.9, above=0.1)
-    return from_model(twice.model, preprocess, card=twice.card)
+    return from_model(twice.model, preprocess, card=twice.card, network=twice.network)
 
 
 SHIPMENTS = {
@@ -93,6 +99,7 @@ SHIPMENTS = {
         ("lfw", "DevTrain"),
         ("lfw-view1",),
         aligned,
+        weights_of={"of_model": "faces"},
     ),
 }
 
@@ -104,23 +111,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     arguments = parser.parse_args()
     shipment = SHIPMENTS[arguments.name]
-    verifier = load(arguments.run)
+    verifier = load(arguments.run, runtime="torch")
     check(verifier, arguments.run, shipment)
     if shipment.looking is not None:
         verifier = shipment.looking(verifier)
-    found = calibrate(verifier, far=verifier.card["recipe"]["far"])
+    found = calibrate(verifier, far=verifier.card.recipe["far"])
     print(found, flush=True)
     verifier.decision = found.decision
-    card = verifier.card
-    card["calibration"] = found.about()
-    card["name"], card["purpose"] = arguments.name, shipment.purpose
-    card["subject"] = shipment.subject
-    card["shipped by"] = shlex.join(["python", "benchmarks/ship.py", *sys.argv[1:]])
+    changes = {
+        "calibration": found.about(),
+        "name": arguments.name,
+        "purpose": shipment.purpose,
+        "subject": shipment.subject,
+        "shipped_by": shlex.join(["python", "benchmarks/ship.py", *sys.argv[1:]]),
+    }
+    verifier.card = verifier.card.model_copy(update=changes)
     with tempfile.TemporaryDirectory() as scratch:
         # What is measured is what was written and read again.
         measured = load(verifier.save(scratch))
-        card["figures"] = measure(measured, shipment)
-    folder = verifier.save(arguments.out / arguments.name)
+        figures = tuple(Figure(**row) for row in measure(measured, shipment))
+    verifier.card = verifier.card.model_copy(update={"figures": figures})
+    folder = ship(verifier, arguments.out / arguments.name, shipment.weights_of)
     text = (CARDS / f"{arguments.name}.md").read_text("utf-8")
     (folder / "README.md").write_text(card_text(text, folder), "utf-8")
     print(f"shipped: {folder}")
@@ -133,7 +144,7 @@ def check(verifier: Verifier, run: Path, shipment: Shipment) -> None:
         sys.exit(f"{run}: {size:,} bytes, more than {shipment.most_bytes:,}")
     if verifier.decision is None:
         sys.exit(f"{run}: no threshold; hold more classes out of the training")
-    data = verifier.card["recipe"]["data"]
+    data = verifier.card.data_settings
     if (data["source"], data["part"]) != shipment.source:
         sys.exit(
             f"{run}: trained on {data['source']} {data['part']!r}, not on "
@@ -172,16 +183,28 @@ def decided(
     ]
 
 
+def ship(verifier: Verifier, folder: Path, base: dict[str, str] | None) -> Path:
+    """Write a model's folder, without its weights where another model has the same."""
+    if base is None:
+        return verifier.save(folder)
+    if "of_model" in base:
+        weights = (FOLDER / base["of_model"] / WEIGHTS_FILE).read_bytes()
+    else:
+        weights = packaged_weights(base["of_encoder"], FOLDER)
+    graphs = exported(verifier.encoder, weights, verifier.examples()).graphs
+    return write_folder(folder, verifier.to_dict() | {"weights": base}, weights, graphs)
+
+
 def card_text(text: str, folder: Path) -> str:
     """The hand-written card with the facts and figures of the model in ``folder``."""
     content = json.loads((folder / "model.json").read_text("utf-8"))
-    weights = folder / WEIGHTS_FILE
-    n_parameters = sum(tensor.numel() for tensor in load_file(weights).values())
-    text = text.replace("<!-- facts -->", _facts(content, n_parameters, weights))
+    weights = weights_of(folder, read_settings(folder)[0])
+    n_parameters = sum(tensor.size for tensor in load_tensors(weights).values())
+    text = text.replace("<!-- facts -->", _facts(content, n_parameters, len(weights)))
     return text.replace("<!-- figures -->", _figures(content["card"]))
 
 
-def _facts(content: dict[str, Any], n_parameters: int, weights: Path) -> str:
+def _facts(content: dict[str, Any], n_parameters: int, n_bytes: int) -> str:
     card, decision = content["card"], Decision.from_dict(content["decision"])
     encoder, recipe, data = content["model"]["encoder"], card["recipe"], card["data"]
     looks = "once"
@@ -190,7 +213,7 @@ def _facts(content: dict[str, Any], n_parameters: int, weights: Path) -> str:
     channels, height, width = encoder["arguments"]["input_shape"]
     rows = {
         "network": f"`{encoder['name']}`, {n_parameters:,} numbers, "
-        f"{weights.stat().st_size / 1e6:.2f} MB; {height} x {width} x {channels} pixels to "
+        f"{n_bytes / 1e6:.2f} MB; {height} x {width} x {channels} pixels to "
         f"{encoder['arguments']['embedding_size']} numbers; it looks {looks}",
         "trained by": f"recipe `{recipe['name']}`, seed {recipe['seed']}, "
         f"{card['metrics']['seconds'] / 60:.0f} minutes; its settings are in `model.json`",
@@ -200,7 +223,7 @@ def _facts(content: dict[str, Any], n_parameters: int, weights: Path) -> str:
         "threshold": _threshold(decision),
         "on classes left out": _left_out(card["calibration"]),
         "galleries": _galleries(decision),
-        "shipped by": f"`{card['shipped by']}`",
+        "shipped by": f"`{card['shipped_by']}`",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
 
@@ -216,10 +239,7 @@ def _threshold(decision: Decision) -> str:
 
 
 def _left_out(calibration: dict[str, Any]) -> str:
-    far, frr, error = (
-        calibration[f"{name} on classes left out"]
-        for name in ("FAR", "FRR", "calibration error")
-    )
+    far, frr, error = (calibration[name] for name in ("far", "frr", "calibration_error"))
     return (
         f"false accepts {far:.4f}, false rejects {frr:.4f}, calibration error of the "
         f"probability {error:.3f}: each held-out part judged by what the others fitted"
@@ -240,7 +260,7 @@ def _galleries(decision: Decision) -> str:
 def _figures(card: dict[str, Any]) -> str:
     lines = ["| protocol | figure | 95% interval | command |", "|---|---|---|---|"]
     for row in card["figures"]:
-        ends = [f"{100 * end:.2f}%" for end in row["interval"] or []]
+        ends = [f"{100 * end:.2f}%" for end in row.get("interval") or []]
         lines.append(
             f"| {row['protocol']} | {row['metric']} {100 * row['value']:.2f}% "
             f"| {' to '.join(ends)} | `{row['command']}` |"

@@ -12,14 +12,16 @@ import pytest
 import typer
 from PIL import Image
 
+from onelook.card import TrainingCard
 from onelook.cli import main
 from onelook.cli.shared import app
 from onelook.cli.train import _setting
 from onelook.data.inputs import ImageInput
 from onelook.decision import Decision
+from onelook.models.network import build_model
 from onelook.recipe import ImageSettings
 from onelook.training.loop import Interrupted
-from onelook.verifier import build_model, from_model, load
+from onelook.verifier import from_model, load
 
 
 @pytest.fixture
@@ -56,14 +58,12 @@ def model(tmp_path_factory) -> Path:
         n_different=400,
         n_classes=20,
     )
-    card = {
-        "name": "untrained",
-        "model": settings,
-        "recipe": {"data": {"source": "class-folder"}},
-        "metrics": {},
-    }
+    recipe = {"data": {"source": "class-folder"}}
+    card = TrainingCard(name="untrained", recipe=recipe)
     preprocess = ImageInput(ImageSettings(height=16, width=16, invert=True))
-    verifier = from_model(build_model(settings), preprocess, decision=decision, card=card)
+    verifier = from_model(
+        build_model(settings), preprocess, decision=decision, card=card, network=settings
+    )
     return verifier.save(tmp_path_factory.mktemp("model"))
 
 
@@ -135,10 +135,10 @@ def test_compare_without_a_model_takes_the_shipped_drawings_and_says_so(
     onelook, three, model, tmp_path, monkeypatch
 ):
     verifier = load(model)
-    verifier.card["purpose"] = "drawn shapes"
+    verifier.card = verifier.card.model_copy(update={"purpose": "drawn shapes"})
     for name in ("omniglot", "faces"):
         verifier.save(tmp_path / name)
-    monkeypatch.setattr("onelook.shipped.FOLDER", tmp_path)
+    monkeypatch.setattr("onelook.zoo.FOLDER", tmp_path)
     status, out, err = onelook("compare", three[0], three[1])
     assert (status, out) == (0, f"{verifier.compare(three[0], three[1])}\n")
     assert err == (
@@ -223,7 +223,7 @@ def test_a_model_is_named_once(onelook, model):
 def test_compare_where_no_weights_ship_says_what_to_give(
     onelook, three, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("onelook.shipped.FOLDER", tmp_path)
+    monkeypatch.setattr("onelook.zoo.FOLDER", tmp_path)
     status, out, err = onelook("compare", three[0], three[1])
     assert (status, out) == (1, "")
     assert err.startswith("error: no model 'omniglot'")
@@ -386,7 +386,7 @@ def test_train_writes_a_model_that_the_other_commands_take(
     )
     assert status == 0, err
     content = json.loads(printed)
-    recipe = load(out).card["recipe"]
+    recipe = load(out).card.recipe
     assert (recipe["epochs"], recipe["seed"], recipe["images"]["width"]) == (1, 7, 16)
     assert content["model"] == str(out) and Path(content["report"]).is_file()
     status, printed, _ = onelook("evaluate", out, "--data", shapes_folder, "--json")

@@ -10,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 import onelook
+from onelook.card import TrainingCard
 from onelook.cli import main
 from onelook.data.inputs import ImageInput, StrokeInput, TextInput
 from onelook.data.sources.att import att
@@ -18,10 +19,11 @@ from onelook.data.sources.omniglot import omniglot
 from onelook.errors import DataError
 from onelook.explain import draw_explanation, explain, occlusion
 from onelook.models.encoders.sequence import LstmEncoder, StrokeEncoder
+from onelook.models.network import build_model
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import CosineSimilarity
 from onelook.recipe import ImageSettings, SequenceSettings
-from onelook.verifier import build_model, from_function, from_model
+from onelook.verifier import from_function, from_model
 
 SIDE = 32
 N_PAIRS, N_CONTROLS = 30, 12
@@ -71,7 +73,7 @@ def network(encoder, similarity, channels=1, **arguments):
         "similarity": {"name": similarity, "arguments": {}},
     }
     preprocess = ImageInput(ImageSettings(height=SIDE, width=SIDE, channels=channels))
-    return from_model(build_model(settings), preprocess, card={"name": encoder})
+    return from_model(build_model(settings), preprocess, card=TrainingCard(name=encoder))
 
 
 def test_only_what_the_model_looks_at_is_marked(photographs):

@@ -254,9 +254,10 @@ def test_the_card_says_whether_a_detector_frames_the_pictures(tmp_path):
     pytest.importorskip("dlib")
     verifier = onelook.load("faces")
     picture = save(noise((120, 120), 1).convert("RGB"), tmp_path / "picture.png")
-    verifier.card["purpose"] = "faces of clocks"
+    changes = {"purpose": "faces of clocks"}
+    verifier.card = verifier.card.model_copy(update=changes)
     assert find(verifier, picture, picture).how == "faces"
-    verifier.card["subject"] = ""
+    verifier.card = verifier.card.model_copy(update={"subject": ""})
     assert find(verifier, picture, picture).how == "windows"
 
 

@@ -1,12 +1,10 @@
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
-import onelook.model_folder as model_folder
 from onelook.errors import CheckpointError
 from onelook.model_folder import (
     digest_of,
@@ -15,10 +13,10 @@ from onelook.model_folder import (
     read_settings,
     write_folder,
 )
+from onelook.zoo import FOLDER
 
-PRETRAINED = Path(model_folder.__file__).parent / "pretrained"
 WEIGHTS = save({"encoder.linear.weight": np.ones((3, 2), np.float32)})
-DECISION = json.loads((PRETRAINED / "faces" / "model.json").read_text("utf-8"))["decision"]
+DECISION = json.loads((FOLDER / "faces" / "model.json").read_text("utf-8"))["decision"]
 
 
 def content(**changes):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from onelook.models.network import build_model
 from onelook.recipe import Recipe
 from onelook.training.augment import Augment
 from onelook.training.data import TrainingData
@@ -18,7 +19,6 @@ from onelook.training.loop import model_settings
 from onelook.training.losses import build_loss
 from onelook.training.optimizer import build_optimizer
 from onelook.training.step import batch_loss, network_inputs, prefetched
-from onelook.verifier import build_model
 
 LEARNING_RATE = 1e-4
 

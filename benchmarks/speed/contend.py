@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
+from onelook.models.network import build_model
 from onelook.recipe import Recipe
 from onelook.training.data import TrainingData
 from onelook.training.loop import Training, model_settings
 from onelook.training.memory import memory_kept
 from onelook.training.step import prefetched
-from onelook.verifier import build_model
 from speed.bare import BareStep, Switches
 from speed.networks import Files, material_of, plain_images, recipe_of, training_files
 from speed.plain import (

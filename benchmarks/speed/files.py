@@ -14,8 +14,9 @@ import torch
 
 from onelook.data.inputs import ImageInput
 from onelook.data.inputs.stores import PixelStore
+from onelook.models.network import build_model
 from onelook.training.loop import model_settings
-from onelook.verifier import BATCH_SIZE, build_model, from_model
+from onelook.verifier import BATCH_SIZE, from_model
 from speed.networks import (
     MODELS,
     TITLES,

@@ -84,7 +84,7 @@ def _how(verifier: Verifier) -> tuple[How, FaceInput | None]:
         return "faces", FaceInput.from_dict(taken.to_dict())
     if taken.subject == "drawing":
         return "components", None
-    if verifier.card.get("subject") == "face":
+    if verifier.card.subject == "face":
         framed = {"crop": 0.0, "without_face": "refuse", "share": LFW_SHARE}
         try:
             return "faces", FaceInput.from_dict(

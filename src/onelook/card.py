@@ -75,6 +75,12 @@ class TrainingCard(Part):
     shipped_by: str = ""
     figures: tuple[Figure, ...] = ()
 
+    @property
+    def data_settings(self) -> dict[str, Any]:
+        """The "data" block of its recipe; empty where it has none."""
+        settings: dict[str, Any] = (self.recipe or {}).get("data", {})
+        return settings
+
 
 # Keys of format 1, and what they are now.
 _OLD_METRICS = {
@@ -95,6 +101,8 @@ _OLD_CALIBRATION = {
 def modern_card(old: dict[str, Any]) -> dict[str, Any]:
     """The card of a model of format 1 with today's keys."""
     card = {("shipped_by" if key == "shipped by" else key): old[key] for key in old}
+    if "faces" in str(card.get("purpose")):
+        card["subject"] = "face"
     metrics = dict(card.get("metrics") or {})
     calibration = dict(card.get("calibration") or {})
     # A training wrote how its decision held among its metrics.

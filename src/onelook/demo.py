@@ -66,7 +66,8 @@ def _measure(verifier: Verifier, found: DemoData, echo: Echo) -> Rows:
         one_shot = omniglot_20_runs(verifier, omniglot_runs(found.folder))
     else:
         one_shot = n_way_k_shot(verifier, found.test, found.test.n_classes, 1)
-    threshold = verifier.card["metrics"]["held-out best threshold"]
+    assert verifier.card.metrics is not None  # it was just trained
+    threshold = verifier.card.metrics.best_threshold
     pairs = verify_all_pairs(verifier, found.test, max_pairs=20_000, threshold=threshold)
     echo(f"{one_shot}\n{pairs}")
     return [

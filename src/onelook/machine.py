@@ -1,6 +1,7 @@
 """What this machine has to work with."""
 
 import os
+import sys
 
 
 def cores() -> int:
@@ -14,3 +15,10 @@ def threads() -> int:
     """Threads that a computation may use: OMP_NUM_THREADS, or all cores."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return int(wanted) if wanted.isdecimal() and int(wanted) else cores()
+
+
+def use_threads(n: int) -> None:
+    """Let what computes from now on in this process use ``n`` threads."""
+    os.environ["OMP_NUM_THREADS"] = str(n)
+    if "torch" in sys.modules:  # it has read the variable already
+        sys.modules["torch"].set_num_threads(n)

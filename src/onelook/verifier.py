@@ -1,36 +1,41 @@
 """Verifier: a trained network with its inputs and its decision, ready to use."""
 
-import hashlib
-import json
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
+from onelook.card import TrainingCard
 from onelook.comparison import Comparison
 from onelook.data.inputs import Input, Item, RawInput, Store, input_from_dict
 from onelook.data.inputs.decoding import check_list, name_of
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
-from onelook.files import write_whole
-from onelook.models.encoders import build_encoder
-from onelook.models.siamese import PseudoSiamese, Siamese
-from onelook.models.similarity import build_similarity
-from onelook.recipe import NamedSettings
-from onelook.runtime.encoder import EmbeddingFunction, Encoder, FunctionEncoder
+from onelook.extras import import_extra
+from onelook.model_folder import (
+    ModelFile,
+    Network,
+    OldModelFile,
+    fingerprint_of,
+    own_names,
+    read_file,
+    read_settings,
+    tensors_of,
+    weights_of,
+    write_folder,
+)
+from onelook.runtime.encoder import EmbeddingFunction, Encoder, FunctionEncoder, Inputs
+from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, OnnxEncoder, has_cuda
 from onelook.runtime.scores import Scores, build_scores
-from onelook.runtime.torch import TorchEncoder, torch_scores
-from onelook.shipped import shipped_folder, shipped_names
+from onelook.zoo import SETTINGS_FILE, existing_folder
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from onelook.models.siamese import PseudoSiamese, Siamese
+
 BATCH_SIZE = 256
-WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
+Runtime = Literal["onnx", "torch"]
 
 
 class Verifier:
@@ -42,7 +47,10 @@ class Verifier:
         input: What the left side takes, and both where ``right_input`` is not given.
         right_input: What the right side of a pseudo-siamese network takes.
         decision: Threshold and probability; without it ``compare`` gives no verdict.
-        card: What is known of the model: name, recipe, data, metrics. Plain JSON values.
+        card: What is known of the model.
+        network: The named encoder and similarity that a model folder keeps; None where no
+            names make the network, so that it cannot be saved.
+        fingerprint: As it was saved with these weights and inputs; computed if empty.
     """
 
     def __init__(
@@ -52,30 +60,39 @@ class Verifier:
         input: Input,
         right_input: Input | None = None,
         decision: Decision | None = None,
-        card: dict[str, Any] | None = None,
+        card: TrainingCard | None = None,
+        *,
+        network: dict[str, Any] | None = None,
+        fingerprint: str = "",
     ) -> None:
         self.encoder = encoder
         self.scores = scores
         self.input = input
         self.right_input = right_input or input
         self.decision = decision
-        self.card = card or {}
+        self.card = card or TrainingCard()
+        self.network = network
+        self._fingerprint = fingerprint
 
     @property
     def name(self) -> str:
         """What people call the model."""
-        return str(self.card.get("name", "verifier"))
+        return self.card.name
 
     @property
-    def model(self) -> Siamese | PseudoSiamese:
+    def model(self) -> "Siamese | PseudoSiamese":
         """The PyTorch network.
 
         Raises:
-            TypeError: If the encoder is none.
+            TypeError: If the model does not answer through PyTorch.
         """
-        if not isinstance(self.encoder, TorchEncoder):
-            raise TypeError(f"{self.name} has no PyTorch network")
-        return self.encoder.model
+        model: Siamese | PseudoSiamese | None = getattr(self.encoder, "model", None)
+        if model is None:
+            raise TypeError(
+                f"{self.name} does not answer through PyTorch; "
+                "onelook.load(..., runtime='torch') gives its network"
+            )
+        return model
 
     def input_of(self, side: str) -> Input:
         """What a side takes."""
@@ -136,7 +153,10 @@ class Verifier:
         return _stack(parts)
 
     def _encode(self, loaded: Any, side: str) -> NDArray[np.float32]:
-        return self.encoder(self.input_of(side).to_inputs(loaded), side)
+        return self.encoder(self._inputs(loaded, side), side)
+
+    def _inputs(self, loaded: Any, side: str) -> Inputs:
+        return self.input_of(side).to_inputs(loaded)
 
     def score(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float32]:
         """Scores (N,) of embeddings (N, D) and (N, D); larger is more alike."""
@@ -230,167 +250,142 @@ class Verifier:
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the weights and of what decides an embedding."""
-        digest = hashlib.sha256(json.dumps(self._settings(), sort_keys=True).encode())
-        encoder = self.encoder
-        state = encoder.model.state_dict() if isinstance(encoder, TorchEncoder) else {}
-        for name, tensor in sorted(state.items()):
-            digest.update(name.encode())
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        if self._fingerprint:
+            return self._fingerprint
+        tensors, network = self.encoder.weights(), self.network
+        if network is not None and tensors:
+            tensors = own_names(tensors, Network.model_validate(network))
+        return fingerprint_of(self._settings(), tensors)
 
     def _settings(self) -> dict[str, Any]:
         sides = {"preprocess": self.input.to_dict()}
         if not self.shared:
             sides["right_preprocess"] = self.right_input.to_dict()
-        return {"model": self.card.get("model"), **sides}
+        return {"model": self.network, **sides}
 
-    def save(self, folder: str | Path) -> Path:
-        """Write a model folder; an older model there is replaced at the end.
-
-        Raises:
-            CheckpointError: If the encoder has no name that could be loaded again.
-        """
-        if self.card.get("model") is None:
-            raise CheckpointError(
-                "only a model made from a recipe can be saved: an encoder of your own "
-                "has no "
-                "name to load it by; keep its code and weights, and build the Verifier "
-                "again"
-            )
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {
-            name: tensor.detach().cpu().contiguous()
-            for name, tensor in self.model.state_dict().items()
-        }
-        content = {
-            "format": FORMAT,
-            "onelook": metadata.version("onelook"),
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for ``model.json``: all but the digests of its files."""
+        return {
+            "fingerprint": self.fingerprint,
+            "embedding_size": self.embedding_size,
             **self._settings(),
             "decision": None if self.decision is None else self.decision.to_dict(),
-            "card": {key: value for key, value in self.card.items() if key != "model"},
+            "card": self.card.model_dump(mode="json", exclude_defaults=True),
         }
-        serialized = save_tensors(weights)
-        content["weights"] = hashlib.sha256(serialized).hexdigest()
-        write_whole(folder / WEIGHTS_FILE, serialized)
-        write_whole(folder / SETTINGS_FILE, json.dumps(content, indent=1) + "\n")
-        return folder
+
+    def examples(self) -> dict[str, Inputs]:
+        """Two inputs of each side that has an encoder of its own, to trace it with."""
+        sides = ("left",) if self.shared else ("left", "right")
+        return {side: self._inputs(self.input_of(side).example(), side) for side in sides}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a model folder; an older model there stays until the end.
+
+        Raises:
+            CheckpointError: If the network has no names to build it by, or a weight is not
+                a finite number.
+        """
+        if self.network is None:
+            raise CheckpointError(
+                f"{self.name} cannot be saved: its network was not made from names, so "
+                "nothing could load it; train(..., encoder=...) or a recipe makes one"
+            )
+        weights, graphs = self.encoder.files(self.examples())
+        return write_folder(Path(folder), self.to_dict(), weights, graphs)
 
 
-def build_model(model: dict[str, Any]) -> Siamese | PseudoSiamese:
-    """The network that the "model" part of ``model.json`` describes, with fresh weights.
+def load(
+    name: str | Path, device: str | None = None, runtime: Runtime | None = None
+) -> Verifier:
+    """A Verifier from a folder that ``train`` wrote, or of a model that ships.
 
     Args:
-        model: ``encoder`` and ``similarity`` as ``{"name", "arguments"}``;
-            ``right_encoder`` too for a pseudo-siamese network.
-    """
-    encoder = build_encoder(NamedSettings.model_validate(model["encoder"]))
-    similarity_settings = NamedSettings.model_validate(model["similarity"])
-    similarity = build_similarity(similarity_settings, encoder.embedding_size)
-    if model.get("right_encoder") is None:
-        return Siamese(encoder, similarity)
-    right_encoder = build_encoder(NamedSettings.model_validate(model["right_encoder"]))
-    return PseudoSiamese(encoder, right_encoder, similarity)
-
-
-def load(name: str | Path) -> Verifier:
-    """A Verifier from a folder that ``train`` wrote, or from the weights that ship with
-    onelook.
-
-    Args:
-        name: The folder, or the name of shipped weights.
+        name: The folder, or the name of a shipped model.
+        device: "cpu", "cuda" or another one of PyTorch's; None is the processor.
+        runtime: "onnx" answers through ONNX Runtime, "torch" through PyTorch; None takes
+            ONNX Runtime where the model has a graph and the device allows.
 
     Raises:
-        CheckpointError: If there is no such model, its format is newer than this onelook
-            knows, or its weights do not fit its encoder.
+        CheckpointError: If there is no such model, it was damaged, or its format is newer
+            than this onelook knows.
+        OnelookError: If PyTorch is needed and not installed.
     """
-    folder = Path(name).expanduser()
-    if not (folder / SETTINGS_FILE).is_file():
-        folder = _shipped(str(name))
+    folder = existing_folder(name)
+    file, content = read_settings(folder)
+    encoder, scores = _answering(folder, file, content["model"], device, runtime)
     try:
-        content = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(
-            f"{folder / SETTINGS_FILE} cannot be read: {error}"
-        ) from error
-    if not isinstance(content, dict) or "format" not in content:
-        raise CheckpointError(
-            f"{folder / SETTINGS_FILE} is not a onelook model: no 'format'"
-        )
-    if content["format"] != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {content['format']!r}, this onelook "
-            f"{metadata.version('onelook')} "
-            f"reads format {FORMAT}; upgrade onelook (pip install -U onelook) or train "
-            f"again"
-        )
-    try:
-        model = build_model(content["model"])
         right = content.get("right_preprocess")
-        decision = content["decision"]
-        verifier = from_model(
-            model,
+        verifier = Verifier(
+            encoder,
+            scores,
             input_from_dict(content["preprocess"]),
             None if right is None else input_from_dict(right),
-            None if decision is None else Decision.from_dict(decision),
-            {**content["card"], "model": content["model"]},
+            file.decision,
+            file.card,
+            network=content["model"],
+            fingerprint=getattr(file, "fingerprint", ""),
         )
+        _check_input_shape(verifier)
     except (KeyError, TypeError, ValueError, DataError) as error:
-        raise CheckpointError(
-            f"{folder / SETTINGS_FILE}: {error!r}; train the model again"
-        ) from error
-    if content["weights"] is not None:  # else the encoder brings its own
-        _load_weights(model, folder / WEIGHTS_FILE, content["weights"])
-    _check_input_shape(verifier, folder)
+        raise CheckpointError(f"{folder / SETTINGS_FILE}: {error}") from error
     return verifier
 
 
-def _shipped(name: str) -> Path:
-    """The folder of shipped weights, or the error that a wrong name or folder deserves."""
-    folder = shipped_folder(name)
-    if folder is not None:
-        return folder
-    what = "a folder without model.json" if Path(name).is_dir() else "no folder"
-    if Path(name).is_file():
-        what = "a file; name the folder that holds model.json"
-    shipped = ", ".join(shipped_names()) or "none"
-    raise CheckpointError(
-        f"no model {name!r}: it is {what}; shipped with onelook: {shipped}; "
-        f"train one with: onelook train RECIPE --out {name}"
-    )
+def _answering(
+    folder: Path,
+    file: ModelFile | OldModelFile,
+    network: dict[str, Any],
+    device: str | None,
+    runtime: Runtime | None,
+) -> tuple[Encoder, Scores]:
+    """The encoder and the scores of a model folder."""
+    weights = weights_of(folder, file)
+    tensors = own_names(tensors_of(weights, folder / WEIGHTS_FILE), file.model)
+    head = "similarity."
+    learned = {key[len(head) :]: tensors[key] for key in tensors if key.startswith(head)}
+    scores = build_scores(file.model.similarity.name, learned)
+    on_processor = device in (None, "cpu")
+    if runtime is None and isinstance(file, ModelFile) and file.graphs:
+        runtime = "onnx" if on_processor or _onnx_has(str(device)) else "torch"
+    if runtime == "onnx":
+        if not isinstance(file, ModelFile) or not file.graphs:
+            raise CheckpointError(
+                f"{folder} has no model.onnx: onelook export {folder} writes it, unless "
+                "the network has no ONNX form; runtime='torch' needs none"
+            )
+        graphs: dict[str, bytes] = {
+            side: read_file(folder / GRAPH_FILES[side], sha256)
+            for side, sha256 in file.graphs.items()
+        }
+        size = file.embedding_size
+        return OnnxEncoder(weights, graphs, size, device or "cpu"), scores
+    import_extra("torch", "train", f"{folder.name} answers through PyTorch: it")
+    from onelook.runtime.torch import load_encoder
+
+    try:
+        return load_encoder(network, tensors, device), scores
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder}: {error}; train the model again") from error
 
 
-def _load_weights(model: Siamese | PseudoSiamese, path: Path, digest: str) -> None:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise CheckpointError(
-            f"{path} is not the file that model.json was written with (it is cut off, "
-            f"changed or "
-            "from another training); copy the whole folder again"
-        )
-    try:
-        model.load_state_dict(load_tensors(data))
-    except (SafetensorError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} does not fit the encoder in model.json: {error}"
-        ) from error
+def _onnx_has(device: str) -> bool:
+    return device.startswith("cuda") and has_cuda()
 
 
 def _stack(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
-def _check_input_shape(verifier: Verifier, folder: Path) -> None:
-    for side in ("left", "right"):
+def _check_input_shape(verifier: Verifier) -> None:
+    """A PyTorch network says what it takes; a graph was checked when it was written."""
+    network: Any = getattr(verifier.encoder, "model", None)
+    for side in ("left", "right") if network is not None else ():
         given = verifier.input_of(side).input_shape
-        expected = getattr(verifier.model.encoder_of(side), "input_shape", None)
+        expected = getattr(network.encoder_of(side), "input_shape", None)
         if given is not None and expected is not None and tuple(expected) != given:
-            raise CheckpointError(
-                f"{folder}: the encoder takes images of {tuple(expected)} (channels, "
-                f"height, width), but the preprocessing gives {given}"
+            raise ValueError(
+                f"the encoder takes images of {tuple(expected)} (channels, height, "
+                f"width), but the preprocessing gives {given}"
             )
 
 
@@ -411,24 +406,26 @@ def from_function(
         'mean colour'
     """
     encoder = FunctionEncoder(function)
-    return Verifier(encoder, build_scores(similarity), RawInput(), card={"name": name})
+    card = TrainingCard(name=name)
+    return Verifier(encoder, build_scores(similarity), RawInput(), card=card)
 
 
 def from_model(
-    model: Siamese | PseudoSiamese,
+    model: "Siamese | PseudoSiamese",
     input: Input,
     right_input: Input | None = None,
     decision: Decision | None = None,
-    card: dict[str, Any] | None = None,
+    card: TrainingCard | None = None,
+    *,
+    network: dict[str, Any] | None = None,
 ) -> Verifier:
     """A Verifier around a PyTorch network.
 
     Args:
         model: Siamese, or PseudoSiamese with another encoder for the right side.
-        input: What the left side takes; see ``Verifier``.
-        right_input: What the right side takes, if it differs.
-        decision: What a score means; without it no answer has a verdict.
-        card: Facts about the model, for people.
+        input, right_input, decision, card, network: As for ``Verifier``.
     """
-    scores = torch_scores(model.similarity)
-    return Verifier(TorchEncoder(model), scores, input, right_input, decision, card)
+    from onelook.runtime.torch import TorchEncoder, torch_scores
+
+    encoder, scores = TorchEncoder(model), torch_scores(model.similarity)
+    return Verifier(encoder, scores, input, right_input, decision, card, network=network)

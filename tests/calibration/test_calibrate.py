@@ -14,6 +14,7 @@ from onelook.calibration.calibrate import DataChoice, calibrate, save_decision
 from onelook.calibration.check import check
 from onelook.calibration.galleries import simulate_galleries
 from onelook.calibration.groups import Rates
+from onelook.card import TrainingCard
 from onelook.cli import main
 from onelook.data.items import Dataset, Pairs
 from onelook.errors import DataError
@@ -28,7 +29,7 @@ class Cloud:
 
     shared = True
     name = "cloud"
-    card: dict = {}
+    card = TrainingCard()
 
     def __init__(self, decision=None):
         self.decision = decision
@@ -250,7 +251,7 @@ def test_the_command_writes_a_copy_whose_embeddings_are_the_same(
     again = onelook.load(out)
     assert again.decision.far == printed["decision"]["far"] == 0.02
     assert again.fingerprint == run.verifier.fingerprint
-    assert again.card["calibration"]["items"] == 96
+    assert again.card.calibration.items == 96
     assert "Who is it? (1:N)" in (out / "calibration.html").read_text("utf-8")
     assert onelook.load(run.out).decision.far == 0.01  # the first stays
 

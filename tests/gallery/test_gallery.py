@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from onelook.card import TrainingCard
 from onelook.data.inputs import RawInput
 from onelook.errors import DataError, GalleryError, UnknownIdentityError
 from onelook.gallery.gallery import Gallery
@@ -135,7 +136,7 @@ def test_an_embedding_of_another_size_is_refused(gallery):
 def test_another_model_is_refused_by_name(gallery, tmp_path):
     gallery.enroll("red", [RED])
     other = from_function(mean_colour, "cosine", "other colour")
-    other.card["model"] = {"similarity": "cosine"}
+    other.network = {"similarity": "cosine"}
     with pytest.raises(GalleryError, match="made with the model 'mean colour'"):
         Gallery(other, tmp_path / "g.db")
     assert open_store(tmp_path / "g.db").header.model == "mean colour"
@@ -146,7 +147,7 @@ def test_a_pair_head_ranks_a_shortlist_and_says_so(tmp_path):
     head = WeightedL1Head(3)
     head.linear.weight.data[:] = head.linear.weight.new_tensor([[0.0, 0.0, 5.0]])
     encoder = FunctionEncoder(mean_colour)
-    odd = Verifier(encoder, torch_scores(head), RawInput(), card={"name": "odd"})
+    odd = Verifier(encoder, torch_scores(head), RawInput(), card=TrainingCard(name="odd"))
     with Gallery(odd, tmp_path / "g") as g:
         g.enroll("red", [RED])
         g.enroll("blue", [BLUE])

@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 from onelook.service.cards import card_html
-from onelook.shipped import shipped_folder, shipped_names
+from onelook.zoo import shipped_folder, shipped_names
 
 HOSTILE = """# omniglot
 <script>alert(1)</script> <img src=x onerror=alert(1)> [no](javascript:alert(1))

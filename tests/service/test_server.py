@@ -18,6 +18,7 @@ import httpx
 import pytest
 from asking import drawing, omniglot, pair
 
+from onelook.card import TrainingCard
 from onelook.cli import main
 from onelook.gallery.gallery import Gallery
 from onelook.service import server
@@ -30,6 +31,7 @@ import sys, time
 import numpy as np
 from onelook.service.app import create_app
 from onelook.service.server import serve
+from onelook.card import TrainingCard
 from onelook.verifier import from_function
 
 def slowly(images):
@@ -241,7 +243,7 @@ def test_a_service_with_tokens_listens_on_other_addresses(tmp_path):
 def test_matrix_products_leave_a_core_free(monkeypatch):
     asked, before = [], sys.getswitchinterval()
     monkeypatch.setattr(server.sys, "setswitchinterval", asked.append)
-    monkeypatch.setattr(server.torch, "set_num_threads", asked.append)
+    monkeypatch.setattr(server, "use_threads", asked.append)
     monkeypatch.setattr(server, "threadpool_limits", asked.append)
     monkeypatch.setattr(server, "threads", lambda: 5)
     for n, expected in ((1, 1), (2, 1), (4, 3), (8, 5)):
@@ -262,7 +264,7 @@ def test_serve_takes_the_model_of_its_gallery(tmp_path, monkeypatch, capsys):
             main(["serve", "--gallery", str(tmp_path / f"{name}.db")])
         assert served[-1].verifier.name == name
     own = load("omniglot")
-    own.card["name"] = "mine"
+    own.card = TrainingCard(name="mine")
     with Gallery(own, tmp_path / "mine.db") as gallery:
         gallery.enroll("Ada", [drawing(1)])
     with pytest.raises(SystemExit):

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from onelook.errors import CheckpointError
+from onelook.models.network import build_model
 from onelook.recipe import override
 from onelook.training.loop import model_settings
 from onelook.training.prepare import prepare
 from onelook.training.start import start_from
 from onelook.training.train import train
-from onelook.verifier import build_model, load
+from onelook.verifier import load
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,8 @@ def test_a_training_begins_where_the_other_one_ended_and_says_so(
     before, after = load(trained.out), load(run.out)
     for name, weight in before.model.named_parameters():
         torch.testing.assert_close(after.model.get_parameter(name), weight)
-    assert after.card["start"]["fingerprint"] == before.fingerprint
-    assert "start" not in before.card
+    assert after.card.start.fingerprint == before.fingerprint
+    assert before.card.start is None
 
 
 def test_images_of_another_size_may_follow(trained, shapes_folder, shapes_recipe):

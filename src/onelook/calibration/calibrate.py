@@ -1,6 +1,5 @@
 """Calibrate a model: a decision from classes that it was neither trained nor tested on."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,14 @@ from onelook.calibration.fit import CrossCheck, fit_drawn, fit_items
 from onelook.calibration.groups import GroupRates, rates_by_group
 from onelook.calibration.pairs import ClassPairs, listed_pairs
 from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
+from onelook.card import CalibrationFacts
 from onelook.data.items import Dataset, Pairs
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.evaluation.scorer import embed_both
 from onelook.evaluation.unseen import DataChoice, Unseen, groups_of, unseen
-from onelook.files import write_whole
-from onelook.shipped import shipped_folder
 from onelook.tables import Rows, aligned, html_table
-from onelook.verifier import SETTINGS_FILE, WEIGHTS_FILE, Verifier
+from onelook.verifier import Verifier, load
 
 MOST_ITEMS = 20_000
 NO_GALLERIES = (
@@ -57,16 +55,15 @@ class Calibration:
     notes: tuple[str, ...]
     fingerprint: str = ""
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> CalibrationFacts:
         """What the model's card says of it."""
-        figures = {} if self.check is None else self.check.figures()
-        return {
-            "data": self.data,
-            "items": self.n_items,
-            "fingerprint": self.fingerprint,
-            **figures,
-            "notes": list(self.notes),
-        }
+        return CalibrationFacts(
+            data=self.data,
+            items=self.n_items,
+            fingerprint=self.fingerprint,
+            notes=self.notes,
+            **({} if self.check is None else self.check.figures()),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -174,15 +171,10 @@ def save_decision(model: str | Path, calibration: Calibration, out: str | Path) 
         calibration: What ``calibrate`` found.
         out: Folder to write: the model's own, or another one for a copy.
     """
-    folder, out = Path(model).expanduser(), Path(out).expanduser()
-    if not (folder / SETTINGS_FILE).is_file():
-        folder = shipped_folder(str(model)) or folder
-    content = json.loads((folder / SETTINGS_FILE).read_text("utf-8"))
-    content["decision"] = calibration.decision.to_dict()
-    content["card"]["calibration"] = calibration.about()
-    if (folder / WEIGHTS_FILE).exists() and out.resolve() != folder.resolve():
-        write_whole(out / WEIGHTS_FILE, (folder / WEIGHTS_FILE).read_bytes())
-    return write_whole(out / SETTINGS_FILE, json.dumps(content, indent=1) + "\n").parent
+    verifier = load(model)
+    verifier.decision = calibration.decision
+    verifier.card = verifier.card.model_copy(update={"calibration": calibration.about()})
+    return verifier.save(Path(out).expanduser())
 
 
 def open_unseen(

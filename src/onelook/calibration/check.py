@@ -126,8 +126,8 @@ def check(
         drawn, name = listed_pairs(verifier, opened.data), opened.data.source
     else:
         name = opened.data.name
-        fitted_on = verifier.card.get("calibration", {}).get("fingerprint")
-        if opened.data.fingerprint == fitted_on:
+        fitted_on = verifier.card.calibration
+        if fitted_on and opened.data.fingerprint == fitted_on.fingerprint:
             notes.append(
                 "the threshold was fitted on these very images, so that it holds on them "
                 "says nothing; check it on fresh ones"

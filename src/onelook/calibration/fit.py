@@ -62,9 +62,9 @@ class CrossCheck:
     def figures(self) -> dict[str, float]:
         """Figures for a model's card."""
         return {
-            "FAR on classes left out": round(self.far, 6),
-            "FRR on classes left out": round(self.frr, 6),
-            "calibration error on classes left out": round(self.reliability.error, 6),
+            "far": round(self.far, 6),
+            "frr": round(self.frr, 6),
+            "calibration_error": round(self.reliability.error, 6),
         }
 
 

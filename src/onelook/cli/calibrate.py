@@ -116,7 +116,7 @@ def calibrate(
 
 def _folder(model: str, out: Path | None) -> Path:
     """Where the decision goes; shipped models stay as they are."""
-    from onelook.verifier import SETTINGS_FILE
+    from onelook.zoo import SETTINGS_FILE
 
     if out is not None:
         return out

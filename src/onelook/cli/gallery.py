@@ -354,7 +354,7 @@ def gallery_model(url: str, model: str | None, *, make: bool = True) -> str | No
     from onelook.errors import GalleryError
     from onelook.gallery.store import redact_url
     from onelook.gallery.stores import opened, store_exists
-    from onelook.shipped import shipped_names
+    from onelook.zoo import shipped_names
 
     if make and (model is not None or not store_exists(url)):
         return model

@@ -118,7 +118,7 @@ def _started(verifier: "Verifier", gallery: str | None, url: str) -> None:
 
 def _card_text(model: str | None) -> str:
     """The model card beside the weights, if there is one."""
-    from onelook.shipped import DEFAULT_MODEL, folder_of
+    from onelook.zoo import DEFAULT_MODEL, folder_of
 
     card = folder_of(model or DEFAULT_MODEL) / "README.md"
     return card.read_text("utf-8") if card.is_file() else ""

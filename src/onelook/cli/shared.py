@@ -183,15 +183,15 @@ def stoppable(advice: str) -> Iterator[None]:
 
 def load_model(model: str | None) -> "Verifier":
     """The model of that folder or name; by default the one for drawings, which it says."""
-    from onelook.shipped import DEFAULT_MODEL, shipped_folder
     from onelook.verifier import load
+    from onelook.zoo import DEFAULT_MODEL, shipped_folder
 
     if model is not None:
         return load(model)
     # The shipped model, even where the current folder holds a folder of its name.
     verifier = load(shipped_folder(DEFAULT_MODEL) or DEFAULT_MODEL)
     say(
-        f"model: {DEFAULT_MODEL}, for {verifier.card['purpose']}; others with --model "
+        f"model: {DEFAULT_MODEL}, for {verifier.card.purpose}; others with --model "
         "(see onelook models)"
     )
     return verifier
@@ -212,9 +212,9 @@ def check_files(items: Sequence[str], model: str | None) -> None:
         DataError: If a file does not exist.
     """
     from onelook.errors import DataError
-    from onelook.shipped import DEFAULT_MODEL, input_kind, read_settings
+    from onelook.zoo import DEFAULT_MODEL, input_kind, raw_settings
 
-    if input_kind(read_settings(model or DEFAULT_MODEL)) in ("", "text"):
+    if input_kind(raw_settings(model or DEFAULT_MODEL)) in ("", "text"):
         return
     for item in items:
         if not os.path.lexists(item.partition("!/")[0]):

@@ -88,7 +88,11 @@ def _facts(run: "Run") -> dict[str, Any]:
     fields = ("best_figure", "best_epoch", "seconds")
     places = {"model": str(run.out), "report": str(run.report)}
     measured = {field: getattr(run, field) for field in fields}
-    return places | measured | {"metrics": run.verifier.card["metrics"]}
+    return (
+        places
+        | measured
+        | {"metrics": run.verifier.card.model_dump(mode="json")["metrics"]}
+    )
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -160,7 +164,7 @@ def models(as_json: Json = False) -> None:
     """List the shipped models: what for, and what they need."""
     from dataclasses import asdict
 
-    from onelook.shipped import shipped_models
+    from onelook.zoo import shipped_models
 
     found = shipped_models()
     if as_json:

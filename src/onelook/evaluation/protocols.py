@@ -95,17 +95,14 @@ def scorer_of(name: str | Path) -> Scorer:
 
 def _chosen_threshold(scorer: Scorer) -> float | None:
     """The most accurate threshold on the classes held out of the model's own training."""
-    if not isinstance(scorer, Verifier):
+    if not isinstance(scorer, Verifier) or scorer.card.metrics is None:
         return None
-    threshold = scorer.card.get("metrics", {}).get("held-out best threshold")
-    return None if threshold is None else float(threshold)
+    return scorer.card.metrics.best_threshold
 
 
 def _data_settings(scorer: Any) -> dict[str, Any]:
     """The "data" block of the recipe that the model was trained by."""
-    card = scorer.card if isinstance(scorer, Verifier) else {}
-    settings: dict[str, Any] = card.get("recipe", {}).get("data", {})
-    return settings
+    return scorer.card.data_settings if isinstance(scorer, Verifier) else {}
 
 
 def _within_alphabet(scorer: Scorer, data: Data) -> OneShotResult:
@@ -322,8 +319,7 @@ def default_protocol(model: Any) -> str:
     Raises:
         DataError: If the model does not say what it was trained on.
     """
-    card = getattr(model, "card", {})
-    source = SOURCES.get(card.get("recipe", {}).get("data", {}).get("source"))
+    source = SOURCES.get(_data_settings(model).get("source", ""))
     if source is None or not source.protocol:
         raise DataError(f"name a protocol: {', '.join(PROTOCOLS)}")
     return source.protocol

@@ -78,7 +78,7 @@ def unseen(verifier: Verifier, choice: DataChoice) -> Unseen:
     if isinstance(data, Dataset | Pairs):
         opened = data
     else:
-        own = verifier.card.get("recipe", {}).get("data", {}).get("depth", 0)
+        own = verifier.card.data_settings.get("depth", 0)
         depth = own if choice.depth is None else choice.depth
         opened = open_source(data, choice.part, root, depth=depth, same=choice.same)
     try:
@@ -105,13 +105,13 @@ def _unknown(verifier: Verifier) -> str:
 
 def _settings(verifier: Verifier) -> DataSettings:
     """What the model was trained on."""
-    recipe = verifier.card.get("recipe")
-    if recipe is None:
+    settings = verifier.card.data_settings
+    if not settings:
         raise DataError(
             f"the card of {verifier.name} has no recipe, so what its training held out is "
             "not known; pass --data with classes that it has not seen"
         )
-    return DataSettings.model_validate(recipe["data"])
+    return DataSettings.model_validate(settings)
 
 
 def _open_trained(verifier: Verifier, root: str | Path | None) -> Dataset:
@@ -128,10 +128,10 @@ def _open_trained(verifier: Verifier, root: str | Path | None) -> Dataset:
 
 def _halves(verifier: Verifier, dataset: Dataset) -> tuple[Dataset | None, Dataset]:
     """What was trained on (None where that was other data), and what was held out."""
-    settings, seed = _settings(verifier), verifier.card["recipe"]["seed"]
+    settings, seed = _settings(verifier), (verifier.card.recipe or {})["seed"]
     fraction, by = settings.validation_fraction, settings.validation_by
     train, held = dataset.hold_out(fraction, seed, by)
-    known = verifier.card.get("data", {}).get("fingerprint")
+    known = verifier.card.data.get("fingerprint")
     return (train if train.fingerprint == known else None), held
 
 

@@ -1,5 +1,6 @@
 """Export: encoders as ONNX graphs whose weights stay in one safetensors file."""
 
+import hashlib
 import io
 import json
 import warnings
@@ -8,7 +9,6 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from onelook.extras import import_extra
@@ -18,11 +18,12 @@ from onelook.models.siamese import PseudoSiamese, Siamese
 def export_graphs(
     model: Siamese | PseudoSiamese,
     examples: Mapping[str, Mapping[str, NDArray[Any]]],
+    weights: bytes,
     file: str,
-) -> tuple[bytes, dict[str, bytes]]:
-    """The weights as a safetensors file, and of each side's encoder a graph of some KB.
+) -> dict[str, bytes]:
+    """A graph of some KB for the encoder of each side.
 
-    The graphs name their weights by the offsets in that file. PyTorch's TorchScript
+    It names its weights by their offsets in the safetensors file. PyTorch's TorchScript
     exporter is used: unlike the newer one it keeps the lengths of sequences open in an
     LSTM, and it takes a tenth of the time.
 
@@ -30,25 +31,26 @@ def export_graphs(
         model: In evaluation mode.
         examples: Two inputs or more for side "left", and for "right" where that side has
             its own encoder: ``images``, or ``values`` and ``lengths``.
-        file: What the safetensors file will be called.
+        weights: The content of the safetensors file.
+        file: Its name.
     """
-    state = model.state_dict()
-    weights = save({name: tensor.cpu().contiguous() for name, tensor in state.items()})
-    places, onnx, graphs = _places(weights), import_extra("onnx", "train"), {}
+    places, graphs = _places(weights), {}
+    onnx = import_extra("onnx", "train", "exporting a model")
     for side in examples:
         traced = _traced(_OneSide(model, side).eval(), examples[side])
         graph = onnx.load_from_string(traced)
         for tensor in graph.graph.initializer:
-            start, end = places.get(tensor.name.removeprefix("model."), (0, 0))
-            if weights[start:end] != tensor.raw_data or not tensor.raw_data:
+            place = places.get(_sha256(tensor.raw_data))
+            if place is None:
                 continue  # a constant of the graph's own
             tensor.ClearField("raw_data")
             tensor.data_location = onnx.TensorProto.EXTERNAL
-            place = {"location": file, "offset": start, "length": end - start}
-            for key, value in place.items():
+            start, end = place
+            external = {"location": file, "offset": start, "length": end - start}
+            for key, value in external.items():
                 tensor.external_data.add(key=key, value=str(value))
         graphs[side] = graph.SerializeToString()
-    return weights, graphs
+    return graphs
 
 
 class _OneSide(nn.Module):
@@ -64,7 +66,8 @@ class _OneSide(nn.Module):
 
 def _traced(encoder: _OneSide, example: Mapping[str, NDArray[Any]]) -> bytes:
     file: Any = io.BytesIO()
-    names, device = list(example), next(encoder.parameters()).device
+    names = list(example)
+    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
     axes = {name: {0: "N"} for name in [*names, "embeddings"]}
     if "values" in axes:
         axes["values"][1] = "T"
@@ -84,12 +87,16 @@ def _traced(encoder: _OneSide, example: Mapping[str, NDArray[Any]]) -> bytes:
     return content
 
 
-def _places(weights: bytes) -> dict[str, tuple[int, int]]:
-    """Where in a safetensors file the bytes of each tensor begin and end."""
+def _places(weights: bytes) -> dict[bytes, tuple[int, int]]:
+    """Where in a safetensors file each tensor begins and ends, by its SHA-256."""
     n = int.from_bytes(weights[:8], "little")
     header = json.loads(weights[8 : 8 + n])
     header.pop("__metadata__", None)
-    return {
-        name: (8 + n + about["data_offsets"][0], 8 + n + about["data_offsets"][1])
-        for name, about in header.items()
-    }
+    offsets = [about["data_offsets"] for about in header.values()]
+    ends = [(8 + n + start, 8 + n + end) for start, end in offsets if end > start]
+    view = memoryview(weights)
+    return {_sha256(view[start:end]): (start, end) for start, end in ends}
+
+
+def _sha256(content: bytes | memoryview) -> bytes:
+    return hashlib.sha256(content).digest()

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from onelook.errors import CheckpointError
+
 Inputs = Mapping[str, NDArray[Any]]  # what an ``Input`` makes, by name
 EmbeddingFunction = Callable[[list[Image.Image]], NDArray[Any]]
 
@@ -21,6 +23,21 @@ class Encoder(Protocol):
 
     def __call__(self, inputs: Inputs, side: str = "left") -> NDArray[np.float32]:
         """Embeddings (N, D) of what an ``Input`` made of N items."""
+        ...
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """All weights by name; none where they cannot be read."""
+        ...
+
+    def files(self, examples: Mapping[str, Inputs]) -> tuple[bytes, dict[str, bytes]]:
+        """What a model folder keeps: the safetensors file, and a graph for each side.
+
+        Args:
+            examples: Two inputs or more of each side that has an encoder of its own.
+
+        Raises:
+            CheckpointError: If it cannot be kept.
+        """
         ...
 
 
@@ -52,3 +69,18 @@ class FunctionEncoder:
         if not np.isfinite(embeddings).all():
             raise ValueError("the embedding function gave numbers that are not finite")
         return embeddings
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """None: only the function knows."""
+        return {}
+
+    def files(self, examples: Mapping[str, Inputs]) -> tuple[bytes, dict[str, bytes]]:
+        """Nothing that could be kept.
+
+        Raises:
+            CheckpointError: Always.
+        """
+        raise CheckpointError(
+            "an embedding function cannot be saved: keep its code, and make the Verifier "
+            "again by onelook.from_function"
+        )

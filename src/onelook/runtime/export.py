@@ -1,44 +1,44 @@
 """Export a PyTorch network for ONNX Runtime, and check that both give the same."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onelook.errors import CheckpointError
 from onelook.models.export import export_graphs
-from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.runtime.encoder import Inputs
 from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, OnnxEncoder
+
+if TYPE_CHECKING:
+    from onelook.runtime.torch import TorchEncoder
 
 # An embedding may differ by this share of its length.
 TOLERANCE = 1e-4
 
 
 def exported(
-    model: Siamese | PseudoSiamese,
-    encode: Callable[[Inputs, str], NDArray[np.float32]],
-    examples: Mapping[str, Inputs],
+    encoder: "TorchEncoder", weights: bytes, examples: Mapping[str, Inputs]
 ) -> OnnxEncoder:
-    """The encoders of a network for ONNX Runtime, checked against the network.
+    """The encoder for ONNX Runtime, checked against PyTorch.
 
     Args:
-        model: In evaluation mode.
-        encode: The embeddings (N, D) that it gives for inputs of a side.
+        encoder: The one to export.
+        weights: The safetensors file that has its weights.
         examples: Two inputs or more for side "left", and for "right" where that side has
             its own encoder.
 
     Raises:
         CheckpointError: If embeddings differ by more than ``TOLERANCE``.
     """
-    weights, graphs = export_graphs(model, examples, WEIGHTS_FILE)
-    size = encode(examples["left"], "left").shape[1]
-    encoder = OnnxEncoder(weights, graphs, size)
+    graphs = export_graphs(encoder.model, examples, weights, WEIGHTS_FILE)
+    size = encoder(examples["left"], "left").shape[1]
+    found = OnnxEncoder(weights, graphs, size)
     for side, inputs in examples.items():
         one = {name: values[:1] for name, values in inputs.items()}
         difference = max(
-            largest_difference(encode(some, side), encoder(some, side))
+            largest_difference(encoder(some, side), found(some, side))
             for some in (inputs, one)
         )
         if not difference <= TOLERANCE:
@@ -46,7 +46,7 @@ def exported(
                 f"{GRAPH_FILES[side]}: its embeddings differ from the network's by up to "
                 f"{difference:.2g} of their length, more than {TOLERANCE:g}"
             )
-    return encoder
+    return found
 
 
 def largest_difference(left: NDArray[Any], right: NDArray[Any]) -> float:

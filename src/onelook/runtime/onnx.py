@@ -15,6 +15,7 @@ from onelook.runtime.encoder import Inputs
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+
 WEIGHTS_FILE = "model.safetensors"
 GRAPH_FILES = {"left": "model.onnx", "right": "model-right.onnx"}
 
@@ -26,7 +27,7 @@ class OnnxEncoder:
     as many threads as ``onelook.machine.threads`` says.
 
     Args:
-        weights: The content of ``model.safetensors``.
+        content: That of ``model.safetensors``.
         graphs: The ONNX graph of side "left", and of "right" where it has its own.
         embedding_size: D.
         device: "cpu", or "cuda" where ONNX Runtime was built for it.
@@ -34,12 +35,12 @@ class OnnxEncoder:
 
     def __init__(
         self,
-        weights: bytes,
+        content: bytes,
         graphs: Mapping[str, bytes],
         embedding_size: int,
         device: str = "cpu",
     ) -> None:
-        self.weights, self.graphs = weights, dict(graphs)
+        self.content, self.graphs = content, dict(graphs)
         self.embedding_size, self.device = embedding_size, device
         self._sessions: dict[str, InferenceSession] = {}
         _ENCODERS.add(self)
@@ -56,8 +57,19 @@ class OnnxEncoder:
             return np.zeros((0, self.embedding_size), np.float32)
         own = side if side in self.graphs else "left"
         session = self._sessions.get(own) or self._begin(own)
-        embeddings: NDArray[np.float32] = session.run(None, inputs)[0]
+        embeddings: NDArray[np.float32] = session.run(None, dict(inputs))[0]
         return embeddings
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """All weights by name."""
+        from safetensors.numpy import load
+
+        tensors: dict[str, NDArray[Any]] = load(self.content)
+        return tensors
+
+    def files(self, examples: Mapping[str, Inputs]) -> tuple[bytes, dict[str, bytes]]:
+        """The files that it was made of; ``examples`` are not needed."""
+        return self.content, self.graphs
 
     def _begin(self, side: str) -> "InferenceSession":
         onnxruntime = import_onnxruntime()
@@ -67,7 +79,7 @@ class OnnxEncoder:
         # Idle threads wait instead of burning the processor.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_external_initializers_from_files_in_memory(
-            [WEIGHTS_FILE], [self.weights], [len(self.weights)]
+            [WEIGHTS_FILE], [self.content], [len(self.content)]
         )
         cuda = ["CUDAExecutionProvider"] if self.device.startswith("cuda") else []
         session = self._sessions[side] = onnxruntime.InferenceSession(

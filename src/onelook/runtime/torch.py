@@ -1,18 +1,25 @@
 """TorchEncoder: a PyTorch network as an encoder that maps NumPy inputs to embeddings."""
 
+import logging
 import os
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save
 from torch import Tensor
 
+from onelook.models.network import build_model
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import Similarity
 from onelook.runtime.encoder import Inputs
+from onelook.runtime.export import exported
 from onelook.runtime.scores import Scores
+
+log = logging.getLogger(__name__)
 
 
 class TorchEncoder:
@@ -20,10 +27,11 @@ class TorchEncoder:
 
     Args:
         model: Siamese, or PseudoSiamese with another encoder for the right side.
+        device: Where it computes, such as "cuda"; None leaves the model where it is.
     """
 
-    def __init__(self, model: Siamese | PseudoSiamese) -> None:
-        self.model = model.eval()
+    def __init__(self, model: Siamese | PseudoSiamese, device: str | None = None) -> None:
+        self.model = model.eval() if device is None else model.eval().to(device)
         _stay_usable_after_forks()
 
     @property
@@ -41,6 +49,42 @@ class TorchEncoder:
         """Embeddings (N, D) of what an ``Input`` made of N items."""
         embeddings = self.model.encode(tensors_of(inputs, self.device), side)
         return embeddings.float().cpu().numpy()
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """All weights by name, as NumPy arrays."""
+        state = self.model.state_dict()
+        return {name: tensor.cpu().contiguous().numpy() for name, tensor in state.items()}
+
+    def files(self, examples: Mapping[str, Inputs]) -> tuple[bytes, dict[str, bytes]]:
+        """The weights, and a checked graph for each side; none without an ONNX form."""
+        weights = save({key: torch.from_numpy(a) for key, a in self.weights().items()})
+        try:
+            return weights, exported(self, weights, examples).graphs
+        except Exception as error:  # a user's network may fail in any way; keep its weights
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            log.warning("no ONNX form, so PyTorch will have to answer: %s", reason)
+            return weights, {}
+
+
+def load_encoder(
+    network: dict[str, Any], weights: dict[str, NDArray[Any]], device: str | None = None
+) -> TorchEncoder:
+    """The encoder of a model folder.
+
+    Args:
+        network: The "model" part of ``model.json``.
+        weights: All weights by name.
+        device: As for ``TorchEncoder``.
+
+    Raises:
+        ValueError: If the network cannot be built, or the weights do not fit it.
+    """
+    model = build_model(network)
+    try:
+        model.load_state_dict({key: torch.from_numpy(a) for key, a in weights.items()})
+    except RuntimeError as error:
+        raise ValueError(f"the weights do not fit the encoder: {error}") from error
+    return TorchEncoder(model, device)
 
 
 def tensors_of(

@@ -160,12 +160,12 @@ def describe_model(verifier: Verifier, fingerprint: str, card_text: str) -> Mode
     shape = verifier.input.input_shape
     return ModelAnswer(
         name=verifier.name,
-        purpose=str(verifier.card.get("purpose", "")),
+        purpose=verifier.card.purpose,
         fingerprint=fingerprint,
         similarity=verifier.scores.name,
         takes="images" if shape is None else f"images, seen as {shape[2]} x {shape[1]}",
         decision=decision,
-        card=verifier.card,
+        card=verifier.card.model_dump(mode="json", exclude_defaults=True),
         card_text=card_text,
         card_html=card_html(card_text, verifier.name),
         calibration=None if curves is None else _calibration(curves),

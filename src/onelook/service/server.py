@@ -7,12 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
 import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from onelook.machine import cores, threads
+from onelook.machine import cores, threads, use_threads
 from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
 
@@ -64,7 +63,7 @@ def limit_threads() -> None:
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     n = max(1, min(threads(), cores() - 1))
-    torch.set_num_threads(n)
+    use_threads(n)
     threadpool_limits(n)
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from onelook.card import Start, TrainingCard
 from onelook.data.inputs import Input
 from onelook.errors import CheckpointError, TrainingError
 from onelook.models.encoders import required_arguments
+from onelook.models.network import build_model
 from onelook.progress import progress_bar
 from onelook.recipe import NamedSettings, Recipe
 from onelook.training.augment import Augment
@@ -28,7 +30,7 @@ from onelook.training.state import load_state, save_state
 from onelook.training.step import RawBatch, batch_loss, network_inputs, prefetched
 from onelook.training.trackers import Track, tracking
 from onelook.training.validation import FIGURE_NAMES, validate
-from onelook.verifier import Verifier, build_model, from_model
+from onelook.verifier import Verifier, from_model
 
 log = logging.getLogger(__name__)
 
@@ -145,14 +147,15 @@ class Training:
         self.bf16 = trains_in_bf16(recipe.precision, device, self.model)
         ema = recipe.optimizer.ema
         self.averaged = AveragedWeights(self.model, ema) if ema else None
-        card = {"model": settings, "name": recipe.name}
+        start = None
         if self.started_from:
-            card["start"] = {"name": recipe.start, "fingerprint": self.started_from}
+            start = Start(name=recipe.start, fingerprint=self.started_from)
         self.verifier = from_model(
             self.averaged.model if self.averaged else self.model,
             material.input,
             material.right_input,
-            card=card,
+            card=TrainingCard(name=recipe.name, start=start),
+            network=settings,
         )
         self.augment = Augment(recipe.augment)
         self.health = HealthCheck(

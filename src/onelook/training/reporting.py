@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from onelook.calibration.fit import Fitted
 from onelook.calibration.rows import check_rows, identify_rows, summary_rows
+from onelook.card import TrainingMetrics
 from onelook.data.episodes import sample_episodes
 from onelook.errors import DataError
 from onelook.explain import ALIKE, APART, explain_pixels
@@ -93,16 +94,20 @@ def report_inputs(
 
 
 def headline_rows(verifier: Verifier) -> Rows:
-    """The figures of a training that people read first."""
-    metrics, decision = verifier.card["metrics"], verifier.decision
-    rows = [(metrics["held-out figure"], f"{metrics['held-out value']:.4f}")]
-    rows += [
-        (name, f"{metrics[name]:.4f}")
-        for name in ("held-out AUC", "held-out EER")
-        if name in metrics and name != metrics["held-out figure"]
-    ]
-    rows.append(("minutes of training", f"{metrics['seconds'] / 60:.1f}"))
-    rows.append(("best epoch", str(metrics["best epoch"])))
+    """The figures of a training that people read first, on the terminal and in the report.
+
+    Args:
+        verifier: From ``train``: its card holds the figures.
+    """
+    metrics, decision = verifier.card.metrics or TrainingMetrics(), verifier.decision
+    figures = {
+        metrics.figure: metrics.value,
+        "held-out AUC": metrics.auc,
+        "held-out EER": metrics.eer,
+    }
+    rows = [(name, f"{value:.4f}") for name, value in figures.items() if value is not None]
+    rows.append(("minutes of training", f"{(metrics.seconds or 0) / 60:.1f}"))
+    rows.append(("best epoch", str(metrics.best_epoch)))
     threshold = "none: too few classes were held out to support one"
     if decision is not None:
         threshold = f"score {decision.threshold:.4f} at false-accept rate {decision.far:g}"

@@ -18,7 +18,7 @@ def start_from(name: str, model: Siamese | PseudoSiamese) -> str:
     Raises:
         CheckpointError: If there is no such model, or its encoder is of another kind.
     """
-    other = load(name)
+    other = load(name, runtime="torch")
     _check_kind(name, model, other)
     assert isinstance(model, Siamese) and isinstance(other.model, Siamese)
     try:
@@ -28,7 +28,7 @@ def start_from(name: str, model: Siamese | PseudoSiamese) -> str:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise CheckpointError(
             f"start: the encoder of {name} does not fit the recipe's: {first[0].strip()}; "
-            f"set the recipe's encoder to {other.card['model']['encoder']}"
+            f"set the recipe's encoder to {(other.network or {}).get('encoder')}"
         ) from error
     return other.fingerprint
 
@@ -47,5 +47,5 @@ def _check_kind(name: str, model: Siamese | PseudoSiamese, other: Verifier) -> N
     if kinds[0] != kinds[1]:
         raise CheckpointError(
             f"start: {name} is a {kinds[1]}, the recipe's encoder is a {kinds[0]}; set the "
-            f"recipe's encoder to {other.card['model']['encoder']}"
+            f"recipe's encoder to {(other.network or {}).get('encoder')}"
         )

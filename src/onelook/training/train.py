@@ -1,6 +1,7 @@
 """``train``: from a recipe's name to a model folder with weights, decision and report."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from onelook.calibration.fit import Fitted, fit_drawn, fit_items
 from onelook.calibration.pairs import ClassPairs
+from onelook.card import CalibrationFacts, TrainingCard, TrainingMetrics
 from onelook.errors import DataError
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
@@ -122,30 +124,32 @@ def _finish(
     """Calibrate on the held-out classes, save the model folder, write the report."""
     held_out = material.held_out
     left, right = embed_held_out(verifier, held_out)
-    metrics: dict[str, Any] = {
-        "held-out figure": FIGURE_NAMES[recipe.validation.figure],
-        "held-out value": position.best_value,
-        "best epoch": position.best_epoch,
-        "seconds": round(position.seconds, 1),
-    }
+    metrics: dict[str, Any] = {}
     pairs = fitted = None
     if held_out.targets is None:
         pairs = held_out_pairs(verifier, held_out, left, right, recipe.seed)
-        metrics["held-out AUC"] = roc_auc(pairs.scores, pairs.is_same)
-        metrics["held-out EER"] = equal_error_rate(pairs.scores, pairs.is_same)
+        scored = pairs.scores, pairs.is_same
+        metrics["auc"], metrics["eer"] = roc_auc(*scored), equal_error_rate(*scored)
         # The accuracy of a protocol is measured at this threshold: chosen on other classes.
-        metrics["held-out best threshold"] = best_balanced_threshold(
-            pairs.scores, pairs.is_same
-        )
+        metrics["best_threshold"] = best_balanced_threshold(*scored)
         fitted = calibrated(recipe, verifier, held_out, left, right, pairs)
+    calibration = None
     if fitted is not None:
         verifier.decision = fitted.decision
-        metrics |= fitted.figures()
-    verifier.card.update(
+        calibration = CalibrationFacts.model_validate(fitted.figures())
+    verifier.card = TrainingCard(
         name=recipe.name,
         recipe=recipe.model_dump(mode="json"),
         data=material.about,
-        metrics=metrics,
+        start=verifier.card.start,
+        calibration=calibration,
+        metrics=TrainingMetrics(
+            figure=FIGURE_NAMES[recipe.validation.figure],
+            value=position.best_value if math.isfinite(position.best_value) else None,
+            best_epoch=position.best_epoch,
+            seconds=round(position.seconds, 1),
+            **metrics,
+        ),
     )
     verifier.save(out)
     figures = [*(measure(verifier) if measure else ()), *headline_rows(verifier)]

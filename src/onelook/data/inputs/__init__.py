@@ -83,6 +83,10 @@ class Input(Protocol):
         """What an encoder takes, of a list of loaded items, ``load_many`` or ``gather``."""
         ...
 
+    def example(self) -> Any:
+        """Two loaded items drawn at random, to trace an encoder with."""
+        ...
+
     def content(self, item: Item, name: str = ...) -> bytes:
         """The bytes of an item's file: ``load`` takes them, and a digest tells it again."""
         ...

@@ -217,6 +217,11 @@ class ImageInput:
         images /= std
         return {"images": images}
 
+    def example(self) -> NDArray[np.uint8]:
+        """Pixels (2, C, H, W) drawn at random."""
+        shape = (2, *self.input_shape)
+        return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
     def content(self, item: Item, name: str = "image") -> bytes:
         """The bytes of an image's file."""
         return content_of(item, name)

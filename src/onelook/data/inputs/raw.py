@@ -47,6 +47,10 @@ class RawInput:
         pictures[:] = [Image.fromarray(self.picture(pixels)) for pixels in loaded]
         return {"pictures": pictures}
 
+    def example(self) -> list[NDArray[np.uint8]]:
+        """Two white images."""
+        return [np.full((3, 64, 64), 255, np.uint8)] * 2
+
     def content(self, item: Item, name: str = "image") -> bytes:
         """The bytes of an image's file."""
         return content_of(item, name)

@@ -92,6 +92,11 @@ class StrokeInput:
         """``values`` (N, T, 3) float32 and ``lengths`` (N,) of loaded strokes."""
         return sequence_inputs(loaded)
 
+    def example(self) -> list[NDArray[np.float32]]:
+        """The points of a longer and of a shorter drawing."""
+        rng = np.random.default_rng(0)
+        return [rng.normal(size=(n, 3)).astype(np.float32) for n in (33, 20)]
+
     def content(self, item: Item, name: str = "strokes") -> bytes:
         """The bytes of a stroke file."""
         return content_of(item, name)

@@ -90,6 +90,11 @@ class TextInput:
         """``values`` (N, T) int64 and ``lengths`` (N,) of loaded texts."""
         return sequence_inputs(loaded)
 
+    def example(self) -> list[NDArray[np.int64]]:
+        """The tokens of a longer and of a shorter text."""
+        last = len(self.vocabulary) + FIRST_TOKEN - 1
+        return [np.full(n, token, np.int64) for n, token in ((7, last), (3, UNKNOWN))]
+
     def content(self, item: Item, name: str = "text") -> bytes:
         """The text in UTF-8.
 

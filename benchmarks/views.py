@@ -1,7 +1,8 @@
 """Views: the same model, looking more than once at every image."""
 
 from onelook.errors import CheckpointError
-from onelook.verifier import Verifier, build_model, from_model
+from onelook.models.network import build_model
+from onelook.verifier import Verifier, from_model
 
 
 def mirrored(verifier: Verifier) -> Verifier:
@@ -16,7 +17,7 @@ def mirrored(verifier: Verifier) -> Verifier:
     Raises:
         CheckpointError: If its encoder has no name to build it again by.
     """
-    model = verifier.card.get("model")
+    model = verifier.network
     if model is None or not verifier.shared:
         raise CheckpointError(
             f"{verifier.name} cannot be mirrored: it is no twin network made by a recipe"
@@ -31,5 +32,4 @@ def mirrored(verifier: Verifier) -> Verifier:
             for name, tensor in weights.items()
         }
     )
-    card = {**verifier.card, "model": about}
-    return from_model(twins, verifier.input, card=card)
+    return from_model(twins, verifier.input, card=verifier.card, network=about)

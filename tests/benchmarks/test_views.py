@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from onelook.errors import CheckpointError
 from onelook.verifier import from_function, load
-from onelook.views import mirrored
+from views import mirrored
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
-"""Shipped: the models that come with onelook, known by name."""
+"""Zoo: models known by name, their folders, and what each needs."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onelook.errors import CheckpointError
+
+SETTINGS_FILE = "model.json"
 DEFAULT_MODEL = "omniglot"
 FOLDER = Path(__file__).parent / "pretrained"
 # What a model with this kind of input needs besides the core of onelook.
@@ -28,7 +31,7 @@ class ShippedModel:
 
 def shipped_names() -> list[str]:
     """Names of the models that ship with onelook, sorted."""
-    return sorted(path.parent.name for path in FOLDER.glob("*/model.json"))
+    return sorted(path.parent.name for path in FOLDER.glob(f"*/{SETTINGS_FILE}"))
 
 
 def shipped_models() -> list[ShippedModel]:
@@ -36,7 +39,7 @@ def shipped_models() -> list[ShippedModel]:
     return [
         ShippedModel(name, content["card"]["purpose"], _NEEDS.get(input_kind(content), ""))
         for name in shipped_names()
-        for content in [read_settings(name)]
+        for content in [raw_settings(name)]
     ]
 
 
@@ -45,18 +48,18 @@ def shipped_folder(name: str) -> Path | None:
     return FOLDER / name if name in shipped_names() else None
 
 
-def folder_of(name: str) -> Path:
+def folder_of(name: str | Path) -> Path:
     """The folder of a model: the one of that path, or of a shipped model's name."""
     folder = Path(name).expanduser()
-    if (folder / "model.json").is_file():
+    if (folder / SETTINGS_FILE).is_file():
         return folder
-    return shipped_folder(name) or folder
+    return shipped_folder(str(name)) or folder
 
 
-def read_settings(name: str) -> dict[str, Any]:
+def raw_settings(name: str) -> dict[str, Any]:
     """The content of a model's ``model.json``; empty where ``load`` will say why."""
     try:
-        content = json.loads((folder_of(name) / "model.json").read_text("utf-8"))
+        content = json.loads((folder_of(name) / SETTINGS_FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -66,3 +69,22 @@ def input_kind(settings: dict[str, Any]) -> str:
     """What a model takes ("image", "face", "text", "strokes"); empty where unknown."""
     preprocess = settings.get("preprocess")
     return str(preprocess.get("kind", "")) if isinstance(preprocess, dict) else ""
+
+
+def existing_folder(name: str | Path) -> Path:
+    """``folder_of`` a model that there is.
+
+    Raises:
+        CheckpointError: If there is no such model.
+    """
+    folder = folder_of(name)
+    if (folder / SETTINGS_FILE).is_file():
+        return folder
+    what = "a folder without model.json" if folder.is_dir() else "no folder"
+    if folder.is_file():
+        what = "a file; name the folder that holds model.json"
+    raise CheckpointError(
+        f"no model {str(name)!r}: it is {what}; shipped with onelook: "
+        f"{', '.join(shipped_names()) or 'none'}; "
+        f"train one with: onelook train RECIPE --out {name}"
+    )
