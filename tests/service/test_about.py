@@ -1,5 +1,7 @@
 """About: the model, the limits, the figures and the document."""
 
+import copy
+
 import jsonschema_rs
 import pytest
 from asking import asking, drawing, omniglot, pair, several
@@ -7,7 +9,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from onelook.service.about import Histogram, Roc, describe_model
 from onelook.service.settings import ServiceSettings
-from onelook.verifier import from_model
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,8 @@ def test_curves_of_the_calibration_stand_beside_the_decision():
     import dataclasses
 
     decision = dataclasses.replace(verifier.decision, curves=curves)
-    other = from_model(verifier.model, verifier.input, decision=decision)
+    other = copy.copy(verifier)
+    other.decision = decision
     content = describe_model(other, "", "")
     assert content.decision is not None and "curves" not in content.decision
     assert content.calibration is not None

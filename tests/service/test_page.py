@@ -1,5 +1,6 @@
 """The page in a real browser: comparing, errors, and what holds for the whole page."""
 
+import copy
 import dataclasses
 import io
 import re
@@ -18,7 +19,7 @@ from onelook.data.reading import read_bytes
 from onelook.service.multipart import parse_multipart
 from onelook.service.settings import ServiceSettings
 from onelook.service.tokens import Tokens, add_token
-from onelook.verifier import Verifier, from_model
+from onelook.verifier import Verifier
 
 pytestmark = pytest.mark.slow
 
@@ -180,7 +181,8 @@ def test_two_characters_are_drawn_with_a_finger_on_a_phone(
 def test_unsure_is_an_answer(browser: Browser, verifier: Verifier) -> None:
     assert verifier.decision is not None
     never = dataclasses.replace(verifier.decision, threshold=2.0, reject_below=-2.0)
-    unsure = from_model(verifier.model, verifier.input, decision=never, card=verifier.card)
+    unsure = copy.copy(verifier)
+    unsure.decision = never
     with visiting(browser, PageServer(unsure)) as visit:
         page = visit.open()
         compare(visit, sheet(*ARCH), sheet(*ZIGZAG))
@@ -191,7 +193,8 @@ def test_unsure_is_an_answer(browser: Browser, verifier: Verifier) -> None:
 def test_a_model_without_a_threshold_says_neither_same_nor_different(
     browser: Browser, verifier: Verifier
 ) -> None:
-    bare = from_model(verifier.model, verifier.input, card=verifier.card)
+    bare = copy.copy(verifier)
+    bare.decision = None
     with visiting(browser, PageServer(bare)) as visit:
         page = visit.open()
         compare(visit, sheet(*ARCH), sheet(*ZIGZAG))

@@ -31,7 +31,6 @@ import sys, time
 import numpy as np
 from onelook.service.app import create_app
 from onelook.service.server import serve
-from onelook.card import TrainingCard
 from onelook.verifier import from_function
 
 def slowly(images):

@@ -29,7 +29,7 @@ def test_the_encoder_gets_the_weights_and_their_fingerprint(
     model = fresh_model(shapes_recipe, shapes_folder)
     images = torch.rand(3, 1, 16, 16)
     assert start_from(str(trained.out), model) == load(trained.out).fingerprint
-    expected = load(trained.out).model.encode(images)
+    expected = load(trained.out, runtime="torch").model.encode(images)
     torch.testing.assert_close(model.eval().encode(images), expected)
 
 
@@ -38,7 +38,7 @@ def test_a_training_begins_where_the_other_one_ended_and_says_so(
 ):
     hardly = {"epochs": 1, "optimizer.learning_rate": 1e-9, "start": str(trained.out)}
     run = train(shapes_recipe, shapes_folder, tmp_path, changes=hardly, progress=False)
-    before, after = load(trained.out), load(run.out)
+    before, after = (load(folder, runtime="torch") for folder in (trained.out, run.out))
     for name, weight in before.model.named_parameters():
         torch.testing.assert_close(after.model.get_parameter(name), weight)
     assert after.card.start.fingerprint == before.fingerprint

@@ -88,11 +88,8 @@ def _facts(run: "Run") -> dict[str, Any]:
     fields = ("best_figure", "best_epoch", "seconds")
     places = {"model": str(run.out), "report": str(run.report)}
     measured = {field: getattr(run, field) for field in fields}
-    return (
-        places
-        | measured
-        | {"metrics": run.verifier.card.model_dump(mode="json")["metrics"]}
-    )
+    card = run.verifier.card.model_dump(mode="json", exclude_none=True)
+    return places | measured | {"metrics": card["metrics"]}
 
 
 def _setting(text: str) -> tuple[str, Any]:
