@@ -16,6 +16,7 @@ from PIL import Image
 
 from onelook.data.inputs import FaceInput, Input, input_from_dict
 from onelook.data.inputs.faces import Face, detect
+from onelook.data.inputs.filters import boxes_of, connected
 from onelook.data.inputs.ink import NoInkError, find_ink
 from onelook.errors import DataError, OnelookError
 from onelook.verifier import Verifier
@@ -131,7 +132,6 @@ def _components(verifier: Verifier, picture: Image.Image, name: str) -> Iterator
     All groups of the single-linkage tree of the strokes' boxes are proposed; the comparison
     decides which of them is a drawing.
     """
-    from scipy import ndimage
 
     taken = verifier.input_of("right")
     try:
@@ -139,13 +139,8 @@ def _components(verifier: Verifier, picture: Image.Image, name: str) -> Iterator
     except NoInkError as error:
         raise DataError(f"{name}: {error}; give a picture with drawings") from error
     zoom = picture.width / ink.shape[1]
-    spots, _ = ndimage.label(ink > 0, structure=np.ones((3, 3)))
-    edges = np.array(
-        [
-            (columns.start, rows.start, columns.stop, rows.stop)
-            for rows, columns in ndimage.find_objects(spots)
-        ]
-    )  # (N, 4), spot 1 first
+    spots = connected(ink > 0)
+    edges = boxes_of(spots)  # (N, 4), spot 1 first
     sides = (edges[:, 2:] - edges[:, :2]).max(1)
     kept = np.sort(np.argsort(-sides, kind="stable")[: MOST_BOXES // 2])
     for members in _groups(edges[kept], WIDEST_GAP * float(np.median(sides[kept]))):
@@ -162,8 +157,6 @@ def _components(verifier: Verifier, picture: Image.Image, name: str) -> Iterator
 
 def _groups(edges: NDArray[np.int64], widest: float) -> Iterator[NDArray[np.int64]]:
     """Members of every group of boxes (N, 4) with gaps of at most ``widest`` inside."""
-    from scipy.cluster.hierarchy import linkage
-    from scipy.spatial.distance import squareform
 
     groups = [np.array([i]) for i in range(len(edges))]
     yield from groups
@@ -172,16 +165,33 @@ def _groups(edges: NDArray[np.int64], widest: float) -> Iterator[NDArray[np.int6
     low, high = edges[:, None, :2], edges[None, :, 2:]
     gaps = np.maximum(low - high, 0)  # (N, N, 2): from the end of j to the start of i
     distances = np.linalg.norm(np.maximum(gaps, gaps.transpose(1, 0, 2)), axis=2)
-    for a, b, distance, _ in linkage(squareform(distances, checks=False), "single"):
-        groups.append(np.concatenate([groups[int(a)], groups[int(b)]]))
-        if distance <= widest:
-            yield groups[-1]
+    for distance, a, b in _chain(distances):
+        if distance > widest:
+            return
+        joined = np.concatenate([groups[a], groups[b]])
+        for member in joined:
+            groups[member] = joined
+        yield joined
+
+
+def _chain(distances: NDArray[np.float64]) -> list[tuple[float, int, int]]:
+    """The N - 1 joins of single linkage, nearest first: Prim's tree of distances (N, N)."""
+    at, others = 0, np.arange(1, len(distances))
+    near = np.full(len(others), np.inf)
+    joins = []
+    while len(others):
+        near = np.minimum(near, distances[at, others])
+        nearest = int(near.argmin())
+        joins.append((float(near[nearest]), at, int(others[nearest])))
+        at = int(others[nearest])
+        others, near = np.delete(others, nearest), np.delete(near, nearest)
+    return sorted(joins, key=lambda join: join[0])
 
 
 def _drawing_loader(
     taken: Input,
     ink: Picture,
-    spots: NDArray[np.int32],
+    spots: NDArray[np.int64],
     members: NDArray[np.int64],
     box: tuple[int, int, int, int],
 ) -> Callable[[], Picture]:

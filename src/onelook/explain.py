@@ -23,6 +23,7 @@ from PIL import Image
 from onelook.comparison import Comparison
 from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import name_of
+from onelook.data.inputs.filters import blurred, least_around
 from onelook.errors import DataError
 from onelook.report.pictures import Captioned, draw_columns, tint
 from onelook.verifier import Verifier
@@ -162,7 +163,6 @@ def explain_pixels(
         other: (1, D) embedding of the item that the picture is compared with.
         side: The side of the picture, ``"left"`` or ``"right"``.
     """
-    from scipy import ndimage
 
     def score(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         embeddings = verifier.embed_loaded(pictures, side)
@@ -180,12 +180,10 @@ def explain_pixels(
         effect += occlusion(score, pixels, cover, window, steps) / math.sqrt(
             window[0] * window[1]
         )
-    heat: NDArray[np.float32] = ndimage.gaussian_filter(
-        effect, SMOOTHING * min(height, width)
-    )
+    heat: NDArray[np.float32] = blurred(effect, SMOOTHING * min(height, width))
     if paper is not None:  # only ink is marked, and what lies within a pixel of it
         ink = np.minimum(np.abs(pixels.mean(0) - paper) / FULL_INK, 1)
-        heat *= ndimage.maximum_filter(ink, 3).astype(np.float32)
+        heat *= (-least_around(-ink, 1)).astype(np.float32)
     return heat
 
 

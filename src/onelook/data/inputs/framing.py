@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
+from onelook.data.inputs.filters import least_around
 from onelook.recipe import InkSettings
 
 # A stroke never becomes wider than this share of the frame before it is thinned, so that a
@@ -156,15 +156,22 @@ def _redrawn(image: Image.Image, width: float, pen: float) -> NDArray[np.uint8]:
     """Strokes of ``width`` pixels grown or peeled to ``pen`` pixels around their middle."""
     wide_enough = max(width, LEAST_PEN)
     drawn = _with_pen(image, width, wide_enough) > 127
+    reach = math.ceil(max(width, pen) / 2) + 1  # what lies farther is clipped
     if wide_enough < pen:
-        beyond = ndimage.distance_transform_edt(~drawn) - 0.5
+        beyond = _distance_to(drawn, reach) - 0.5
         inside = (pen - wide_enough) / 2 - beyond
     else:
-        depth = ndimage.distance_transform_edt(drawn) - 0.5
+        depth = _distance_to(~drawn, reach) - 0.5
         # Half of the stroke's width around here; never more than the usual half, or a
         # crossing, which is deeper than its arms, would cut them off.
-        reach = 2 * math.ceil(width / 2) + 1
-        half = np.minimum(ndimage.maximum_filter(depth, size=reach), width / 2)
+        half = np.minimum(-least_around(-depth, math.ceil(width / 2)), width / 2)
         inside = np.where(drawn, depth - half + pen / 2, -1)
     redrawn: NDArray[np.uint8] = np.rint(255 * np.clip(inside + 0.5, 0, 1)).astype(np.uint8)
     return redrawn
+
+
+def _distance_to(marked: NDArray[np.bool_], reach: int) -> NDArray[np.float64]:
+    """The distance (H, W) to the nearest marked pixel, exact as far as ``reach``."""
+    squared = least_around(np.where(marked, 0.0, np.inf), reach, slope=1)
+    distance: NDArray[np.float64] = np.sqrt(squared)
+    return distance

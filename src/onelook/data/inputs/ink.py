@@ -10,7 +10,8 @@ connected ink that is dark enough, large enough and away from the picture's edge
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
+
+from onelook.data.inputs.filters import blurred, boxes_of, connected, median
 
 # Grey levels within which paper, or ink, counts as one shade. A picture with a flat
 # background has at least these shares of paper, and of paper and ink together, and little
@@ -119,7 +120,7 @@ def _softened(contrast: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 def _photographed(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Ink (H, W) of a photo (H, W) in [0, 255]."""
-    grey = ndimage.gaussian_filter(grey, 0.7)
+    grey = blurred(grey, 0.7)
     paper = _paper(grey)
     difference = grey - paper
     # Strokes are the rare and strong differences: they decide the sign of the third moment.
@@ -148,15 +149,13 @@ def _paper(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     image = Image.fromarray(grey)
     coarse = np.asarray(image.reduce(cell))
     window = max(3, min(coarse.shape) // 3)
-    coarse = ndimage.median_filter(coarse, size=window, mode="nearest")
+    coarse = median(coarse, window)
     paper = _enlarged(coarse, width, height)
     difference = np.abs(grey - paper)
     blank = (difference < 2.5 * np.median(difference) + 4).astype(np.float32)
     shades = np.asarray(Image.fromarray(grey * blank).reduce(cell))
     weights = np.asarray(Image.fromarray(blank).reduce(cell))
-    spread = 1.5
-    shades = ndimage.gaussian_filter(shades, spread, mode="nearest")
-    weights = ndimage.gaussian_filter(weights, spread, mode="nearest")
+    shades, weights = blurred(shades, 1.5, "edge"), blurred(weights, 1.5, "edge")
     # Where all is ink the medians stand.
     known = weights > 0.02
     coarse = np.where(known, shades / np.maximum(weights, 0.02), coarse)
@@ -170,14 +169,13 @@ def _enlarged(coarse: NDArray[np.float32], width: int, height: int) -> NDArray[n
 
 def _strokes(ink: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which pixels belong to strokes: no specks, no faint lines, no edge of the sheet."""
-    spots, n_spots = ndimage.label(ink > 0, structure=np.ones((3, 3)))
-    numbers = np.arange(1, n_spots + 1)
-    areas = ndimage.sum_labels(ink == 255, spots, numbers)
+    spots = connected(ink > 0)
+    boxes = boxes_of(spots)
+    areas = np.bincount(spots[ink == 255], minlength=len(boxes) + 1)[1:]
     # A table or a shadow runs along the picture's rim; a stroke only meets it.
     rim = np.concatenate([spots[0], spots[-1], spots[1:-1, 0], spots[1:-1, -1]])
-    contact = np.bincount(rim, minlength=n_spots + 1)[1:]
-    boxes = ndimage.find_objects(spots)
-    sides = np.array([max(y.stop - y.start, x.stop - x.start) for y, x in boxes])
+    contact = np.bincount(rim, minlength=len(boxes) + 1)[1:]
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
     areas[contact > MAX_CONTACT * sides] = 0
     kept = areas > max(MIN_PIXELS, MIN_SPOT * areas.max(initial=0))
     drawn: NDArray[np.bool_] = np.concatenate([[False], kept])[spots]
