@@ -41,7 +41,7 @@ def test_roc_curve_matches_scikit_learn():
 def test_weights_count_as_repeated_pairs():
     scores, is_same = drawn_pairs(60)
     times = np.random.default_rng(1).integers(0, 4, 60)
-    weighted = metrics.roc_curve(scores, is_same, times)
+    weighted = metrics._Ranked(scores, is_same).curve(times.astype(float))
     repeated = metrics.roc_curve(np.repeat(scores, times), np.repeat(is_same, times))
     assert metrics.auc_of(weighted) == pytest.approx(metrics.auc_of(repeated))
     assert metrics.eer_of(weighted) == pytest.approx(metrics.eer_of(repeated))
@@ -120,7 +120,9 @@ def test_tar_at_far_matches_a_plain_loop():
         for t in [*scores, np.inf]
         if np.mean(scores[~is_same] >= t) <= 0.05
     )
-    assert metrics.tar_at_far(scores, is_same, 0.05) == pytest.approx(expected)
+    assert metrics.tar_of(metrics.roc_curve(scores, is_same), 0.05) == pytest.approx(
+        expected
+    )
     threshold = metrics.threshold_at_far(scores, is_same, 0.05)
     assert metrics.far_at(scores, is_same, threshold) <= 0.05
     assert 1 - metrics.frr_at(scores, is_same, threshold) == pytest.approx(expected)
@@ -129,17 +131,17 @@ def test_tar_at_far_matches_a_plain_loop():
 def test_tar_at_far_keeps_a_rate_that_is_met_exactly():
     scores = np.concatenate([np.arange(100.0), [94.5]])
     is_same = np.arange(101) == 100
-    assert metrics.tar_at_far(scores, is_same, 0.1) == 1
+    assert metrics.tar_of(metrics.roc_curve(scores, is_same), 0.1) == 1
     assert metrics.threshold_at_far(scores, is_same, 0.1) == 89.5
 
 
-def test_tar_at_far_refuses_too_few_different_pairs():
+def test_threshold_at_far_refuses_too_few_different_pairs():
     scores, is_same = np.arange(1000.0), np.arange(1000) >= 500
     with pytest.raises(ValueError, match="at least 1000 different pairs, got 500; .* 0.02"):
-        metrics.tar_at_far(scores, is_same, 0.01)
+        metrics.threshold_at_far(scores, is_same, 0.01)
     with pytest.raises(ValueError, match="far must lie between 0 and 1, got 0"):
-        metrics.tar_at_far(scores, is_same, 0.0)
-    assert metrics.tar_at_far(scores, is_same, 0.02) == 1
+        metrics.threshold_at_far(scores, is_same, 0.0)
+    assert metrics.threshold_at_far(scores, is_same, 0.02) < scores[is_same].min()
 
 
 def test_a_threshold_that_accepts_nothing_is_finite():

@@ -19,6 +19,8 @@ Interval = tuple[float, float]
 # A FAR is measured only if chance alone would let this many different pairs through.
 FALSE_ACCEPTS_NEEDED = 10
 CLASSES_NEEDED = 10
+LEVEL = 0.95  # of every interval
+Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 
 
 class RocCurve(NamedTuple):
@@ -29,15 +31,12 @@ class RocCurve(NamedTuple):
     thresholds: Floats  # (K,) falling; the first is infinite
 
 
-def roc_curve(
-    scores: ArrayLike, is_same: ArrayLike, weights: ArrayLike | None = None
-) -> RocCurve:
+def roc_curve(scores: ArrayLike, is_same: ArrayLike) -> RocCurve:
     """FAR and TAR at every distinct score; equal scores are accepted together.
 
     Args:
         scores: (N,) finite, larger = more alike.
         is_same: (N,) bool.
-        weights: (N,) how often each pair counts; once if ``None``.
 
     Raises:
         ValueError: If a score is not finite, or same or different pairs are missing.
@@ -47,7 +46,7 @@ def roc_curve(
         array([0. , 0.5, 1. , 1. ])
     """
     ranked = _Ranked(*_checked(scores, is_same))
-    return ranked.curve(None if weights is None else np.asarray(weights, np.float64))
+    return ranked.curve(np.ones(len(ranked.order)))
 
 
 class _Ranked:
@@ -60,13 +59,12 @@ class _Ranked:
         self.last = np.flatnonzero(np.append(np.diff(ranked) != 0, True))  # of equal scores
         self.thresholds = np.append(np.inf, ranked[self.last])
 
-    def curve(self, weights: Floats | None = None) -> RocCurve:
-        counts = np.ones(len(self.order)) if weights is None else weights[self.order]
+    def curve(self, weights: Floats) -> RocCurve:
+        """The curve when pair i counts ``weights[i]`` times."""
+        counts = weights[self.order]
         accepts = np.cumsum(counts)[self.last]
         true_accepts = np.cumsum(counts * self.is_same)[self.last]
         n_same, n_different = true_accepts[-1], accepts[-1] - true_accepts[-1]
-        if n_same <= 0 or n_different <= 0:
-            raise ValueError("the weights leave no same pairs or no different pairs")
         return RocCurve(
             far=np.append(0.0, (accepts - true_accepts) / n_different),
             tar=np.append(0.0, true_accepts / n_same),
@@ -121,13 +119,8 @@ def best_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
 
     Choose it on one split and report ``accuracy_at`` it on another.
     """
-    scores, is_same = _checked(scores, is_same)
-    curve = roc_curve(scores, is_same)
-    n_same = int(is_same.sum())
-    n_different = len(is_same) - n_same
-    right = np.round(curve.tar * n_same) + np.round((1.0 - curve.far) * n_different)
-    best = np.flatnonzero(right == right.max())
-    return _threshold_after(curve, int(best[len(best) // 2]))
+    share = float(np.mean(to_numpy(is_same)))
+    return _best_threshold(roc_curve(scores, is_same), share)
 
 
 def best_balanced_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
@@ -136,9 +129,13 @@ def best_balanced_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
     For a sample with far more different pairs than same ones, whose plain accuracy is
     highest when almost nothing is accepted.
     """
-    curve = roc_curve(scores, is_same)
-    gain = np.round(curve.tar - curve.far, 12)  # equal gains differ in their last bits
-    best = np.flatnonzero(gain == gain.max())
+    return _best_threshold(roc_curve(scores, is_same), 0.5)
+
+
+def _best_threshold(curve: RocCurve, share: float) -> float:
+    """The threshold of the highest accuracy if ``share`` of the pairs were the same."""
+    gain = share * curve.tar - (1 - share) * curve.far
+    best = np.flatnonzero(gain >= gain.max() - 1e-12)  # equal gains can differ by rounding
     return _threshold_after(curve, int(best[len(best) // 2]))
 
 
@@ -160,19 +157,6 @@ def frr_at(scores: ArrayLike, is_same: ArrayLike, threshold: float) -> float:
     """Share of same pairs that are rejected at ``threshold``."""
     scores, is_same = _checked(scores, is_same)
     return float(np.mean(scores[is_same] < threshold))
-
-
-def tar_at_far(scores: ArrayLike, is_same: ArrayLike, far: float) -> float:
-    """Share of same pairs accepted when at most ``far`` of the different pairs are.
-
-    The figure for a system in which a false accept is what hurts.
-
-    Raises:
-        ValueError: If there are fewer than 10 / far different pairs, too few to measure it.
-    """
-    scores, is_same = _checked(scores, is_same)
-    check_far(far, int((~is_same).sum()))
-    return tar_of(roc_curve(scores, is_same), far)
 
 
 def threshold_at_far(scores: ArrayLike, is_same: ArrayLike, far: float) -> float:
@@ -214,8 +198,8 @@ def check_far(far: float, n_different: int, needed: int = FALSE_ACCEPTS_NEEDED) 
         )
 
 
-def wilson_interval(successes: float, n_trials: int, level: float = 0.95) -> Interval:
-    """Wilson score interval of a rate counted over independent trials.
+def wilson_interval(successes: float, n_trials: int) -> Interval:
+    """Wilson score interval, at 95%, of a rate counted over independent trials.
 
     Example:
         >>> low, high = wilson_interval(394, 400)
@@ -226,11 +210,10 @@ def wilson_interval(successes: float, n_trials: int, level: float = 0.95) -> Int
         raise ValueError(
             f"expected 0 <= successes <= n_trials, got {successes} of {n_trials}"
         )
-    z = NormalDist().inv_cdf(0.5 + level / 2)
     rate = successes / n_trials
-    middle = rate + z * z / (2 * n_trials)
-    half = z * math.sqrt(rate * (1 - rate) / n_trials + (z / (2 * n_trials)) ** 2)
-    scale = 1 + z * z / n_trials
+    middle = rate + Z * Z / (2 * n_trials)
+    half = Z * math.sqrt(rate * (1 - rate) / n_trials + (Z / (2 * n_trials)) ** 2)
+    scale = 1 + Z * Z / n_trials
     low = 0.0 if successes == 0 else (middle - half) / scale
     high = 1.0 if successes == n_trials else (middle + half) / scale
     return low, high
@@ -244,46 +227,20 @@ def standard_error(values: ArrayLike) -> float:
     return float(values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def mean_interval(
-    values: ArrayLike, level: float = 0.95, student: bool = False
-) -> Interval:
-    """Interval of the mean of independent values, such as the accuracies of folds.
+def mean_interval(values: ArrayLike, *, student: bool = False) -> Interval:
+    """95% interval of the mean of independent values, such as the accuracies of folds.
 
     Args:
         values: (N,) at least two.
-        level: Confidence, a fraction.
         student: Whether to use Student's t instead of the normal distribution, for few
             values such as 10 folds.
     """
+    from scipy.special import stdtrit
+
     values = np.asarray(values, np.float64)
-    error = standard_error(values)
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    width = error * (_student_quantile(level, len(values) - 1) if student else z)
-    return float(values.mean()) - width, float(values.mean()) + width
-
-
-def _student_quantile(level: float, freedom: int) -> float:
-    """The t that a Student variable stays below in size with probability ``level``.
-
-    Reference:
-        Abramowitz, Stegun. Handbook of Mathematical Functions, 26.7.3 and 26.7.4: finite
-        series for whole degrees of freedom, of the angle ``atan(t / sqrt(freedom))``.
-    """
-    odd = freedom % 2
-    steps = np.arange(1, freedom // 2)
-    factors = 2 * steps / (2 * steps + 1) if odd else (2 * steps - 1) / (2 * steps)
-    weights = np.append(1.0, np.cumprod(factors))[: freedom // 2]
-    exponents = 2 * np.arange(len(weights)) + odd
-
-    def inside(angle: float) -> float:
-        series = math.sin(angle) * float(weights @ math.cos(angle) ** exponents)
-        return 2 / math.pi * (angle + series) if odd else series
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if inside(middle) < level else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
+    width = stdtrit(len(values) - 1, 0.5 + LEVEL / 2) if student else Z
+    width *= standard_error(values)
+    return float(values.mean() - width), float(values.mean() + width)
 
 
 def bootstrap_interval(
@@ -295,9 +252,8 @@ def bootstrap_interval(
     *,
     seed: int,
     n_resamples: int = 400,
-    level: float = 0.95,
 ) -> list[Interval]:
-    """Percentile intervals of figures of a ROC curve, from resampled classes.
+    """95% percentile intervals of figures of a ROC curve, from resampled classes.
 
     Pairs that share a class are not independent, so resampling pairs would give intervals
     that are far too narrow. Here each resample draws N of the N classes with replacement: a
@@ -312,7 +268,6 @@ def bootstrap_interval(
         right_classes: (N,) class of each pair's right side.
         seed: Seed of the resampling.
         n_resamples: Number of resamples; those without both kinds of pairs are left out.
-        level: Confidence, a fraction.
 
     Returns:
         One ``(low, high)`` for each figure.
@@ -338,7 +293,7 @@ def bootstrap_interval(
         weights = times[left] * np.where(is_same, 1.0, times[right])
         if weights[is_same].any() and weights[~is_same].any():
             drawn.append(figures(ranked.curve(weights)))
-    tails = [0.5 - level / 2, 0.5 + level / 2]
+    tails = [0.5 - LEVEL / 2, 0.5 + LEVEL / 2]
     low, high = np.quantile(np.array(drawn, np.float64), tails, axis=0)
     return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
 
@@ -396,21 +351,17 @@ def pearson(left: ArrayLike, right: ArrayLike) -> float:
 
 def spearman(left: ArrayLike, right: ArrayLike) -> float:
     """Spearman's rank correlation: Pearson's of the ranks, ties sharing their mean rank."""
+    from scipy.stats import rankdata
+
     left, right = _two_columns(left, right)
-    return pearson(_mean_ranks(left), _mean_ranks(right))
+    return pearson(rankdata(left), rankdata(right))
 
 
-def _mean_ranks(values: Floats) -> Floats:
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    return ranks
-
-
-def pearson_interval(correlation: float, n_pairs: int, level: float = 0.95) -> Interval:
-    """Interval of a Pearson correlation by Fisher's z."""
+def pearson_interval(correlation: float, n_pairs: int) -> Interval:
+    """95% interval of a Pearson correlation by Fisher's z."""
     if n_pairs < 4 or not -1 < correlation < 1:
         return (-1.0, 1.0) if n_pairs < 4 else (correlation, correlation)
-    width = NormalDist().inv_cdf(0.5 + level / 2) / math.sqrt(n_pairs - 3)
+    width = Z / math.sqrt(n_pairs - 3)
     z = math.atanh(correlation)
     return math.tanh(z - width), math.tanh(z + width)
 
