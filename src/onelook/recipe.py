@@ -1,5 +1,4 @@
-"""Recipe: what to train, on what, and how; validated, read from YAML, saved with the
-model."""
+"""Recipe: what to train, on what, and how; read from YAML, saved with the model."""
 
 from importlib import resources
 from pathlib import Path
@@ -20,8 +19,7 @@ class Settings(BaseModel):
 class DataSettings(Settings):
     # A name from onelook.data.sources.SOURCES: "onelook data list" prints them.
     source: str
-    # The part of the source that is trained on; each source documents its own ("" = its
-    # default).
+    # Part of the source that is trained on, as the source names it ("" = its default).
     part: str = ""
     # Pair file of the training pairs, relative to the data folder; "" = pairs are sampled.
     pair_file: str = ""
@@ -32,8 +30,7 @@ class DataSettings(Settings):
     left_side: Literal["path", "text"] = "path"
     right_side: Literal["path", "text"] = "path"
     label: Literal["is_same", "target"] = "is_same"
-    # Class folders only: how many folders lie above an image's class folder (0 =
-    # CLASS/IMAGE).
+    # Class folders only: number of folders above an image's class folder (0 = CLASS/IMAGE).
     depth: int = Field(0, ge=0)
     # Share of the training classes (or groups) held out to choose epochs and thresholds.
     validation_fraction: float = Field(0.15, gt=0, lt=1)
@@ -113,8 +110,7 @@ class SamplingSettings(Settings):
     samples_per_class: int = Field(2, gt=1)
     # For pairs and pair lists: pairs a batch. For triplets: triplets a batch.
     batch_size: int = Field(64, gt=0)
-    # Share of the negatives (or of the P x K batches) drawn within one group, such as an
-    # alphabet.
+    # Share of the negatives (or P x K batches) drawn within one group, such as an alphabet.
     within_group: float = Field(0.0, ge=0, le=1)
     # Items, pairs or triplets an epoch; 0 = one for each training item.
     per_epoch: int = Field(0, ge=0)
@@ -131,19 +127,15 @@ class AugmentSettings(Settings):
     shift: float = Field(0.0, ge=0)  # uniform in +- this share of the side
     flip: bool = False  # left-right with probability 0.5
     invert: bool = False  # 1 - image with probability 0.5
-    elastic: float = Field(
-        0.0, ge=0
-    )  # standard deviation of the displacement, share of the side
-    elastic_smoothing: float = Field(
-        0.1, gt=0
-    )  # wavelength of the displacement, share of the side
+    # Standard deviation of the displacement, and its wavelength; shares of the side.
+    elastic: float = Field(0.0, ge=0)
+    elastic_smoothing: float = Field(0.1, gt=0)
     brightness: float = Field(0.0, ge=0)  # factor in 1 +- this
     contrast: float = Field(0.0, ge=0)  # factor in 1 +- this
     saturation: float = Field(0.0, ge=0)  # factor in 1 +- this, colour images only
     erasing: float = Field(0.0, ge=0, le=1)  # probability of one erased rectangle
     stroke_width: float = Field(0.0, ge=0, le=1)  # probability of thicker or thinner ink
-    # What lies outside the image after a geometric change: 0 in [0, 1], or the border
-    # repeated.
+    # What lies outside after a geometric change: a value in [0, 1], or the repeated border.
     fill: float | Literal["border"] = 0.0
 
 
@@ -240,16 +232,13 @@ def read_recipe(source: "str | Path | Recipe") -> Recipe:
     if isinstance(source, Recipe):
         return source
     name = str(source)
-    if name in recipe_names():
-        text = (resources.files("onelook") / "recipes" / f"{name}.yaml").read_text("utf-8")
-    elif Path(name).is_file():
-        text = Path(name).read_text("utf-8")
-    else:
-        raise DataError(
-            f"no recipe {name!r}: not a file, and known are {', '.join(recipe_names())}"
-        )
+    names = recipe_names()
+    shipped = resources.files("onelook") / "recipes" / f"{name}.yaml"
+    file = shipped if name in names else Path(name)
+    if not file.is_file():
+        raise DataError(f"no recipe {name!r}: not a file, and known are {', '.join(names)}")
     try:
-        content = yaml.safe_load(text)
+        content = yaml.safe_load(file.read_text("utf-8"))
     except yaml.YAMLError as error:
         raise DataError(f"{name} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
@@ -284,7 +273,7 @@ def override(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
 def _explain(error: ValidationError, name: str) -> str:
     lines = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
+        where = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
             known = ", ".join(sorted(_known_keys(problem["loc"][:-1])))
             lines.append(f"unknown key {where!r}; known: {known}")
