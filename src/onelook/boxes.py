@@ -5,8 +5,10 @@ turned upright; on a sheet of drawings connected strokes are grouped; anything e
 searched through windows of several sizes.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import Any, Literal
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onelook.data.inputs import FaceInput, Input, input_from_dict
-from onelook.data.inputs.faces import Face, detect
+from onelook.data.inputs.faces import detect
 from onelook.data.inputs.filters import boxes_of, connected
 from onelook.data.inputs.ink import NoInkError, find_ink
 from onelook.errors import DataError, OnelookError
@@ -23,6 +25,7 @@ from onelook.verifier import Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
 Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+PixelBox = tuple[int, int, int, int]  # the same, of the picture that is searched
 How = Literal["faces", "components", "windows"]
 
 # Work is bounded: pictures are shrunk, and of many boxes only the largest are compared.
@@ -70,33 +73,21 @@ def propose(
     Raises:
         DataError: If the model is for drawings and nothing is drawn in the picture.
     """
-    how, faces = _how(verifier)
-    if faces is not None:
-        return how, list(_faces(faces, picture)), faces
-    if how == "components":
-        return how, list(_components(verifier, picture, name)), None
-    return how, list(_windows(verifier, picture, ratio)), None
-
-
-def _how(verifier: Verifier) -> tuple[How, FaceInput | None]:
-    """Where boxes come from, and for faces the input that frames them."""
-    taken = verifier.input_of("right")
-    if taken.subject == "face":
-        return "faces", FaceInput.from_dict(taken.to_dict())
+    taken = verifier.right_input
     if taken.subject == "drawing":
-        return "components", None
-    if verifier.card.subject == "face":
-        framed = {"crop": 0.0, "without_face": "refuse", "share": LFW_SHARE}
-        try:
-            return "faces", FaceInput.from_dict(
-                {**taken.to_dict(), **framed, "above": LFW_ABOVE}
-            )
-        except (OnelookError, ValueError):  # no detector is installed, or a grey model
-            return "windows", None
-    return "windows", None
-
-
-# Faces.
+        return "components", list(_components(taken, picture, name)), None
+    faces = None
+    if taken.subject == "face":
+        faces = FaceInput.from_dict(taken.to_dict())
+    elif verifier.card.subject == "face":
+        framed = {"crop": 0.0, "without_face": "refuse"}
+        framed |= {"share": LFW_SHARE, "above": LFW_ABOVE}
+        # Without a detector, or for a grey model, windows are searched.
+        with contextlib.suppress(OnelookError, ValueError):
+            faces = FaceInput.from_dict({**taken.to_dict(), **framed})
+    if faces is not None:
+        return "faces", list(_faces(faces, picture)), faces
+    return "windows", _windows(taken, picture, ratio), None
 
 
 def _faces(faces: FaceInput, picture: Image.Image) -> Iterator[Proposal]:
@@ -104,60 +95,40 @@ def _faces(faces: FaceInput, picture: Image.Image) -> Iterator[Proposal]:
     photograph = np.asarray(small)
     smallest = max(SMALLEST_FACE, SMALLEST_FACE_SHARE * min(small.size))
     for face in detect(photograph, smallest)[:MOST_BOXES]:
-        left, top, right, bottom = (zoom * edge for edge in face[:4])
-        yield Proposal((left, top, right, bottom), _face_loader(faces, photograph, face))
+        yield Proposal(
+            _enlarged(face[:4], zoom), partial(faces.load_face, photograph, face)
+        )
 
 
-def _face_loader(
-    faces: FaceInput, photograph: Picture, face: Face
-) -> Callable[[], Picture]:
-    return lambda: faces.load_face(photograph, face)
-
-
-def _smaller(picture: Image.Image, longest: int) -> tuple[Image.Image, float]:
-    """The picture, its longer side at most ``longest``, and the factor back to its size."""
-    zoom = max(1.0, max(picture.size) / longest)
-    if zoom == 1:
-        return picture, 1.0
-    size = [max(1, round(side / zoom)) for side in picture.size]
-    return picture.resize((size[0], size[1]), Image.Resampling.BOX), zoom
-
-
-# Drawings.
-
-
-def _components(verifier: Verifier, picture: Image.Image, name: str) -> Iterator[Proposal]:
+def _components(taken: Input, picture: Image.Image, name: str) -> Iterator[Proposal]:
     """Groups of connected strokes, from single strokes to groups with wide gaps.
 
     All groups of the single-linkage tree of the strokes' boxes are proposed; the comparison
     decides which of them is a drawing.
     """
-
-    taken = verifier.input_of("right")
     try:
         ink = find_ink(picture.convert("L"))
     except NoInkError as error:
         raise DataError(f"{name}: {error}; give a picture with drawings") from error
-    zoom = picture.width / ink.shape[1]
     spots = connected(ink > 0)
     edges = boxes_of(spots)  # (N, 4), spot 1 first
     sides = (edges[:, 2:] - edges[:, :2]).max(1)
     kept = np.sort(np.argsort(-sides, kind="stable")[: MOST_BOXES // 2])
     for members in _groups(edges[kept], WIDEST_GAP * float(np.median(sides[kept]))):
         group = kept[members]
-        low, high = edges[group, :2].min(0), edges[group, 2:].max(0)
-        if (high - low).max() < SMALLEST_DRAWING:
+        left, top = edges[group, :2].min(0).tolist()
+        right, bottom = edges[group, 2:].max(0).tolist()
+        if max(right - left, bottom - top) < SMALLEST_DRAWING:
             continue
-        left, top, right, bottom = (int(edge) for edge in (*low, *high))
+        place = (slice(top, bottom), slice(left, right))
         yield Proposal(
-            (zoom * left, zoom * top, zoom * right, zoom * bottom),
-            _drawing_loader(taken, ink, spots, group + 1, (left, top, right, bottom)),
+            _enlarged((left, top, right, bottom), picture.width / ink.shape[1]),
+            partial(_load_drawing, taken, ink[place], spots[place], group + 1),
         )
 
 
 def _groups(edges: NDArray[np.int64], widest: float) -> Iterator[NDArray[np.int64]]:
     """Members of every group of boxes (N, 4) with gaps of at most ``widest`` inside."""
-
     groups = [np.array([i]) for i in range(len(edges))]
     yield from groups
     if len(edges) < 2:
@@ -188,58 +159,38 @@ def _chain(distances: NDArray[np.float64]) -> list[tuple[float, int, int]]:
     return sorted(joins, key=lambda join: join[0])
 
 
-def _drawing_loader(
-    taken: Input,
-    ink: Picture,
-    spots: NDArray[np.int64],
-    members: NDArray[np.int64],
-    box: tuple[int, int, int, int],
-) -> Callable[[], Picture]:
+def _load_drawing(
+    taken: Input, ink: Picture, spots: NDArray[np.int64], members: NDArray[np.int64]
+) -> Any:
     """The ink of a group alone, dark on light, as the network sees it."""
-
-    def load() -> Picture:
-        left, top, right, bottom = box
-        place = (slice(top, bottom), slice(left, right))
-        alone = np.where(np.isin(spots[place], members), ink[place], 0)
-        paper = max(4, round(PAPER * max(alone.shape)))
-        drawing: Picture = taken.load(255 - np.pad(alone, paper))
-        return drawing
-
-    return load
+    alone = np.where(np.isin(spots, members), ink, 0)
+    return taken.load(255 - np.pad(alone, max(4, round(PAPER * max(alone.shape)))))
 
 
-# Anything else.
-
-
-def _windows(verifier: Verifier, picture: Image.Image, ratio: float) -> Iterator[Proposal]:
+def _windows(taken: Input, picture: Image.Image, ratio: float) -> list[Proposal]:
     """Windows of several sizes, of the shape that the network sees."""
-    taken = _of_windows(verifier)
     if taken.input_shape is not None:
         ratio = taken.input_shape[2] / taken.input_shape[1]
     small, zoom = _smaller(picture, LONGEST_SIDE["windows"])
     step = STEP
-    boxes = _window_boxes(small.size, ratio, step)
-    while len(boxes) > MOST_BOXES:
+    while len(boxes := _window_boxes(small.size, ratio, step)) > MOST_BOXES:
         step *= 1.2
-        boxes = _window_boxes(small.size, ratio, step)
-    for box in boxes:
-        yield Proposal(_enlarged(box, zoom), _window_loader(taken, small, box))
+    return _of_windows(taken, small, zoom, boxes)
 
 
 def windows_near(
-    verifier: Verifier, picture: Image.Image, boxes: Sequence[Box], share: float
+    taken: Input, picture: Image.Image, boxes: Sequence[Box], share: float
 ) -> list[Proposal]:
     """Windows beside others, larger and smaller.
 
     Args:
-        verifier: Compares the windows on its right side.
+        taken: What the model takes on the side of the windows.
         picture: The picture that they are parts of.
         boxes: Windows of ``propose``, or of this function.
         share: Shift of the windows, as a share of one.
     """
-    taken = _of_windows(verifier)
     small, zoom = _smaller(picture, LONGEST_SIDE["windows"])
-    near: dict[tuple[int, int, int, int], None] = {}
+    near: dict[PixelBox, None] = {}
     for left, top, right, bottom in boxes:
         centre = (left + right) / 2 / zoom, (top + bottom) / 2 / zoom
         width, height = (right - left) / zoom, (bottom - top) / zoom
@@ -251,24 +202,25 @@ def windows_near(
             is_inside = min(x, y) >= 0 and x + w <= small.width and y + h <= small.height
             if is_new and is_inside:
                 near[x, y, x + w, y + h] = None
+    return _of_windows(taken, small, zoom, near)
+
+
+def _of_windows(
+    taken: Input, small: Image.Image, zoom: float, boxes: Iterable[PixelBox]
+) -> list[Proposal]:
+    # A window is shown whole, without the cut to the middle that a model may make.
+    whole = input_from_dict({**taken.to_dict(), "crop": 0.0})
     return [
-        Proposal(_enlarged(box, zoom), _window_loader(taken, small, box)) for box in near
+        Proposal(_enlarged(box, zoom), partial(_load_window, whole, small, box))
+        for box in boxes
     ]
 
 
-def _of_windows(verifier: Verifier) -> Input:
-    """An input that shows a whole window, not the middle that a model may cut out."""
-    return input_from_dict({**verifier.input_of("right").to_dict(), "crop": 0.0})
+def _load_window(taken: Input, picture: Image.Image, box: PixelBox) -> Any:
+    return taken.load(picture.crop(box))
 
 
-def _enlarged(box: tuple[int, int, int, int], zoom: float) -> Box:
-    left, top, right, bottom = (zoom * edge for edge in box)
-    return left, top, right, bottom
-
-
-def _window_boxes(
-    size: tuple[int, int], ratio: float, step: float
-) -> list[tuple[int, int, int, int]]:
+def _window_boxes(size: tuple[int, int], ratio: float, step: float) -> list[PixelBox]:
     width, height = size
     widest = min(width, height * ratio)
     boxes = []
@@ -287,7 +239,15 @@ def _places(length: int, window: int, step: float) -> list[int]:
     return [round(float(place)) for place in np.linspace(0, free, n_steps + 1)]
 
 
-def _window_loader(
-    taken: Input, picture: Image.Image, box: tuple[int, int, int, int]
-) -> Callable[[], Any]:
-    return lambda: taken.load(picture.crop(box))
+def _smaller(picture: Image.Image, longest: int) -> tuple[Image.Image, float]:
+    """The picture, its longer side at most ``longest``, and the factor back to its size."""
+    zoom = max(1.0, max(picture.size) / longest)
+    if zoom == 1:
+        return picture, 1.0
+    size = [max(1, round(side / zoom)) for side in picture.size]
+    return picture.resize((size[0], size[1]), Image.Resampling.BOX), zoom
+
+
+def _enlarged(edges: Iterable[float], zoom: float) -> Box:
+    left, top, right, bottom = (zoom * edge for edge in edges)
+    return left, top, right, bottom

@@ -25,10 +25,8 @@ from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import name_of
 from onelook.data.inputs.filters import blurred, least_around
 from onelook.errors import DataError
-from onelook.report.pictures import Captioned, draw_columns, tint
+from onelook.report.pictures import MUTED, Picture, draw_columns, tint
 from onelook.verifier import Verifier
-
-Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
 
 # Sides of the windows as shares of the picture's sides, and their step as a share of a
 # window. Chosen among windows of 0.35 to 0.15, random masks (RISE) and integrated
@@ -86,7 +84,8 @@ def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
         DataError: If one cannot be read, or the model compares no pictures.
     """
     names = ("left", "right")
-    if not any(_takes_pictures(verifier, side) for side in names):
+    pictured = [side for side in names if verifier.input_of(side).subject]
+    if not pictured:
         raise DataError(
             f"{verifier.name} does not compare pictures, so there is nothing to draw a "
             "heat-map on; give a model of images with --model (in Python: another verifier)"
@@ -97,18 +96,19 @@ def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
     }
     embeddings = {side: verifier.embed_loaded([loaded[side]], side) for side in names}
     score = float(verifier.score(embeddings["left"], embeddings["right"])[0])
-    effects = {
-        side: _explain_side(verifier, loaded[side], side, embeddings[other])
-        for side, other in (names, names[::-1])
-        if _takes_pictures(verifier, side)
-    }
-    largest = max(float(np.abs(effect).max()) for _, effect in effects.values()) or 1.0
-    sides = {
-        side: Side(
-            picture, np.clip(effect / largest, 0, 1), np.clip(-effect / largest, 0, 1)
-        )
-        for side, (picture, effect) in effects.items()
-    }
+    effects = {}
+    for side in pictured:
+        if verifier.input_of(side).input_shape is None:
+            loaded[side] = _smaller(loaded[side])
+        other = embeddings["right" if side == "left" else "left"]
+        effects[side] = explain_pixels(verifier, loaded[side], other, side)
+    largest = max(float(np.abs(effect).max()) for effect in effects.values()) or 1.0
+    sides = {}
+    for side, effect in effects.items():
+        picture = verifier.input_of(side).picture(loaded[side])
+        assert picture is not None  # this side takes pictures
+        heat = np.clip(effect / largest, 0, 1), np.clip(-effect / largest, 0, 1)
+        sides[side] = Side(picture, *heat)
     answer = verifier.judge(
         name_of(left, "left image"), name_of(right, "right image"), score
     )
@@ -129,27 +129,11 @@ def draw_explanation(explanation: Explanation, path: str | Path) -> Path:
     alike = [tint(side.picture, side.alike, ALIKE) for side in sides]
     apart = [tint(side.picture, side.apart, APART) for side in sides]
     columns = [
-        Captioned("what the network sees", [side.picture for side in sides]),
-        Captioned("makes them alike", alike, ALIKE),
-        Captioned("sets them apart", apart, APART),
+        ("what the network sees", [side.picture for side in sides], MUTED),
+        ("makes them alike", alike, ALIKE),
+        ("sets them apart", apart, APART),
     ]
     return draw_columns(columns, str(explanation.comparison), path)
-
-
-def _takes_pictures(verifier: Verifier, side: str) -> bool:
-    return bool(verifier.input_of(side).subject)
-
-
-def _explain_side(
-    verifier: Verifier, pixels: NDArray[np.uint8], side: str, other: NDArray[np.float32]
-) -> tuple[Picture, NDArray[np.float32]]:
-    """The picture, and how far each part of it raises (> 0) or lowers the score, (H, W)."""
-    taken = verifier.input_of(side)
-    if taken.input_shape is None:
-        pixels = _smaller(pixels)
-    picture = taken.picture(pixels)
-    assert picture is not None  # this side takes pictures
-    return picture, explain_pixels(verifier, pixels, other, side)
 
 
 def explain_pixels(
@@ -177,9 +161,8 @@ def explain_pixels(
         window = max(2, round(share * height)), max(2, round(share * width))
         steps = max(1, int(STEP * window[0])), max(1, int(STEP * window[1]))
         # A larger window changes more: each counts by what it changes along its side.
-        effect += occlusion(score, pixels, cover, window, steps) / math.sqrt(
-            window[0] * window[1]
-        )
+        fall = occlusion(score, pixels, cover, window, steps)
+        effect += fall / math.sqrt(window[0] * window[1])
     heat: NDArray[np.float32] = blurred(effect, SMOOTHING * min(height, width))
     if paper is not None:  # only ink is marked, and what lies within a pixel of it
         ink = np.minimum(np.abs(pixels.mean(0) - paper) / FULL_INK, 1)
@@ -228,19 +211,20 @@ def occlusion(
 
 def _smaller(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Pixels (C, H, W) of a picture with a longer side of at most ``LONGEST_SIDE``."""
-    if max(pixels.shape) <= LONGEST_SIDE:
-        return pixels
     image = _image(pixels)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    values = np.asarray(image)
-    return values[None] if values.ndim == 2 else np.moveaxis(values, 2, 0)
+    return _pixels(image)
 
 
 def _image(pixels: NDArray[np.uint8]) -> Image.Image:
     """A PIL image of pixels (C, H, W)."""
-    if len(pixels) == 1:
-        return Image.fromarray(pixels[0])
-    return Image.fromarray(np.ascontiguousarray(np.moveaxis(pixels, 0, 2)))
+    values = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, 2)
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Pixels (C, H, W) of a PIL image."""
+    return np.moveaxis(np.atleast_3d(np.asarray(image)), 2, 0)
 
 
 def _paper_of(pixels: NDArray[np.uint8]) -> int | None:
@@ -256,5 +240,4 @@ def _blurred(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A photograph (C, H, W) of which only light and colour are left."""
     image = _image(pixels)
     coarse = image.resize((6, 6), Image.Resampling.BOX)
-    blurred = np.asarray(coarse.resize(image.size, Image.Resampling.BICUBIC))
-    return blurred[None] if blurred.ndim == 2 else np.moveaxis(blurred, 2, 0)
+    return _pixels(coarse.resize(image.size, Image.Resampling.BICUBIC))

@@ -1,5 +1,6 @@
 """Find: is this thing in that picture, and where? Boxes are proposed, then compared."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,17 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from onelook.boxes import Box, How, Proposal, propose, windows_near
-from onelook.data.inputs import FaceInput, Item
+from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import decode, name_of
 from onelook.decision import Decision
 from onelook.errors import DataError
-from onelook.report.pictures import Boxed, draw_boxes
+from onelook.report.pictures import Picture, draw_boxes
 from onelook.verifier import Verifier
-
-Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
 
 # Number of boxes whose pixels are held in memory at a time.
 BATCH = 64
@@ -89,27 +87,21 @@ class Findings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the pictures."""
-        pictures = ("query_picture", "shown")
-        content = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name not in pictures
-        }
-        boxes = [dataclasses.asdict(box) for box in self.boxes]
-        answer = {"is_found": self.is_found, "probability": self.probability}
-        return {**content, "boxes": boxes, **answer}
+        content = {**vars(self), "is_found": self.is_found, "probability": self.probability}
+        del content["query_picture"], content["shown"]
+        return {**content, "boxes": [dataclasses.asdict(box) for box in self.boxes]}
 
     def __str__(self) -> str:
         kind = {"faces": "face", "components": "drawing", "windows": "window"}[self.how]
-        many = "" if self.n_boxes == 1 else "s"
         if not self.boxes:
             return f"not found: no {kind} in the picture"
-        best = self.boxes[0]
-        place = f"({best.left:.0f}, {best.top:.0f})-({best.right:.0f}, {best.bottom:.0f})"
-        text = f"best of {self.n_boxes} {kind}{many}: {place}, "
-        text += f"dissimilarity {best.dissimilarity:.4f}"
+        best, many = self.boxes[0], "" if self.n_boxes == 1 else "s"
+        text = (
+            f"best of {self.n_boxes} {kind}{many}: ({best.left:.0f}, {best.top:.0f})-"
+            f"({best.right:.0f}, {best.bottom:.0f}), dissimilarity {best.dissimilarity:.4f}"
+        )
         if self.threshold is None:
-            return text + "; the model has no threshold, so there is no verdict"
+            return f"{text}; the model has no threshold, so there is no verdict"
         source = f"for {self.n_boxes} boxes" if self.is_for_many else "of single pairs"
         return (
             f"{'found' if self.is_found else 'not found'}: {text}, probability "
@@ -145,22 +137,29 @@ def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings
     asked, shown = decode(query, "query"), decode(picture, "picture")
     name = name_of(picture, "picture")
     how, proposals, faces = propose(verifier, shown, asked.width / asked.height, name)
-    embedding = _embed_query(verifier, asked, faces)
+    loaded = None
+    if faces is not None and verifier.shared and verifier.input.subject != "face":
+        # A face in the query is framed as those of the picture are.
+        with contextlib.suppress(DataError):
+            loaded = faces.load(asked, "query")
+    if loaded is None:
+        loaded = verifier.input.load(asked, "query")
+    embedding = verifier.embed_loaded([loaded])
     scores = _scores(verifier, embedding, proposals)
     for share in NEARER if how == "windows" else ():
         best = _apart([proposal.box for proposal in proposals], scores, REFINED)
-        near = windows_near(verifier, shown, [proposals[i].box for i in best], share)
+        boxes = [proposals[i].box for i in best]
+        near = windows_near(verifier.right_input, shown, boxes, share)
         proposals += near
         scores = np.concatenate([scores, _scores(verifier, embedding, near)])
     boxes = [proposal.box for proposal in proposals]
-    chosen = _apart(boxes, scores, k)
-    threshold, rate, is_for_many = _limit(verifier.decision, len(boxes))
+    threshold, rate, is_for_many = _limit(verifier.decision, max(len(boxes), 1))
     return Findings(
         query=name_of(query, "query"),
         picture=name,
         boxes=tuple(
             _found(verifier, boxes[i], float(scores[i]), len(boxes), threshold)
-            for i in chosen
+            for i in _apart(boxes, scores, k)
         ),
         n_boxes=len(boxes),
         how=how,
@@ -182,31 +181,14 @@ def draw_findings(findings: Findings, path: str | Path) -> Path:
     Raises:
         ValueError: If the ending is no known kind of picture.
     """
-    boxes = [
-        Boxed(
-            (found.left, found.top, found.right, found.bottom),
-            f"{found.score:.3f}"
-            if found.probability is None
-            else f"{found.score:.3f}, p {found.probability:.3f}",
-            found.is_same is True,
-        )
-        for found in findings.boxes
-    ]
+    boxes = []
+    for found in findings.boxes:
+        caption = f"{found.score:.3f}"
+        if found.probability is not None:
+            caption += f", p {found.probability:.3f}"
+        edges = found.left, found.top, found.right, found.bottom
+        boxes.append((edges, caption, found.is_same is True))
     return draw_boxes(findings.query_picture, findings.shown, boxes, str(findings), path)
-
-
-def _embed_query(
-    verifier: Verifier, query: Image.Image, faces: FaceInput | None
-) -> NDArray[np.float32]:
-    """(1, D): a face, if one is found, is framed as those of the picture are."""
-    taken = verifier.input_of("left")
-    if faces is not None and verifier.shared:
-        try:
-            return verifier.embed_loaded([faces.load(query, "query")], "left")
-        except DataError:
-            if taken.subject == "face":
-                raise
-    return verifier.embed_loaded([taken.load(query, "query")], "left")
 
 
 def _scores(
@@ -227,34 +209,24 @@ def _limit(
     """Threshold, share of pictures in which it errs, whether it was fitted for many."""
     if decision is None:
         return None, None, False
-    fitted = decision.identify_threshold(max(n_boxes, 1))
+    fitted = decision.identify_threshold(n_boxes)
     if fitted is not None:
         return fitted.threshold, fitted.fpir, True
-    return decision.threshold, 1 - (1 - decision.far) ** max(n_boxes, 1), False
+    return decision.threshold, 1 - (1 - decision.far) ** n_boxes, False
 
 
 def _found(
-    verifier: Verifier,
-    box: Box,
-    score: float,
-    n_boxes: int,
-    threshold: float | None,
+    verifier: Verifier, box: Box, score: float, n_boxes: int, threshold: float | None
 ) -> Found:
-    decision = verifier.decision
-    probability, is_same = None, None
+    decision, probability, is_same = verifier.decision, None, None
     if decision is not None and threshold is not None:
         probability = decision.probability(score, decision.prior / n_boxes)
         is_same = True if score >= threshold else None
         is_same = False if score < min(decision.reject_below, threshold) else is_same
-    dissimilarity = verifier.dissimilarity(score)
-    return Found(*box, score, dissimilarity, probability, is_same)
+    return Found(*box, score, verifier.dissimilarity(score), probability, is_same)
 
 
-def _apart(
-    boxes: Sequence[Box],
-    scores: NDArray[np.float32],
-    k: int,
-) -> list[int]:
+def _apart(boxes: Sequence[Box], scores: NDArray[np.float32], k: int) -> list[int]:
     """At most k boxes, best first, of which no two show the same thing."""
     edges = np.array(boxes, np.float64).reshape(-1, 4)
     areas = np.prod(edges[:, 2:] - edges[:, :2], axis=1)

@@ -4,11 +4,10 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont, ImageOps
 
 from onelook.files import write_whole
 
@@ -92,55 +91,46 @@ def draw_comparison(
     return sheet.save(path)
 
 
-class Captioned(NamedTuple):
-    """Pictures that belong together, and the words under them."""
-
-    caption: str
-    pictures: Sequence[Picture]
-    colour: str = MUTED
-
-
-def draw_columns(columns: Sequence[Captioned], title: str, path: str | Path) -> Path:
+def draw_columns(
+    columns: Sequence[tuple[str, Sequence[Picture], str]], title: str, path: str | Path
+) -> Path:
     """Draw a title, and under it groups of pictures from left to right.
 
     Args:
-        columns: 1 or more groups, each of 1 or more pictures.
+        columns: 1 or more groups: caption, 1 or more pictures, colour of the caption.
         title: One line, which is wrapped where it is wider than the groups.
         path: Ends in ``.png``, ``.jpg``, ``.webp`` or ``.pdf``.
     """
     box, gap, margin, between = 112.0, 6.0, 18.0, 22.0
-    widths = [len(c.pictures) * (box + gap) - gap for c in columns]
+    widths = [len(pictures) * (box + gap) - gap for _, pictures, _ in columns]
     width = sum(widths) + between * (len(columns) - 1) + 2 * margin
     lines = _wrapped(title, width - 2 * margin)
     top = margin + LINE * len(lines) + 8
     sheet = _Sheet(width, top + box + 6 + LINE + margin)
     sheet.add_text("\n".join(lines), width / 2, margin - 4, 10, INK)
     x = margin
-    for column, span in zip(columns, widths, strict=True):
-        for i, picture in enumerate(column.pictures):
+    for (caption, pictures, colour), span in zip(columns, widths, strict=True):
+        for i, picture in enumerate(pictures):
             sheet.add_picture(picture, x + i * (box + gap), top, box)
-        sheet.add_text(column.caption, x + span / 2, top + box + 6, 10, column.colour)
+        sheet.add_text(caption, x + span / 2, top + box + 6, 10, colour)
         x += span + between
     return sheet.save(path)
 
 
-class Boxed(NamedTuple):
-    """A box of a picture in pixels (left, top, right, bottom), and the words beside it."""
-
-    box: tuple[float, float, float, float]
-    caption: str
-    is_same: bool
-
-
 def draw_boxes(
-    query: Picture, picture: Picture, boxes: Sequence[Boxed], title: str, path: str | Path
+    query: Picture,
+    picture: Picture,
+    boxes: Sequence[tuple[tuple[float, float, float, float], str, bool]],
+    title: str,
+    path: str | Path,
 ) -> Path:
     """Draw the query, and beside it a picture with boxes.
 
     Args:
         query: The picture that was looked for.
         picture: The picture that it was looked for in.
-        boxes: Best first; the best is drawn over the others.
+        boxes: Left, top, right and bottom in pixels, caption, and whether it shows the
+            query; the best first, which is drawn over the others.
         title: One line, which is wrapped where it is wider than the drawing.
         path: Ends in ``.png``, ``.jpg``, ``.webp`` or ``.pdf``.
     """
@@ -156,11 +146,14 @@ def draw_boxes(
     sheet.add_text("query", margin + small / 2, top + small + 6, 9, MUTED)
     x = 2 * margin + small + (box - width * scale) / 2
     sheet.add_picture(picture, 2 * margin + small, top - (box - height * scale) / 2, box)
-    for boxed in reversed(boxes):
-        left, upper, right, lower = (scale * edge for edge in boxed.box)
-        colour = SAME if boxed.is_same else OTHER
-        edges = x + left, top + upper, x + right, top + lower
-        sheet.add_box(edges, boxed.caption, colour)
+    for (left, upper, right, lower), caption, is_same in reversed(boxes):
+        edges = (
+            x + scale * left,
+            top + scale * upper,
+            x + scale * right,
+            top + scale * lower,
+        )
+        sheet.add_box(edges, caption, SAME if is_same else OTHER)
     return sheet.save(path)
 
 
@@ -217,15 +210,15 @@ class _Sheet:
 
     def add_picture(self, picture: Picture, x: float, y: float, box: float) -> None:
         """Add a picture as large as fits into a square of side ``box``, centred in it."""
-        height, width = picture.shape[:2]
-        scale = PIXELS * box / max(height, width)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        left = round(PIXELS * (x + box / 2) - size[0] / 2)
-        top = round(PIXELS * (y + box / 2) - size[1] / 2)
-        is_tiny = max(height, width) < 64
+        is_tiny = max(picture.shape[:2]) < 64
         how = Image.Resampling.NEAREST if is_tiny else Image.Resampling.LANCZOS
-        self.image.paste(Image.fromarray(as_rgb(picture)).resize(size, how), (left, top))
-        self.pen.rectangle((left, top, left + size[0], top + size[1]), outline=RULE)
+        side = round(PIXELS * box)
+        image = ImageOps.contain(Image.fromarray(as_rgb(picture)), (side, side), how)
+        left = round(PIXELS * (x + box / 2) - image.width / 2)
+        top = round(PIXELS * (y + box / 2) - image.height / 2)
+        self.image.paste(image, (left, top))
+        frame = left, top, left + image.width, top + image.height
+        self.pen.rectangle(frame, outline=RULE)
 
     def add_text(
         self, text: str, x: float, y: float, size: float, colour: str, room: float = 0
@@ -236,9 +229,8 @@ class _Sheet:
             length = len(line)
             while room and font.getlength(shorten(line, length)) > PIXELS * room:
                 length -= 1
-            line = shorten(line, length)
             place = PIXELS * x, PIXELS * (y + i * LINE)
-            self.pen.text(place, line, colour, font, anchor="ma")
+            self.pen.text(place, shorten(line, length), colour, font, anchor="ma")
 
     def add_box(
         self, edges: tuple[float, float, float, float], text: str, colour: str
@@ -253,8 +245,7 @@ class _Sheet:
 
     def add_line(self, x: float, y: float, length: float) -> None:
         """Add a vertical rule."""
-        line = [PIXELS * value for value in (x, y, x, y + length)]
-        self.pen.line(line, RULE, width=1)
+        self.pen.line([PIXELS * value for value in (x, y, x, y + length)], RULE)
 
     def save(self, path: str | Path) -> Path:
         buffer = io.BytesIO()
