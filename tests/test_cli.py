@@ -14,7 +14,7 @@ from PIL import Image
 
 from onelook.card import TrainingCard
 from onelook.cli import main
-from onelook.cli.shared import app
+from onelook.cli.shared import app, check_files
 from onelook.cli.train import _setting
 from onelook.data.inputs import ImageInput
 from onelook.decision import Decision
@@ -154,6 +154,12 @@ def test_a_missing_file_is_named_before_anything_heavy_is_imported(
     for chosen in ([], ["--model", str(model)]):
         status, out, err = onelook(command[0], three[0], "no.png", *command[1:], *chosen)
         assert (status, out, err) == (1, "", "error: no.png: no such file\n")
+
+
+def test_a_text_is_not_a_missing_file_where_one_side_takes_texts(tmp_path):
+    sides = {"preprocess": {"kind": "image"}, "right_preprocess": {"kind": "text"}}
+    (tmp_path / "model.json").write_text(json.dumps(sides))
+    check_files(["mug.png", "blue mug"], str(tmp_path))
 
 
 def test_models_lists_what_ships_with_purpose_and_needs(onelook):

@@ -206,7 +206,7 @@ def named_model(argument: str | None, option: str | None) -> str:
 
 
 def check_files(items: Sequence[str], model: str | None) -> None:
-    """Refuse missing files before a model is loaded; a model of texts takes no files.
+    """Refuse missing files before a model is loaded; a side of texts takes no files.
 
     Raises:
         DataError: If a file does not exist.
@@ -214,7 +214,8 @@ def check_files(items: Sequence[str], model: str | None) -> None:
     from onelook.errors import DataError
     from onelook.zoo import DEFAULT_MODEL, input_kind, raw_settings
 
-    if input_kind(raw_settings(model or DEFAULT_MODEL)) in ("", "text"):
+    settings = raw_settings(model or DEFAULT_MODEL)
+    if settings.get("right_preprocess") or input_kind(settings) in ("", "text"):
         return
     for item in items:
         if not os.path.lexists(item.partition("!/")[0]):
