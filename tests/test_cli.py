@@ -360,7 +360,7 @@ def test_an_unknown_protocol_lists_the_known(onelook):
 
 def test_recipes_lists_and_prints(onelook, tmp_path):
     status, out, _ = onelook("recipes")
-    assert status == 0 and "\nkoch-2015: " in out and "published: 92.0 %" in out
+    assert status == 0 and "\nkoch-2015: " in out and "published: 92.0%" in out
     status, out, _ = onelook("recipes", "koch-2015")
     assert status == 0 and out.startswith("# Reproduces")
     file = tmp_path / "mine.yaml"
