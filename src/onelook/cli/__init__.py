@@ -12,7 +12,8 @@ from onelook.cli import (  # noqa: F401  (they add their commands)
     serve,
     train,
 )
-from onelook.cli.shared import app, fail, log
+from onelook.cli.printing import fail
+from onelook.cli.shared import app, log
 from onelook.errors import OnelookError
 
 

@@ -5,84 +5,56 @@ from typing import Annotated
 
 import typer
 
-from onelook.cli.shared import (
-    MODEL_HELP,
-    Depth,
-    Json,
-    ModelToo,
-    Root,
-    Same,
-    Threads,
-    app,
-    example,
-    fail,
-    named_model,
-    print_json,
-    say,
-)
+from onelook.cli import options
+from onelook.cli.options import argument, option
+from onelook.cli.printing import fail, print_json, print_result, say
+from onelook.cli.shared import app, example, named_model
 
 REPORT_FILE = "calibration.html"
 
 
 @app.command(epilog=example("onelook calibrate runs/mine --data new-photos/ --far 0.001"))
 def calibrate(
-    argument: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)
-    ] = None,
-    model: ModelToo = None,
+    named: Annotated[str | None, argument("MODEL", options.MODEL_HELP)] = None,
+    model: options.ModelToo = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data",
-            metavar="SOURCE",
-            help="A folder of CLASS/IMAGE, a pair file or a known source, of classes that "
+        option(
+            "--data SOURCE",
+            "A folder of CLASS/IMAGE, a pair file or a known source, of classes that "
             "the model was neither trained nor tested on [default: what its own training "
             "held out]",
         ),
     ] = None,
     far: Annotated[
-        float,
-        typer.Option(
-            metavar="RATE", help="False-accept rate; it needs 30 / FAR different pairs"
-        ),
+        float, option("--far RATE", "False-accept rate; it needs 30 / FAR different pairs")
     ] = 0.01,
     prior: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE", help="Share of same pairs where the model will be used"
-        ),
+        float, option("--prior SHARE", "Share of same pairs where the model will be used")
     ] = 0.5,
     group_by: Annotated[
         str | None,
-        typer.Option(
-            "--group-by",
-            metavar="folder|FILE",
-            help="Errors by group: the folder above the class folder, or a CSV file of "
+        option(
+            "--group-by folder|FILE",
+            "Errors by group: the folder above the class folder, or a CSV file of "
             "NAME,GROUP lines",
         ),
     ] = None,
     check: Annotated[
-        bool,
-        typer.Option("--check", help="Only say whether the stored threshold still holds"),
+        bool, option("--check", "Only say whether the stored threshold still holds")
     ] = False,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FOLDER", help="Where to write [default: MODEL itself]"
-        ),
+        Path | None, option("--out -o FOLDER", "Where to write [default: MODEL itself]")
     ] = None,
     part: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Part of a known source, such as evaluation or DevTest"
-        ),
+        str, option("--part NAME", "Part of a known source, such as evaluation or DevTest")
     ] = "",
-    root: Root = None,
-    depth: Depth = None,
-    same: Same = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of every random draw")] = 0,
-    threads: Threads = None,
-    as_json: Json = False,
+    root: options.Root = None,
+    depth: options.Depth = None,
+    same: options.Same = None,
+    seed: Annotated[int, option("--seed N", "Seed of every random draw")] = 0,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Fit what scores mean: threshold, probability, galleries.
 
@@ -96,14 +68,14 @@ def calibrate(
     from onelook.report.page import write_report
     from onelook.verifier import load
 
-    model = named_model(argument, model)
+    model = named_model(named, model)
     verifier = load(model)
     source = DataChoice(data, part, root, depth, same)
     if check:
         if data is None:
             raise typer.BadParameter("name fresh data to check on", param_hint="--data")
         drift = check_threshold(verifier, source, group_by=group_by, seed=seed)
-        return print_json(drift.to_dict()) if as_json else print(drift)
+        return print_result(drift, as_json)
     folder = _folder(model, out)
     found = fit(verifier, source, far=far, prior=prior, group_by=group_by, seed=seed)
     save_decision(model, found, folder)

@@ -1,25 +1,21 @@
 """Commands that use a model on files: compare, embed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from onelook.cli.shared import (
-    Json,
-    Model,
-    Root,
-    Same,
-    SkipBad,
-    Threads,
-    app,
-    check_files,
-    example,
-    load_model,
+from onelook.cli import options
+from onelook.cli.options import argument, option
+from onelook.cli.printing import (
+    print_either,
     print_json,
+    print_result,
     print_rows,
     say,
+    say_skipped,
 )
+from onelook.cli.shared import app, check_files, example, load_model
 
 if TYPE_CHECKING:
     from onelook.comparison import Comparison
@@ -30,28 +26,19 @@ if TYPE_CHECKING:
 @app.command(epilog=example("onelook compare a.png b.png"))
 def compare(
     items: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="A B", help="Images (or texts); the first against all others"
-        ),
+        list[str] | None, argument("A B", "Images (or texts); the first against all others")
     ] = None,
-    model: Model = None,
+    model: options.Model = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Draw the comparison, e.g. picture.png"
-        ),
+        Path | None, option("--out -o FILE", "Draw the comparison, e.g. picture.png")
     ] = None,
     pairs: Annotated[
-        Path | None,
-        typer.Option(
-            "--pairs", metavar="FILE", help="Compare every pair of a pair file instead"
-        ),
+        Path | None, option("--pairs FILE", "Compare every pair of a pair file instead")
     ] = None,
-    same: Same = None,
-    root: Root = None,
-    threads: Threads = None,
-    as_json: Json = False,
+    same: options.Same = None,
+    root: options.Root = None,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Say whether two images show the same thing, or rank many."""
     if pairs is not None:
@@ -59,17 +46,13 @@ def compare(
             raise typer.BadParameter("takes no images and no picture", param_hint="--pairs")
         return _compare_pairs(model, pairs, same, root, as_json)
     if not items or len(items) < 2:
-        raise typer.BadParameter(
-            "give two images or more, or --pairs FILE", param_hint="A B"
-        )
+        raise typer.BadParameter("give two images, or --pairs FILE", param_hint="A B")
     check_files(items, model)
     answers = load_model(model).rank(items[0], items[1:])
-    if as_json:
-        print_json(
-            answers[0].to_dict() if len(items) == 2 else [a.to_dict() for a in answers]
-        )
-    elif len(items) == 2:
-        print(answers[0])
+    if len(items) == 2:
+        print_result(answers[0], as_json)
+    elif as_json:
+        print_json([answer.to_dict() for answer in answers])
     else:
         print_rows({answer.right: str(answer) for answer in answers}, as_json)
     if out is not None:
@@ -127,36 +110,24 @@ def _cell(value: float | None) -> str:
 
 @app.command(epilog=example("onelook embed photos/ --model runs/digits --out vectors.npz"))
 def embed(
-    paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATH", help="Images, folders or archives of images"),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE", help="vectors.npz or vectors.parquet"),
-    ],
-    model: Model = None,
+    paths: Annotated[list[str], argument("PATH", "Images, folders or archives of images")],
+    out: Annotated[Path, option("--out -o FILE", "vectors.npz or vectors.parquet")],
+    model: options.Model = None,
     side: Annotated[
-        str, typer.Option(metavar="left|right", help="Which of two different encoders")
+        Literal["left", "right"],
+        option("--side left|right", "Which of two different encoders"),
     ] = "left",
-    skip_bad: SkipBad = False,
-    threads: Threads = None,
-    as_json: Json = False,
+    skip_bad: options.SkipBad = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Write the vectors of images beside their paths."""
     from onelook.vectors import check_ending, embed_files, write_vectors
 
-    if side not in ("left", "right"):
-        raise typer.BadParameter(
-            f"expected left or right, got {side!r}", param_hint="--side"
-        )
     check_ending(out)
     content = embed_files(load_model(model), paths, side, skip_bad)
     target = write_vectors(out, content)
-    for address, reason in content.bad:
-        say(f"skipped {address}: {reason}")
+    say_skipped(content.bad)
     n, size = content.vectors.shape
-    if as_json:
-        print_json({"out": str(target), "vectors": n, "size": size, "bad": content.bad})
-    else:
-        print(f"{n:,} vectors of {size} numbers: {target}")
+    answer = {"out": str(target), "vectors": n, "size": size, "bad": content.bad}
+    print_either(answer, f"{n:,} vectors of {size} numbers: {target}", as_json)

@@ -3,33 +3,20 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from onelook.cli.shared import (
-    Json,
-    Model,
-    Most,
-    Threads,
-    app,
-    check_files,
-    example,
-    load_model,
-    print_json,
-    say,
-)
+from onelook.cli import options
+from onelook.cli.options import argument, option
+from onelook.cli.printing import print_json, print_result, say
+from onelook.cli.shared import app, check_files, example, load_model
 
 
 @app.command(epilog=example("onelook explain a.png b.png --out why.png"))
 def explain(
-    left: Annotated[str, typer.Argument(metavar="A", help="An image")],
-    right: Annotated[str, typer.Argument(metavar="B", help="The image to compare it with")],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE", help="The drawing, e.g. why.png"),
-    ],
-    model: Model = None,
-    threads: Threads = None,
-    as_json: Json = False,
+    left: Annotated[str, argument("A", "An image")],
+    right: Annotated[str, argument("B", "The image to compare it with")],
+    out: Annotated[Path, option("--out -o FILE", "The drawing, e.g. why.png")],
+    model: options.Model = None,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Draw which parts make two images alike or different."""
     check_files([left, right], model)
@@ -49,20 +36,15 @@ def explain(
 
 @app.command(epilog=example("onelook find one.png sheet.png --out found.png"))
 def find(
-    query: Annotated[str, typer.Argument(metavar="A", help="An image of the one thing")],
-    picture: Annotated[
-        str, typer.Argument(metavar="PICTURE", help="The picture to search in")
-    ],
+    query: Annotated[str, argument("A", "An image of the one thing")],
+    picture: Annotated[str, argument("PICTURE", "The picture to search in")],
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Draw the boxes found, e.g. found.png"
-        ),
+        Path | None, option("--out -o FILE", "Draw the boxes found, e.g. found.png")
     ] = None,
-    model: Model = None,
-    k: Most = 5,
-    threads: Threads = None,
-    as_json: Json = False,
+    model: options.Model = None,
+    k: options.Most = 5,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Say whether, and where, a picture shows a person or thing.
 
@@ -77,10 +59,7 @@ def find(
     if out is not None:
         check_ending(out)
     findings = find_in(load_model(model), query, picture, k)
-    if as_json:
-        print_json(findings.to_dict())
-    else:
-        print(findings)
+    print_result(findings, as_json)
     if out is not None:
         draw_findings(findings, out)
         say(f"picture: {out}")

@@ -1,35 +1,22 @@
 """Commands of a gallery: enroll, identify, forget, and what keeps galleries in order."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onelook.cli.shared import (
-    GALLERY_HELP,
-    GalleryModel,
-    Json,
-    Model,
-    Most,
-    SkipBad,
-    Threads,
-    app,
-    check_files,
-    example,
-    load_model,
-    print_json,
-    say,
-)
+from onelook.cli import options
+from onelook.cli.options import argument, option
+from onelook.cli.printing import print_either, print_json, print_result, say, say_skipped
+from onelook.cli.shared import app, check_files, example, key_and_value, load_model
 
 if TYPE_CHECKING:
     from onelook.gallery.answers import Identification
     from onelook.gallery.gallery import Gallery
     from onelook.gallery.moving import Moved
-
-Url = Annotated[str, typer.Option("--gallery", "-g", metavar="URL", help=GALLERY_HELP)]
-UrlArgument = Annotated[str, typer.Argument(metavar="GALLERY", help=GALLERY_HELP)]
+    from onelook.gallery.store import GalleryStore
 
 galleries = typer.Typer(
     no_args_is_help=True,
@@ -42,35 +29,25 @@ app.add_typer(galleries, name="gallery")
 @app.command(epilog=example("onelook enroll people/ --gallery people.db --model faces"))
 def enroll(
     paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH", help="Images, or folders or archives of IDENTITY/IMAGE"
-        ),
+        list[str], argument("PATH", "Images, or folders or archives of IDENTITY/IMAGE")
     ],
-    gallery: Url,
-    model: GalleryModel = None,
+    gallery: options.GalleryOption,
+    model: options.GalleryModel = None,
     identity: Annotated[
-        str | None,
-        typer.Option(
-            "--as", metavar="NAME", help="Who it is [default: the folder or file name]"
-        ),
+        str | None, option("--as NAME", "Who it is [default: the folder or file name]")
     ] = None,
     at_most: Annotated[
-        int | None,
-        typer.Option(
-            "--first", min=1, metavar="N", help="Only the first N images of each identity"
-        ),
+        int | None, option("--first N", "Only the first N images of each identity", least=1)
     ] = None,
     notes: Annotated[
-        list[str] | None,
-        typer.Option("--note", metavar="KEY=VALUE", help="Kept with the images"),
+        list[str] | None, option("--note KEY=VALUE", "Kept with the images")
     ] = None,
     keep_originals: Annotated[
-        bool, typer.Option("--keep-originals", help="Keep the image files too")
+        bool, option("--keep-originals", "Keep the image files too")
     ] = False,
-    skip_bad: SkipBad = False,
-    threads: Threads = None,
-    as_json: Json = False,
+    skip_bad: options.SkipBad = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Add images of identities to a gallery.
 
@@ -78,67 +55,44 @@ def enroll(
     """
     from onelook.gallery.folders import enroll_files
 
-    metadata = dict(_note(text) for text in notes or [])
-    with _kept_when_stopped(), _made(gallery, model, keep_originals) as opened:
-        result = enroll_files(
-            opened,
-            paths,
-            identity=identity,
-            metadata=metadata,
-            at_most=at_most,
-            skip_bad=skip_bad,
-        )
-    for address, reason in result.bad:
-        say(f"skipped {address}: {reason}")
-    if as_json:
-        return print_json(result.to_dict())
-    print(result)
-
-
-@contextmanager
-def _kept_when_stopped() -> Iterator[None]:
-    """After Ctrl-C, say that nothing is lost and how to go on; exit with 130."""
+    metadata = dict(key_and_value(text, "--note") for text in notes or [])
     try:
-        yield
+        with _opened(gallery, model, make=True, keep_originals=keep_originals) as opened:
+            result = enroll_files(
+                opened,
+                paths,
+                identity=identity,
+                metadata=metadata,
+                at_most=at_most,
+                skip_bad=skip_bad,
+            )
     except KeyboardInterrupt:
         say("stopped; what was enrolled is kept: the same command again goes on")
         raise typer.Exit(130) from None
-
-
-def _note(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise typer.BadParameter(f"expected KEY=VALUE, got {text!r}", param_hint="--note")
-    return key, value
+    say_skipped(result.bad)
+    print_result(result, as_json)
 
 
 @app.command(epilog=example("onelook identify who.jpg --gallery people.db --model faces"))
 def identify(
     paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATH", help="Images; with --check a folder or archive"),
+        list[str], argument("PATH", "Images; with --check a folder or archive")
     ],
-    gallery: Url,
-    model: GalleryModel = None,
-    k: Most = 5,
+    gallery: options.GalleryOption,
+    model: options.GalleryModel = None,
+    k: options.Most = 5,
     check: Annotated[
         bool,
-        typer.Option(
+        option(
             "--check",
-            help="Identify a folder of IDENTITY/IMAGE and count how often that is right",
+            "Identify a folder of IDENTITY/IMAGE and count how often that is right",
         ),
     ] = False,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Draw the matches of one image: who.png",
-        ),
+        Path | None, option("--out -o FILE", "Draw the matches of one image: who.png")
     ] = None,
-    threads: Threads = None,
-    as_json: Json = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Say who images show: an identity of the gallery, or unknown."""
     if check and (len(paths) > 1 or out):
@@ -201,27 +155,23 @@ def _draw(gallery: "Gallery", path: str, answer: "Identification", out: Path) ->
 
 @app.command(epilog=example("onelook forget Ada --gallery people.db"))
 def forget(
-    identity: Annotated[str, typer.Argument(metavar="NAME", help="Who is forgotten")],
-    gallery: Url,
-    as_json: Json = False,
+    identity: Annotated[str, argument("NAME", "Who is forgotten")],
+    gallery: options.GalleryOption,
+    as_json: options.Json = False,
 ) -> None:
     """Remove an identity from a gallery, from disk too."""
     from onelook.gallery.store import forget_identity
-    from onelook.gallery.stores import opened
 
-    with opened(gallery) as store:
+    with _store(gallery) as store:
         n = forget_identity(store, identity)
-    if as_json:
-        return print_json({"identity": identity, "forgotten": n})
-    print(f"{identity}: {n:,} images forgotten")
+    answer = {"identity": identity, "forgotten": n}
+    print_either(answer, f"{identity}: {n:,} images forgotten", as_json)
 
 
 @galleries.command("list", epilog=example("onelook gallery list people.db"))
-def list_identities(gallery: UrlArgument, as_json: Json = False) -> None:
+def show(gallery: options.GalleryArgument, as_json: options.Json = False) -> None:
     """Who is in a gallery, and with how many images."""
-    from onelook.gallery.stores import opened
-
-    with opened(gallery) as store:
+    with _store(gallery) as store:
         identities = store.identities()
     if as_json:
         return print_json(identities)
@@ -230,13 +180,9 @@ def list_identities(gallery: UrlArgument, as_json: Json = False) -> None:
 
 
 @galleries.command(epilog=example("onelook gallery stats people.db"))
-def stats(gallery: UrlArgument, as_json: Json = False) -> None:
+def stats(gallery: options.GalleryArgument, as_json: options.Json = False) -> None:
     """How large a gallery is, of which model, and how it searches."""
-    from dataclasses import asdict
-
-    from onelook.gallery.stores import opened
-
-    with opened(gallery) as store:
+    with _store(gallery) as store:
         facts = {**asdict(store.stats()), **asdict(store.header)}
     if as_json:
         return print_json(facts)
@@ -246,44 +192,41 @@ def stats(gallery: UrlArgument, as_json: Json = False) -> None:
 
 @galleries.command(epilog=example("onelook gallery rename people.db Ada 'Ada Lovelace'"))
 def rename(
-    gallery: UrlArgument,
-    identity: Annotated[str, typer.Argument(metavar="NAME", help="Who it is now")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Who it will be")],
-    as_json: Json = False,
+    gallery: options.GalleryArgument,
+    identity: Annotated[str, argument("NAME", "Who it is now")],
+    new: Annotated[str, argument("NEW", "Who it will be")],
+    as_json: options.Json = False,
 ) -> None:
     """Give an identity another name, or join it to one that is there."""
     from onelook.gallery.store import rename_identity
-    from onelook.gallery.stores import opened
 
-    with opened(gallery) as store:
+    with _store(gallery) as store:
         n = rename_identity(store, identity, new)
-    if as_json:
-        return print_json({"identity": new, "images": n})
-    print(f"{n:,} images of {identity} are now {new}")
+    answer = {"identity": new, "images": n}
+    print_either(answer, f"{n:,} images of {identity} are now {new}", as_json)
 
 
 @galleries.command(epilog=example("onelook gallery copy people.db postgresql://db/people"))
 def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help=GALLERY_HELP)],
-    target: Annotated[str, typer.Argument(metavar="TO", help=GALLERY_HELP)],
-    as_json: Json = False,
+    source: Annotated[str, argument("FROM", options.GALLERY_HELP)],
+    target: Annotated[str, argument("TO", options.GALLERY_HELP)],
+    as_json: options.Json = False,
 ) -> None:
     """Copy a gallery to another store; run it again to go on after a stop."""
     from onelook.gallery.moving import copy as run
 
-    moved = run(source, target)
-    _print_moved(moved, target, as_json)
+    _print_moved(run(source, target), target, as_json)
 
 
 @galleries.command(
     epilog=example("onelook gallery migrate old.db new.db --model runs/better")
 )
 def migrate(
-    source: Annotated[str, typer.Argument(metavar="FROM", help=GALLERY_HELP)],
-    target: Annotated[str, typer.Argument(metavar="TO", help=GALLERY_HELP)],
-    model: Model = None,
-    threads: Threads = None,
-    as_json: Json = False,
+    source: Annotated[str, argument("FROM", options.GALLERY_HELP)],
+    target: Annotated[str, argument("TO", options.GALLERY_HELP)],
+    model: options.Model = None,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Embed a gallery again with another model, from originals or thumbnails."""
     from onelook.gallery.moving import migrate as run
@@ -298,46 +241,42 @@ def migrate(
     "import", epilog=example("onelook gallery import people.db vectors.parquet")
 )
 def import_embeddings(
-    gallery: UrlArgument,
-    vectors: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help=".parquet or .npz that onelook embed wrote"),
-    ],
-    model: GalleryModel = None,
-    as_json: Json = False,
+    gallery: options.GalleryArgument,
+    vectors: Annotated[Path, argument("FILE", ".parquet or .npz that onelook embed wrote")],
+    model: options.GalleryModel = None,
+    as_json: options.Json = False,
 ) -> None:
     """Enroll embeddings without images; the folder in a path is the identity."""
     from onelook.gallery.moving import import_vectors
 
-    with _made(gallery, model) as opened:
+    with _opened(gallery, model, make=True) as opened:
         moved = import_vectors(opened, vectors)
     _print_moved(moved, gallery, as_json)
 
 
 @galleries.command(epilog=example("onelook gallery maintain people.db"))
-def maintain(gallery: UrlArgument, as_json: Json = False) -> None:
+def maintain(gallery: options.GalleryArgument, as_json: options.Json = False) -> None:
     """Keep a gallery quick: rebuild its index, compact its file."""
-    from onelook.gallery.stores import opened
-
-    with opened(gallery) as store:
+    with _store(gallery) as store:
         store.maintain()
         search = store.stats().search
-    print_json({"search": search}) if as_json else print(f"{gallery}: {search}")
+    print_either({"search": search}, f"{gallery}: {search}", as_json)
 
 
-def _opened(url: str, model: str | None) -> "Gallery":
-    """An existing gallery: a wrong name makes none."""
+def _opened(
+    url: str, model: str | None, *, make: bool = False, keep_originals: bool = False
+) -> "Gallery":
+    """A gallery; ``make`` it where it does not exist, or a wrong name makes none."""
     from onelook.gallery.gallery import Gallery
 
-    return Gallery(load_model(gallery_model(url, model, make=False)), url)
-
-
-def _made(url: str, model: str | None, keep_originals: bool = False) -> "Gallery":
-    """A gallery, which is made where it does not exist."""
-    from onelook.gallery.gallery import Gallery
-
-    verifier = load_model(gallery_model(url, model))
+    verifier = load_model(gallery_model(url, model, make=make))
     return Gallery(verifier, url, keep_originals=keep_originals)
+
+
+def _store(url: str) -> AbstractContextManager["GalleryStore"]:
+    from onelook.gallery.stores import opened
+
+    return opened(url)
 
 
 def gallery_model(url: str, model: str | None, *, make: bool = True) -> str | None:
@@ -369,9 +308,6 @@ def gallery_model(url: str, model: str | None, *, make: bool = True) -> str | No
 
 
 def _print_moved(moved: "Moved", target: str, as_json: bool) -> None:
-    if as_json:
-        from dataclasses import asdict
-
-        return print_json(asdict(moved))
     known = f", {moved.n_known:,} were there already" if moved.n_known else ""
-    print(f"{moved.n_moved:,} images are new in {target}{known}")
+    text = f"{moved.n_moved:,} images are new in {target}{known}"
+    print_either(asdict(moved), text, as_json)

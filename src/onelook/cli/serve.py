@@ -1,81 +1,66 @@
 """Commands of the service: serve, and token for those who may use it."""
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from onelook.cli import options
 from onelook.cli.gallery import gallery_model
-from onelook.cli.shared import (
-    GALLERY_HELP,
-    GalleryModel,
-    Json,
-    Threads,
-    app,
-    example,
-    load_model,
-    print_json,
-    print_rows,
-    say,
-)
-
-if TYPE_CHECKING:
-    from onelook.verifier import Verifier
+from onelook.cli.options import argument, option
+from onelook.cli.printing import print_json, print_rows, say
+from onelook.cli.shared import app, example, load_model
 
 TOKENS_HELP = "File of tokens (see onelook token); without it no request needs a token"
 
 
 @app.command(epilog=example("onelook serve --model faces --gallery people.db"))
 def serve(
-    gallery: Annotated[
-        str | None, typer.Option("--gallery", "-g", metavar="URL", help=GALLERY_HELP)
-    ] = None,
-    model: GalleryModel = None,
+    gallery: Annotated[str | None, option("--gallery -g URL", options.GALLERY_HELP)] = None,
+    model: options.GalleryModel = None,
     host: Annotated[
         str,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Address to bind to; all but this machine's loopback require tokens",
+        option(
+            "--host ADDRESS",
+            "Address to bind to; all but this machine's loopback require tokens",
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free port")
+        int, option("--port N", "0 takes a free port", least=0, most=65535)
     ] = 8000,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", metavar="FILE", help=TOKENS_HELP)
-    ] = None,
+    token_file: Annotated[Path | None, option("--token-file FILE", TOKENS_HELP)] = None,
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="Enroll, rename and forget nothing")
+        bool, option("--read-only", "Enroll, rename and forget nothing")
     ] = False,
     cors: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="ORIGIN", help="Origin whose web pages may send requests, https://…"
-        ),
+        option("--cors ORIGIN", "Origin whose web pages may send requests, https://…"),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Another name of this service, behind a proxy"),
+        option("--allow-host NAME", "Another name of this service, behind a proxy"),
     ] = None,
     max_mb: Annotated[
-        int, typer.Option(metavar="N", min=1, help="MiB of one request, at most")
+        int, option("--max-mb N", "MiB of one request, at most", least=1)
     ] = 32,
     max_megapixels: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Megapixels of one image, at most")
+        int, option("--max-megapixels N", "Megapixels of one image, at most", least=1)
     ] = 40,
     max_images: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Images of one request, at most")
+        int, option("--max-images N", "Images of one request, at most", least=1)
     ] = 32,
     max_waiting: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Images that may wait; then 503")
+        int, option("--max-waiting N", "Images that may wait; then 503", least=1)
     ] = 256,
-    threads: Threads = None,
+    threads: options.Threads = None,
 ) -> None:
     """Answer over HTTP, with a page for people.
 
     onelook -v serve logs a line for each request.
     """
     from onelook.gallery.gallery import Gallery
+    from onelook.gallery.store import redact_url
     from onelook.service.app import create_app
     from onelook.service.server import check_address, hosts_of, limit_threads
     from onelook.service.server import serve as run
@@ -99,21 +84,11 @@ def serve(
         cors=tuple(cors or ()),
         card_text=_card_text(model),
     )
-    opened = None if gallery is None else Gallery(verifier, gallery)
-    try:
+    kept = f"gallery {redact_url(gallery)}" if gallery else "no gallery (see --gallery)"
+    with Gallery(verifier, gallery) if gallery else nullcontext() as opened:
         service = create_app(verifier, opened, settings)
-        run(service, host, port, lambda url: _started(verifier, gallery, url))
-    finally:
-        if opened is not None:
-            opened.close()
-
-
-def _started(verifier: "Verifier", gallery: str | None, url: str) -> None:
-    from onelook.gallery.store import redact_url
-
-    none = "no gallery (--gallery FILE keeps one)"
-    kept = none if gallery is None else f"gallery {redact_url(gallery)}"
-    say(f"{verifier.name}, {kept}: {url}\nstop it with Ctrl-C")
+        facts = f"{verifier.name}, {kept}"
+        run(service, host, port, lambda url: say(f"{facts}: {url}\nstop it with Ctrl-C"))
 
 
 def _card_text(model: str | None) -> str:
@@ -126,20 +101,15 @@ def _card_text(model: str | None) -> str:
 
 @app.command(epilog=example("onelook token tokens.json --name till-3 --write"))
 def token(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="File of tokens, made where needed")
-    ],
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Make a token of this name")
-    ] = None,
+    file: Annotated[Path, argument("FILE", "File of tokens, made where needed")],
+    name: Annotated[str | None, option("--name NAME", "Make a token of this name")] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Let the token enroll, rename and forget")
+        bool, option("--write", "Let the token enroll, rename and forget")
     ] = False,
     revoke: Annotated[
-        str | None,
-        typer.Option("--revoke", metavar="NAME", help="Revoke the token of this name"),
+        str | None, option("--revoke NAME", "Revoke the token of this name")
     ] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Make, list or revoke tokens of the service.
 

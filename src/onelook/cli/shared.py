@@ -1,16 +1,17 @@
-"""What all commands share: the application, its options, how it prints and how it fails."""
+"""What all commands share: the application, how it prints and how it fails."""
 
-import json
 import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+from onelook.cli.options import option
+from onelook.cli.printing import say
 
 if TYPE_CHECKING:
     from onelook.verifier import Verifier
@@ -40,92 +41,6 @@ app = typer.Typer(
 )
 
 
-def _limit_threads(n: int | None) -> int | None:
-    """Set before NumPy, PyTorch or ONNX Runtime is imported, so that all follow it."""
-    if n is not None:
-        os.environ["OMP_NUM_THREADS"] = str(n)
-    return n
-
-
-# The options of several commands: each has one name, one meaning and one help text.
-MODEL_HELP = "A folder that train wrote, or the name of a shipped model (onelook models)"
-GALLERY_HELP = "A file, postgresql://… or milvus://…"
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="MODEL",
-        help=f"{MODEL_HELP} [default: omniglot, for drawings]",
-    ),
-]
-GalleryModel = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="MODEL",
-        help=f"{MODEL_HELP} [default: the gallery's own; for a new one omniglot]",
-    ),
-]
-ModelToo = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="MODEL", help="The same as MODEL")
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="FOLDER",
-        help="The folder of your images, or where a known source lies [default: "
-        "$ONELOOK_DATA, then the user's cache]",
-    ),
-]
-Root = Annotated[
-    Path | None,
-    typer.Option(
-        "--root",
-        metavar="FOLDER",
-        help="What the paths of a pair file are relative to; where a known source lies",
-    ),
-]
-Depth = Annotated[
-    int | None,
-    typer.Option(
-        "--depth",
-        metavar="N",
-        min=0,
-        help="Number of folders above a class folder [default: 0, or the model's own]",
-    ),
-]
-Same = Annotated[
-    int | None,
-    typer.Option(
-        "--same",
-        metavar="0|1",
-        min=0,
-        max=1,
-        help="The label of a same pair, where the pair file does not say it",
-    ),
-]
-Most = Annotated[
-    int, typer.Option("-k", metavar="N", min=1, help="Largest number of results")
-]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Go on without unreadable images")
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads",
-        metavar="N",
-        min=1,
-        callback=_limit_threads,
-        help="Threads of a computation [default: $OMP_NUM_THREADS, or all cores]",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs")]
-
-
 class _Messages(logging.Handler):
     """Writes log records to standard error as it is now: a progress bar may replace it."""
 
@@ -151,8 +66,7 @@ def _options(
         ),
     ] = False,
     verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Say what is being done, on standard error"),
+        bool, option("--verbose -v", "Say what is being done, on standard error")
     ] = False,
 ) -> None:
     """Tell from a single example whether two images show the same thing.
@@ -197,6 +111,14 @@ def load_model(model: str | None) -> "Verifier":
     return verifier
 
 
+def key_and_value(text: str, option: str) -> tuple[str, str]:
+    """The two halves of KEY=VALUE, as an option takes them."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise typer.BadParameter(f"expected KEY=VALUE, got {text!r}", param_hint=option)
+    return key, value
+
+
 def named_model(argument: str | None, option: str | None) -> str:
     """The model of a command that takes it as MODEL or by --model."""
     model = argument if option is None else option
@@ -220,24 +142,3 @@ def check_files(items: Sequence[str], model: str | None) -> None:
     for item in items:
         if not os.path.lexists(item.partition("!/")[0]):
             raise DataError(f"{item}: no such file")
-
-
-def print_rows(rows: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        return print_json(rows)
-    width = max(map(len, rows))
-    for name, text in rows.items():
-        print(f"{name:{width}}  {text}")
-
-
-def print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
-
-
-def say(message: str) -> None:
-    print(message, file=sys.stderr)
-
-
-def fail(message: str) -> NoReturn:
-    say(f"error: {message}")
-    sys.exit(1)

@@ -2,24 +2,16 @@
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onelook.cli.shared import (
-    Data,
-    Depth,
-    Json,
-    SkipBad,
-    Threads,
-    app,
-    example,
-    print_json,
-    print_rows,
-    say,
-    stoppable,
-)
+from onelook.cli import options
+from onelook.cli.options import argument, option
+from onelook.cli.printing import print_json, print_rows, say
+from onelook.cli.shared import app, example, key_and_value, stoppable
 
 if TYPE_CHECKING:
     from onelook.training.train import Run
@@ -28,38 +20,31 @@ if TYPE_CHECKING:
 @app.command(epilog=example("onelook train digits --out runs/digits --set epochs=5"))
 def train(
     context: typer.Context,
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe's name or a YAML file")
-    ],
-    data: Data = None,
+    recipe: Annotated[str, argument("RECIPE", "A recipe's name or a YAML file")],
+    data: options.Data = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="The model's folder [default: runs/RECIPE]"),
+        Path | None, option("--out -o FOLDER", "The model's folder [default: runs/RECIPE]")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue a stopped training")
-    ] = False,
+    resume: Annotated[bool, option("--resume", "Continue a stopped training")] = False,
     settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe"),
+        list[str] | None, option("--set KEY=VALUE", "Change a setting of the recipe")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="The same as --set epochs=N")
+        int | None, option("--epochs N", "The same as --set epochs=N")
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Seed of every random draw: --set seed=N"),
+        int | None, option("--seed N", "Seed of every random draw: --set seed=N")
     ] = None,
-    depth: Depth = None,
+    depth: options.Depth = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier training in --out")
+        bool, option("--overwrite", "Replace an earlier training in --out")
     ] = False,
-    skip_bad: SkipBad = False,
+    skip_bad: options.SkipBad = False,
     tracker: Annotated[
-        str | None, typer.Option(metavar="NAME", help="tensorboard, mlflow or wandb")
+        str | None, option("--tracker NAME", "tensorboard, mlflow or wandb")
     ] = None,
-    threads: Threads = None,
-    as_json: Json = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Train by a recipe; write model, decision and report."""
     changes = dict(_setting(text) for text in settings or [])
@@ -96,9 +81,7 @@ def _setting(text: str) -> tuple[str, Any]:
     """``optimizer.learning_rate=1e-3`` as a key and a value: JSON, or else YAML."""
     import yaml
 
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise typer.BadParameter(f"expected KEY=VALUE, got {text!r}", param_hint="--set")
+    key, value = key_and_value(text, "--set")
     try:
         return key, json.loads(value)
     except ValueError:
@@ -111,10 +94,8 @@ def _setting(text: str) -> tuple[str, Any]:
 
 @app.command(epilog=example("onelook recipes koch-2015 > mine.yaml"))
 def recipes(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Print this recipe's YAML")
-    ] = None,
-    as_json: Json = False,
+    name: Annotated[str | None, argument("NAME", "Print this recipe's YAML")] = None,
+    as_json: options.Json = False,
 ) -> None:
     """List the recipes with what they reproduce, or print one."""
     from importlib import resources
@@ -140,12 +121,12 @@ def recipes(
 
 @app.command(epilog=example("onelook demo --out demo"))
 def demo(
-    data: Data = None,
+    data: options.Data = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the model and its report")
+        Path, option("--out -o FOLDER", "The model's folder, with its report")
     ] = Path("runs/demo"),
-    threads: Threads = None,
-    as_json: Json = False,
+    threads: options.Threads = None,
+    as_json: options.Json = False,
 ) -> None:
     """Train and measure on real images in about a minute."""
     from onelook.demo import demo as run_demo
@@ -157,19 +138,12 @@ def demo(
 
 
 @app.command(epilog=example("onelook models"))
-def models(as_json: Json = False) -> None:
+def models(as_json: options.Json = False) -> None:
     """List the shipped models: what for, and what they need."""
-    from dataclasses import asdict
-
     from onelook.zoo import shipped_models
 
     found = shipped_models()
     if as_json:
-        return print_json([asdict(model) for model in found])
-    print_rows(
-        {
-            model.name: model.purpose + (f"; needs {model.needs}" if model.needs else "")
-            for model in found
-        },
-        as_json,
-    )
+        return print_json([asdict(one) for one in found])
+    needs = {one.name: f"; needs {one.needs}" if one.needs else "" for one in found}
+    print_rows({one.name: one.purpose + needs[one.name] for one in found}, as_json)

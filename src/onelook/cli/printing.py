@@ -1,0 +1,41 @@
+"""What commands print: results to standard output, messages to standard error."""
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def print_either(value: Any, text: str, as_json: bool) -> None:
+    print_json(value) if as_json else print(text)
+
+
+def print_result(result: Any, as_json: bool) -> None:
+    print_json(result.to_dict()) if as_json else print(result)
+
+
+def print_rows(rows: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        return print_json(rows)
+    width = max(map(len, rows))
+    for name, text in rows.items():
+        print(f"{name:{width}}  {text}")
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def say_skipped(bad: Iterable[tuple[str, str]]) -> None:
+    """Name the images that were skipped, with the reasons."""
+    for address, reason in bad:
+        say(f"skipped {address}: {reason}")
+
+
+def fail(message: str) -> NoReturn:
+    say(f"error: {message}")
+    sys.exit(1)
