@@ -139,6 +139,21 @@ def test_what_is_no_image_is_refused_in_one_line(verifier, item, message):
         verifier.embed([item])
 
 
+def test_embedding_many_items_shows_progress_if_asked(images, monkeypatch, capfd):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then treats any stream as a terminal
+    verifier = from_function(
+        lambda images: np.stack([np.asarray(i.convert("RGB")).mean((0, 1)) for i in images])
+    )
+    items = images * 100
+    quiet = verifier.embed(items)
+    assert capfd.readouterr().err == ""
+    verifier.shows_progress = True
+    verifier.embed(items[:5])
+    assert capfd.readouterr().err == ""
+    np.testing.assert_array_equal(verifier.embed(items), quiet)
+    assert f"{len(items)}/{len(items)}" in capfd.readouterr().err
+
+
 def test_one_item_in_place_of_a_list_is_refused(verifier, images):
     for one in (images[0], b"data", Image.new("L", (4, 4)), np.zeros((4, 4), np.uint8)):
         with pytest.raises(TypeError, match="expected a list of items, got one"):

@@ -25,6 +25,9 @@ def progress_bar(
         done: Number of items that were done before.
         unit: What is counted; ``"bytes"`` are shown as megabytes.
     """
+    if not shown:
+        yield lambda n=1, text="": None
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -47,7 +50,7 @@ def progress_bar(
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not (shown and console.is_terminal),
+        disable=not console.is_terminal,
     )
     task = bar.add_task(what, total=total, completed=done, text="")
     begun, ended = time.monotonic(), threading.Event()
@@ -61,7 +64,7 @@ def progress_bar(
             line = _line(what, now, total, done, time.monotonic() - begun, words)
             print(line, file=sys.stderr, flush=True)
 
-    if shown and not console.is_terminal:
+    if not console.is_terminal:
         threading.Thread(target=print_lines, daemon=True).start()
     try:
         with bar:

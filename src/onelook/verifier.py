@@ -1,6 +1,6 @@
 """Verifier: a trained network with its inputs and its decision, ready to use."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +26,7 @@ from onelook.model_folder import (
     weights_of,
     write_folder,
 )
+from onelook.progress import progress_bar
 from onelook.runtime.encoder import EmbeddingFunction, Encoder, FunctionEncoder, Inputs
 from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, OnnxEncoder, has_cuda
 from onelook.runtime.scores import Scores, build_scores
@@ -73,6 +74,8 @@ class Verifier:
         self.card = card or TrainingCard()
         self.network = network
         self._fingerprint = fingerprint
+        # Whether embedding more than one batch reports progress on standard error.
+        self.shows_progress = False
 
     @property
     def name(self) -> str:
@@ -126,34 +129,32 @@ class Verifier:
         """
         check_list(items)
         taken = self.input_of(side)
-        parts = [
-            self._encode(taken.load_many(items[start : start + BATCH_SIZE]), side)
-            for start in range(0, len(items), BATCH_SIZE)
-        ]
-        return _stack(parts)
+        return self._embed(lambda part: taken.load_many(items[part]), len(items), side)
 
     def embed_loaded(
         self, loaded: Sequence[Any] | NDArray[Any], side: str = "left"
     ) -> NDArray[np.float32]:
         """Embeddings (N, D) of N items that this side's input loaded."""
-        parts = [
-            self._encode(loaded[start : start + BATCH_SIZE], side)
-            for start in range(0, len(loaded), BATCH_SIZE)
-        ]
-        return _stack(parts)
+        return self._embed(lambda part: loaded[part], len(loaded), side)
 
     def embed_store(
         self, store: Store, rows: NDArray[np.int64], side: str = "left"
     ) -> NDArray[np.float32]:
         """Embeddings (N, D) float32 of rows of a prepared store."""
-        parts = [
-            self._encode(store.gather(rows[start : start + BATCH_SIZE]), side)
-            for start in range(0, len(rows), BATCH_SIZE)
-        ]
-        return _stack(parts)
+        return self._embed(lambda part: store.gather(rows[part]), len(rows), side)
 
-    def _encode(self, loaded: Any, side: str) -> NDArray[np.float32]:
-        return self.encoder(self._inputs(loaded, side), side)
+    def _embed(
+        self, load: Callable[[slice], Any], n_items: int, side: str
+    ) -> NDArray[np.float32]:
+        """Embeddings (N, D) of N items, batch by batch."""
+        parts = [np.zeros((0, 0), np.float32)] if n_items == 0 else []
+        shown = self.shows_progress and n_items > BATCH_SIZE
+        with progress_bar("embedding", n_items, shown=shown) as advance:
+            for start in range(0, n_items, BATCH_SIZE):
+                part = slice(start, min(start + BATCH_SIZE, n_items))
+                parts.append(self.encoder(self._inputs(load(part), side), side))
+                advance(part.stop - start)
+        return np.concatenate(parts)
 
     def _inputs(self, loaded: Any, side: str) -> Inputs:
         return self.input_of(side).to_inputs(loaded)
@@ -370,10 +371,6 @@ def _answering(
 
 def _onnx_has(device: str) -> bool:
     return device.startswith("cuda") and has_cuda()
-
-
-def _stack(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
 
 def _check_input_shape(verifier: Verifier) -> None:

@@ -70,6 +70,7 @@ def calibrate(
 
     model = named_model(named, model)
     verifier = load(model)
+    verifier.shows_progress = True
     source = DataChoice(data, part, root, depth, same)
     if check:
         if data is None:

@@ -81,12 +81,15 @@ def evaluate(
 ) -> None:
     """Measure a model or a baseline by a published protocol."""
     from onelook.evaluation import protocols
+    from onelook.verifier import Verifier
 
     if protocol == "list":
         return print_rows(
             {name: entry.about for name, entry in protocols.PROTOCOLS.items()}, as_json
         )
     scorer = protocols.scorer_of(named_model(named, model))
+    if isinstance(scorer, Verifier):
+        scorer.shows_progress = True
     if protocol is None:
         protocol = protocols.default_protocol(scorer)
         say(f"protocol {protocol}: {protocols.PROTOCOLS[protocol].about}")
