@@ -39,7 +39,7 @@ golden: $(VENV)/.installed-dev
 # The stamp is newer than what decides the environment, so the second time takes no time.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	$(RUN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	$(RUN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -95,6 +95,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
+            if module.startswith(("onelook.models", "onelook.training")):
+                import_extra("torch", "train", f"onelook.{name}")
             value = globals()[name] = getattr(import_module(module), name)
             return value
     raise AttributeError(f"module 'onelook' has no attribute {name!r}")
