@@ -481,3 +481,14 @@ def test_version(onelook):
     from importlib.metadata import version
 
     assert onelook("--version") == (0, f"onelook {version('onelook')}\n", "")
+
+
+def test_export_writes_an_older_model_for_answers_without_pytorch(onelook, tmp_path):
+    golden = Path(__file__).parent / "golden" / "model-cosine"
+    status, out, _ = onelook("export", golden, "--out", tmp_path / "new", "--json")
+    assert status == 0 and json.loads(out)["largest_difference"] < 1e-4
+    old, new = load(golden), load(tmp_path / "new", runtime="onnx")
+    assert new.fingerprint == old.fingerprint
+    assert new.card.metrics == old.card.metrics and new.decision == old.decision
+    status, _, err = onelook("export", "omniglot")
+    assert status == 1 and "--out FOLDER writes a copy" in err

@@ -259,3 +259,12 @@ def test_an_embedding_function_of_a_wrong_shape_is_named(images):
 def _change(folder, **values):
     content = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**content, **values}))
+
+
+def test_a_device_that_does_not_exist_is_named(verifier, tmp_path):
+    folder = verifier.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="no device 'quantum' for PyTorch here"):
+        load(folder, device="quantum")
+    with pytest.raises(ValueError, match="no device 'quantum' for ONNX Runtime here"):
+        load(folder, device="quantum", runtime="onnx")
+    assert isinstance(load(folder, device="cpu").encoder, OnnxEncoder)

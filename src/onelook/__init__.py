@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from onelook.extras import import_extra
+
 if TYPE_CHECKING:
     from onelook.calibration.calibrate import calibrate
     from onelook.comparison import Comparison

@@ -5,6 +5,10 @@ class OnelookError(Exception):
     """Base of every error that onelook raises for a user to read."""
 
 
+class MissingExtraError(OnelookError):
+    """A package that is not installed; the message names the extra that brings it."""
+
+
 class DataError(OnelookError):
     """An unreadable image, a malformed pair file, or too few images for a request."""
 

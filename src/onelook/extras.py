@@ -5,7 +5,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-from onelook.errors import OnelookError
+from onelook.errors import MissingExtraError
 
 
 def import_extra(package: str, extra: str, purpose: str = "") -> ModuleType:
@@ -17,7 +17,7 @@ def import_extra(package: str, extra: str, purpose: str = "") -> ModuleType:
         purpose: What needs it, for the message.
 
     Raises:
-        OnelookError: If it is not installed or does not load; it names the extra.
+        MissingExtraError: If it is not installed or does not load; it names the extra.
     """
     try:
         importlib.import_module(package.partition(".")[0])
@@ -39,7 +39,7 @@ def file_of_extra(package: str, name: str, extra: str) -> Path:
         extra: Of onelook, which brings the package.
 
     Raises:
-        OnelookError: If the package or the file is not there.
+        MissingExtraError: If the package or the file is not there.
     """
     try:
         spec = importlib.util.find_spec(package)
@@ -51,6 +51,6 @@ def file_of_extra(package: str, name: str, extra: str) -> Path:
     raise _missing(f"{package}/{name}", extra)
 
 
-def _missing(what: str, extra: str, purpose: str = "") -> OnelookError:
+def _missing(what: str, extra: str, purpose: str = "") -> MissingExtraError:
     needs = f"{purpose} needs {what}, which" if purpose else what
-    return OnelookError(f"{needs} is not installed: pip install 'onelook[{extra}]'")
+    return MissingExtraError(f"{needs} is not installed: pip install 'onelook[{extra}]'")

@@ -1,5 +1,6 @@
 """Verifier: a trained network with its inputs and its decision, ready to use."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -302,7 +303,8 @@ def load(
 
     Args:
         name: The folder, or the name of a shipped model.
-        device: "cpu", "cuda" or another one of PyTorch's; None is the processor.
+        device: "cpu", "cuda" or another one of PyTorch's; None takes the one that the
+            environment variable ONELOOK_DEVICE names, else the processor.
         runtime: "onnx" answers through ONNX Runtime, "torch" through PyTorch; None takes
             ONNX Runtime where the model has a graph and the device allows.
 
@@ -310,7 +312,9 @@ def load(
         CheckpointError: If there is no such model, it was damaged, or its format is newer
             than this onelook knows.
         OnelookError: If PyTorch is needed and not installed.
+        ValueError: If there is no such device.
     """
+    device = device or os.environ.get("ONELOOK_DEVICE")
     folder = existing_folder(name)
     file, content = read_settings(folder)
     encoder, scores = _answering(folder, file, content["model"], device, runtime)
@@ -358,15 +362,19 @@ def _answering(
             side: read_file(folder / GRAPH_FILES[side], sha256)
             for side, sha256 in file.graphs.items()
         }
+        if not on_processor and not _onnx_has(str(device)):
+            raise ValueError(f"no device {device!r} for ONNX Runtime here; use PyTorch's")
         size = file.embedding_size
         return OnnxEncoder(weights, graphs, size, device or "cpu"), scores
     import_extra("torch", "train", f"{folder.name} answers through PyTorch: it")
-    from onelook.runtime.torch import load_encoder
+    from onelook.runtime.torch import load_encoder, named_device
 
+    if device is not None:
+        named_device(device)
     try:
         return load_encoder(network, tensors, device), scores
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: {error}; train the model again") from error
+        raise CheckpointError(f"{folder}: {error}") from error
 
 
 def _onnx_has(device: str) -> bool:

@@ -54,6 +54,7 @@ def calibrate(
     same: options.Same = None,
     seed: Annotated[int, option("--seed N", "Seed of every random draw")] = 0,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Fit what scores mean: threshold, probability, galleries.
@@ -63,6 +64,7 @@ def calibrate(
     from onelook.calibration.calibrate import calibrate as fit
     from onelook.calibration.calibrate import save_decision
     from onelook.calibration.check import check as check_threshold
+    from onelook.errors import MissingExtraError
     from onelook.evaluation.unseen import DataChoice
     from onelook.report.inputs import calibration_inputs
     from onelook.report.page import write_report
@@ -80,11 +82,16 @@ def calibrate(
     folder = _folder(model, out)
     found = fit(verifier, source, far=far, prior=prior, group_by=group_by, seed=seed)
     save_decision(model, found, folder)
-    report = write_report(calibration_inputs(verifier, found), folder / REPORT_FILE)
+    report = ""
+    try:
+        inputs = calibration_inputs(verifier, found)
+        report = str(write_report(inputs, folder / REPORT_FILE))
+    except MissingExtraError as missing:  # the decision does not depend on it
+        say(f"no report: {missing}")
     if as_json:
-        return print_json(found.to_dict() | {"model": str(folder), "report": str(report)})
+        return print_json(found.to_dict() | {"model": str(folder), "report": report})
     print(found)
-    say(f"model: {folder}\nreport: {report}")
+    say(f"model: {folder}" + (f"\nreport: {report}" if report else ""))
 
 
 def _folder(model: str, out: Path | None) -> Path:

@@ -38,6 +38,7 @@ def compare(
     same: options.Same = None,
     root: options.Root = None,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Say whether two images show the same thing, or rank many."""
@@ -119,6 +120,7 @@ def embed(
     ] = "left",
     skip_bad: options.SkipBad = False,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Write the vectors of images beside their paths."""

@@ -77,6 +77,7 @@ def evaluate(
     data: options.Data = None,
     depth: options.Depth = None,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure a model or a baseline by a published protocol."""

@@ -16,6 +16,7 @@ def explain(
     out: Annotated[Path, option("--out -o FILE", "The drawing, e.g. why.png")],
     model: options.Model = None,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Draw which parts make two images alike or different."""
@@ -44,6 +45,7 @@ def find(
     model: options.Model = None,
     k: options.Most = 5,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Say whether, and where, a picture shows a person or thing.

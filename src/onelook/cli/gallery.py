@@ -47,6 +47,7 @@ def enroll(
     ] = False,
     skip_bad: options.SkipBad = False,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Add images of identities to a gallery.
@@ -92,6 +93,7 @@ def identify(
         Path | None, option("--out -o FILE", "Draw the matches of one image: who.png")
     ] = None,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Say who images show: an identity of the gallery, or unknown."""
@@ -226,6 +228,7 @@ def migrate(
     target: Annotated[str, argument("TO", options.GALLERY_HELP)],
     model: options.Model = None,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Embed a gallery again with another model, from originals or thumbnails."""

@@ -28,6 +28,13 @@ def _limit_threads(n: int | None) -> int | None:
     return n
 
 
+def _choose_device(name: str | None) -> str | None:
+    """Set for every model that the command loads or trains."""
+    if name is not None:
+        os.environ["ONELOOK_DEVICE"] = name
+    return name
+
+
 MODEL_HELP = "A folder that train wrote, or the name of a shipped model (onelook models)"
 GALLERY_HELP = "A file, postgresql://… or milvus://…"
 Model = Annotated[
@@ -86,6 +93,15 @@ Threads = Annotated[
         min=1,
         callback=_limit_threads,
         help="Threads of a computation [default: $OMP_NUM_THREADS, or all cores]",
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        callback=_choose_device,
+        help="cpu, cuda, … [default: $ONELOOK_DEVICE; else a GPU to train, cpu to answer]",
     ),
 ]
 Json = Annotated[bool, option("--json", "Print JSON, for programs")]

@@ -11,6 +11,7 @@ from onelook.cli.gallery import gallery_model
 from onelook.cli.options import argument, option
 from onelook.cli.printing import print_json, print_rows, say
 from onelook.cli.shared import app, example, load_model
+from onelook.extras import import_extra
 
 TOKENS_HELP = "File of tokens (see onelook token); without it no request needs a token"
 
@@ -54,11 +55,13 @@ def serve(
         int, option("--max-waiting N", "Images that may wait; then 503", least=1)
     ] = 256,
     threads: options.Threads = None,
+    device: options.Device = None,
 ) -> None:
     """Answer over HTTP, with a page for people.
 
     onelook -v serve logs a line for each request.
     """
+    import_extra("fastapi", "serve", "onelook serve")
     from onelook.gallery.gallery import Gallery
     from onelook.gallery.store import redact_url
     from onelook.service.app import create_app

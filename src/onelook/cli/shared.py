@@ -20,7 +20,7 @@ log = logging.getLogger("onelook")
 
 # As people meet them: look around, train and measure, use, serve.
 ORDER = (
-    *("demo", "data", "recipes", "train", "evaluate", "calibrate"),
+    *("demo", "data", "recipes", "train", "export", "evaluate", "calibrate"),
     *("compare", "explain", "find", "embed", "enroll", "identify", "forget", "gallery"),
     *("models", "serve", "token"),
 )

@@ -10,8 +10,9 @@ import typer
 
 from onelook.cli import options
 from onelook.cli.options import argument, option
-from onelook.cli.printing import print_json, print_rows, say
+from onelook.cli.printing import fail, print_either, print_json, print_rows, say
 from onelook.cli.shared import app, example, key_and_value, stoppable
+from onelook.extras import import_extra
 
 if TYPE_CHECKING:
     from onelook.training.train import Run
@@ -44,6 +45,7 @@ def train(
         str | None, option("--tracker NAME", "tensorboard, mlflow or wandb")
     ] = None,
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Train by a recipe; write model, decision and report."""
@@ -51,6 +53,7 @@ def train(
     changes |= {} if epochs is None else {"epochs": epochs}
     changes |= {} if seed is None else {"seed": seed}
     changes |= {} if depth is None else {"data.depth": depth}
+    import_extra("torch", "train", "onelook train")
     from onelook.training.train import train as run_training
 
     given = [argument for argument in context.obj if argument != "--overwrite"]
@@ -126,15 +129,47 @@ def demo(
         Path, option("--out -o FOLDER", "The model's folder, with its report")
     ] = Path("runs/demo"),
     threads: options.Threads = None,
+    device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Train and measure on real images in about a minute."""
+    import_extra("torch", "train", "onelook demo")
     from onelook.demo import demo as run_demo
 
     with stoppable("start again with: onelook demo"):
         run = run_demo(data, out, echo=say if as_json else print)
     if as_json:
         print_json(_facts(run))
+
+
+@app.command(epilog=example("onelook export runs/digits"))
+def export(
+    model: Annotated[str, argument("MODEL", options.MODEL_HELP)],
+    out: Annotated[
+        Path | None, option("--out -o FOLDER", "Where to write [default: MODEL itself]")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write an older model for answers without PyTorch: model.onnx."""
+    import_extra("torch", "train", "onelook export")
+    from onelook.runtime.export import largest_difference
+    from onelook.verifier import load
+    from onelook.zoo import SETTINGS_FILE
+
+    folder = out or Path(model).expanduser()
+    if out is None and not (folder / SETTINGS_FILE).is_file():
+        fail(
+            f"{model} is not a model's folder; --out FOLDER writes a copy of a shipped one"
+        )
+    trained = load(model, runtime="torch")
+    written = load(trained.save(folder), runtime="onnx")
+    largest = max(
+        largest_difference(trained.encoder(inputs, side), written.encoder(inputs, side))
+        for side, inputs in trained.examples().items()
+    )
+    found = {"model": str(folder), "largest_difference": largest}
+    text = f"{folder}: embeddings differ by at most {largest:.1e} of their length"
+    print_either(found, text, as_json)
 
 
 @app.command(epilog=example("onelook models"))

@@ -31,7 +31,9 @@ class TorchEncoder:
     """
 
     def __init__(self, model: Siamese | PseudoSiamese, device: str | None = None) -> None:
-        self.model = model.eval() if device is None else model.eval().to(device)
+        self.model = model.eval()
+        if device is not None:
+            self.model.to(named_device(device))
         _stay_usable_after_forks()
 
     @property
@@ -64,6 +66,20 @@ class TorchEncoder:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             log.warning("no ONNX form, so PyTorch will have to answer: %s", reason)
             return weights, {}
+
+
+def named_device(name: str) -> torch.device:
+    """The device of that name, such as "cuda".
+
+    Raises:
+        ValueError: If this PyTorch has no such device.
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"no device {name!r} for PyTorch here: {reason}") from error
+    return torch.device(name)
 
 
 def load_encoder(

@@ -1,10 +1,13 @@
 """What the machine at hand can do: the device that trains, and in which precision."""
 
 import logging
+import os
 from functools import cache
 
 import torch
 from torch import nn
+
+from onelook.runtime.torch import named_device
 
 log = logging.getLogger(__name__)
 
@@ -15,15 +18,10 @@ def choose_device(name: str | None = None) -> torch.device:
     Raises:
         ValueError: If this PyTorch has no such device.
     """
-    if name is None:
-        gpu = torch.accelerator.current_accelerator(check_available=True)
-        return gpu or torch.device("cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"no device {name!r} for PyTorch here: {reason}") from error
-    return torch.device(name)
+    name = name or os.environ.get("ONELOOK_DEVICE")
+    if name is not None:
+        return named_device(name)
+    return torch.accelerator.current_accelerator(True) or torch.device("cpu")
 
 
 def trains_in_bf16(precision: str, device: torch.device, model: nn.Module) -> bool:

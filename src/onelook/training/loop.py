@@ -66,6 +66,7 @@ def fit(
     tracker: str | None = None,
     progress: bool = True,
     device: str | None = None,
+    encoder: nn.Module | None = None,
 ) -> tuple[Verifier, Position]:
     """Train, and return the network that is best on the held-out classes, and how it went.
 
@@ -77,6 +78,7 @@ def fit(
         tracker: One of ``onelook.training.trackers.TRACKERS``; needs its extra.
         progress: Report progress on standard error.
         device: Such as "cuda" or "cpu"; None takes the fastest there is.
+        encoder: Is trained in place of a new one of the recipe's.
 
     Raises:
         TrainingError: If the loss is not a number or the embeddings collapse.
@@ -91,7 +93,7 @@ def fit(
         tracking(tracker, out, recipe.name) as track,
     ):
         torch.manual_seed(recipe.seed)
-        training = Training(recipe, material, out, track, choose_device(device))
+        training = Training(recipe, material, out, track, choose_device(device), encoder)
         if resume:
             training.restore()
         metrics = MetricsLog(out / LOG_FILE, training.position.history)
@@ -133,11 +135,12 @@ class Training:
         out: Path,
         track: Track,
         device: torch.device,
+        encoder: nn.Module | None = None,
     ) -> None:
         self.recipe, self.material, self.out = recipe, material, out
         self.track, self.device = track, device
         settings = model_settings(recipe, material)
-        self.model = build_model(settings)
+        self.model = build_model(settings, encoder)
         self.started_from = start_from(recipe.start, self.model) if recipe.start else ""
         self.loss = build_loss(recipe.loss)
         # A loss may learn too: a temperature, proxies of classes.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from onelook.calibration.fit import Fitted, fit_drawn, fit_items
 from onelook.calibration.pairs import ClassPairs
@@ -72,6 +73,8 @@ def train(
     tracker: str | None = None,
     progress: bool = True,
     overwrite: bool = False,
+    device: str | None = None,
+    encoder: nn.Module | None = None,
     measure: Callable[[Verifier], Rows] | None = None,
 ) -> Run:
     """Train a twin network by a recipe, calibrate it on held-out classes, and save it.
@@ -86,6 +89,10 @@ def train(
         tracker: ``"tensorboard"``, ``"mlflow"`` or ``"wandb"``.
         progress: Report progress on standard error.
         overwrite: Replace a training that lies in ``out`` already.
+        device: Such as "cuda" or "cpu"; None takes the fastest there is.
+        encoder: A network of your own in place of the recipe's, with the attribute
+            ``embedding_size``. It is saved by the import path of its class, and by its
+            attribute ``arguments``, a dict, where the class takes some.
         measure: Function of the trained verifier; the names and texts that it gives come
             first among the figures of the run and of its report.
 
@@ -100,6 +107,11 @@ def train(
         >>> run.verifier.compare("a.png", "b.png")  # doctest: +SKIP
     """
     chosen = override(read_recipe(recipe), changes or {})
+    if encoder is not None:
+        kind = type(encoder)
+        path = f"{kind.__module__}:{kind.__qualname__}"
+        named = {"name": path, "arguments": getattr(encoder, "arguments", {})}
+        chosen = override(chosen, {"encoder": named})
     folder = Path(out or Path("runs") / chosen.name).expanduser()
     if (folder / STATE_FILE).exists() and not (resume or overwrite):
         raise DataError(
@@ -108,7 +120,14 @@ def train(
         )
     material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
     verifier, position = fit(
-        chosen, material, folder, resume=resume, tracker=tracker, progress=progress
+        chosen,
+        material,
+        folder,
+        resume=resume,
+        tracker=tracker,
+        progress=progress,
+        device=device,
+        encoder=encoder,
     )
     return _finish(chosen, material, verifier, position, folder, measure)
 

@@ -4,6 +4,7 @@ Each has ``embedding_size`` and ``input_shape``: (channels, height, width), or N
 sequences.
 """
 
+import importlib
 import inspect
 from typing import Any
 
@@ -34,9 +35,33 @@ ENCODERS: dict[str, type[nn.Module]] = {
 }
 
 
+def encoder_class(name: str) -> type[nn.Module]:
+    """The class of a name in ``ENCODERS``, or of a path such as "mypackage.nets:Net".
+
+    Raises:
+        ValueError: If the name is unknown, or the path cannot be imported.
+    """
+    if name in ENCODERS:
+        return ENCODERS[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        known = ", ".join([*ENCODERS, "package.module:Class"])
+        raise ValueError(f"unknown encoder {name!r}; known: {known}")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError as error:
+        raise ValueError(
+            f"the encoder {name!r} cannot be imported ({error}): install its package, or "
+            "add its folder to PYTHONPATH"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ValueError(f"{name!r} is not a class of torch.nn.Module")
+    return found
+
+
 def required_arguments(name: str) -> set[str]:
-    """Names of the arguments without which an encoder cannot be built; empty if unknown."""
-    parameters = inspect.signature(ENCODERS[name]).parameters if name in ENCODERS else {}
+    """Names of the arguments without which an encoder cannot be built."""
+    parameters = inspect.signature(encoder_class(name)).parameters
     return {key for key, one in parameters.items() if one.default is one.empty}
 
 
@@ -44,7 +69,7 @@ def build_encoder(settings: NamedSettings, **forced: Any) -> Any:
     """The encoder that a recipe names, with its ``embedding_size`` and ``input_shape``.
 
     Args:
-        settings: A name from ``ENCODERS`` and arguments of its class.
+        settings: A name from ``ENCODERS`` or the path of a class, and its arguments.
         **forced: Facts that the data gives, such as ``vocabulary_size`` or ``input_shape``.
             They win over the settings; an encoder that does not take one is built without
             it.
@@ -58,9 +83,15 @@ def build_encoder(settings: NamedSettings, **forced: Any) -> Any:
         >>> encoder.embedding_size
         50
     """
-    encoder: Any = build_named("encoder", ENCODERS, settings, forced)
+    known = {settings.name: encoder_class(settings.name)}
+    encoder: Any = build_named("encoder", known, settings, forced)
+    if not hasattr(encoder, "embedding_size"):
+        raise ValueError(
+            f"the encoder {settings.name!r} needs an attribute embedding_size, the length "
+            "of its embeddings"
+        )
     wanted = forced.get("input_shape")
-    takes = encoder.input_shape
+    takes = getattr(encoder, "input_shape", None)
     if wanted is not None and takes is not None and tuple(takes) != tuple(wanted):
         raise ValueError(
             f"encoder {settings.name!r} takes images of shape {tuple(takes)} (channels, "
