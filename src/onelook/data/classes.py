@@ -21,56 +21,42 @@ class LabelRuns:
         drawers: ArrayLike | None = None,
     ) -> None:
         self.labels = np.asarray(labels, dtype=np.int64)
-        columns = [
-            self.labels if column is None else column for column in (drawers, groups)
-        ]
-        drawer_of, group_of = (np.asarray(column, dtype=np.int64) for column in columns)
+        drawer_of, group_of = (
+            np.zeros_like(self.labels) if column is None else np.asarray(column, np.int64)
+            for column in (drawers, groups)
+        )
         if not len(self.labels) == len(group_of) == len(drawer_of):
             raise ValueError(
                 f"labels, groups and drawers must be equally long, got {len(self.labels)}, "
                 f"{len(group_of)} and {len(drawer_of)}"
             )
         self.has_groups, self.has_drawers = groups is not None, drawers is not None
-        if groups is None:
-            group_of = np.zeros_like(self.labels)
         self.order = np.lexsort((drawer_of, self.labels, group_of)).astype(np.int64)
-        self.class_starts, self.class_sizes = _find_runs(
-            self.labels[self.order], group_of[self.order]
+        label_at, group_at, drawer_at = (
+            column[self.order] for column in (self.labels, group_of, drawer_of)
         )
-        names, times = np.unique(
-            self.labels[self.order][self.class_starts], return_counts=True
-        )
+        self.class_starts, self.class_sizes = _find_runs(label_at, group_at)
+        names, times = np.unique(label_at[self.class_starts], return_counts=True)
         if (times > 1).any():
             raise ValueError(
                 f"a class must lie in one group, but class {names[times > 1][0]} "
                 f"lies in {times.max()}"
             )
         # Groups, counted from 0 in sorted order.
-        starts, sizes = _find_runs(group_of[self.order])
-        self.group_values = group_of[self.order][starts]
+        starts, sizes = _find_runs(group_at)
+        self.group_values = group_at[starts]
         self.class_groups = np.searchsorted(starts, self.class_starts, side="right") - 1
         # For each place in the order: the run of its class and of its group.
-        class_at = np.repeat(np.arange(len(self.class_starts)), self.class_sizes)
-        self._class_start = self.class_starts[class_at]
-        self._class_size = self.class_sizes[class_at]
-        group_at = np.repeat(np.arange(len(starts)), sizes)
-        self._group_start, self._group_size = starts[group_at], sizes[group_at]
+        self._class_start, self._class_size = np.repeat(
+            [self.class_starts, self.class_sizes], self.class_sizes, axis=1
+        )
+        self._group_start, self._group_size = np.repeat([starts, sizes], sizes, axis=1)
         self.in_pairs = np.flatnonzero(self._class_size > 1)  # places with a possible twin
         # Cells: the items of one class by one drawer.
-        self.cell_starts, self.cell_sizes = _find_runs(
-            drawer_of[self.order], self.labels[self.order], group_of[self.order]
-        )
+        self.cell_starts, self.cell_sizes = _find_runs(drawer_at, label_at, group_at)
         self.class_cells = np.searchsorted(self.cell_starts, self.class_starts)
-        pairs = (
-            np.unique(np.stack([group_of, drawer_of]), axis=1)
-            if drawers is not None
-            else None
-        )
-        self.group_drawers = (
-            np.zeros(len(starts), dtype=np.int64)
-            if pairs is None
-            else np.unique(pairs[0], return_counts=True)[1]
-        )
+        pairs = np.unique(np.stack([group_of, drawer_of]), axis=1)
+        self.group_drawers = np.unique(pairs[0], return_counts=True)[1]
 
     def require_pairs(self, request: str) -> None:
         """Fail unless there are both same and different pairs."""
@@ -110,7 +96,8 @@ class LabelRuns:
         """(M,) another place of the class of each place (itself where it is alone)."""
         start, size = self._class_start[places], self._class_size[places]
         offset = 1 + rng.integers(0, np.maximum(size - 1, 1))
-        return start + (places - start + offset) % size
+        partners: Indices = start + (places - start + offset) % size
+        return partners
 
     def draw_different(
         self, rng: np.random.Generator, places: Indices, within_group: float

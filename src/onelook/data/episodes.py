@@ -1,6 +1,5 @@
 """Episodes of N-way K-shot classification, drawn from labels alone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,13 +79,8 @@ def sample_episodes(
         >>> episodes.support.shape, episodes.query_ways.tolist()
         ((3, 2), [0, 1])
     """
-    counts = {
-        "n_way": n_way,
-        "n_shot": n_shot,
-        "n_query": n_query,
-        "n_episodes": n_episodes,
-    }
-    for name, count in counts.items():
+    counts = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query}
+    for name, count in {**counts, "n_episodes": n_episodes}.items():
         if count < 1:
             raise ValueError(f"{name} must be positive, got {count}")
     rng = np.random.default_rng(seed)
@@ -98,17 +92,15 @@ def sample_episodes(
     )
     pools = np.flatnonzero(pool_sizes >= n_way)
     if len(pools) == 0:
-        raise DataError(
-            _explain_episodes(runs, counts, usable, pool_sizes, groups is not None)
-        )
+        most = max(pool_sizes, default=0) if runs.has_groups else None
+        raise DataError(_too_few(runs, n_way, n_shot, n_query, len(usable), most))
     pool = pools[np.arange(n_episodes) % len(pools)]  # (E,)
     ways = pool_starts[pool][:, None] + draw_distinct(rng, pool_sizes[pool], n_way)
     classes = usable[ways]  # (E, n_way)
     if drawers is None:
         ranks = draw_distinct(rng, runs.class_sizes[classes].ravel(), needed)
-        places = runs.class_starts[classes][:, :, None] + ranks.reshape(
-            *classes.shape, needed
-        )
+        ranks = ranks.reshape(*classes.shape, needed)
+        places = runs.class_starts[classes][:, :, None] + ranks
     else:
         chosen = draw_distinct(rng, runs.group_drawers[pool_groups[pool]], needed)
         cells = runs.class_cells[classes][:, :, None] + chosen[:, None, :]
@@ -117,31 +109,23 @@ def sample_episodes(
     return Episodes(
         support=items[:, :, :n_shot].reshape(n_episodes, -1),
         query=items[:, :, n_shot:].reshape(n_episodes, -1),
-        n_way=n_way,
-        n_shot=n_shot,
-        n_query=n_query,
+        **counts,
         seed=seed,
         groups=None if groups is None else runs.group_values[pool_groups[pool]],
     )
 
 
-def _explain_episodes(
-    runs: LabelRuns,
-    counts: dict[str, int],
-    usable: Indices,
-    pool_sizes: Sequence[int] | Indices,
-    in_groups: bool,
+def _too_few(
+    runs: LabelRuns, n_way: int, n_shot: int, n_query: int, n_usable: int, most: int | None
 ) -> str:
-    n_way, n_shot, n_query = counts["n_way"], counts["n_shot"], counts["n_query"]
+    """What is missing; ``most`` usable classes lie in one group, None without groups."""
     needed = f"(n_shot={n_shot} + n_query={n_query})"
     have = f"at least {n_shot + n_query} images {needed}"
     if runs.has_drawers:
         have = f"an image by every drawer, and at least {n_shot + n_query} drawers {needed}"
-    where = " in one group" if in_groups else ""
-    best = ""
-    if in_groups and len(usable):
-        best = f", at most {max(pool_sizes)} in one group"
+    where = "" if most is None else " in one group"
+    best = f", at most {most} in one group" if most else ""
     return (
         f"n_way={n_way} needs {n_way} classes{where} with {have}; "
-        f"{len(usable)} of {len(runs.class_sizes)} classes have them{best}"
+        f"{n_usable} of {len(runs.class_sizes)} classes have them{best}"
     )

@@ -5,7 +5,7 @@ pure function of the seed and the step, so that a resumed training sees the same
 an unbroken one.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -83,6 +83,8 @@ class BalancedPairs:
         ([True, False, True, False], 2)
     """
 
+    what = "balanced pairs"
+
     def __init__(
         self,
         labels: ArrayLike,
@@ -94,7 +96,7 @@ class BalancedPairs:
         per_epoch: int = 0,
     ) -> None:
         self._runs = LabelRuns(labels, groups)
-        self._runs.require_pairs("balanced pairs")
+        self._runs.require_pairs(self.what)
         self._within_group = self._runs.check_within_group(within_group)
         self.batch_size, self.seed = batch_size, seed
         self.steps_per_epoch = _steps(len(self._runs.order), batch_size, per_epoch)
@@ -104,16 +106,10 @@ class BalancedPairs:
         runs, count = self._runs, self.batch_size
         rng = np.random.default_rng((self.seed, step))
         is_same = (np.arange(count) + step) % 2 == 0
-        left = np.where(
-            is_same,
-            runs.in_pairs[rng.integers(len(runs.in_pairs), size=count)],
-            rng.integers(len(runs.order), size=count),
-        )
-        right = np.where(
-            is_same,
-            runs.draw_same(rng, left),
-            runs.draw_different(rng, left, self._within_group),
-        )
+        paired = runs.in_pairs[rng.integers(len(runs.in_pairs), size=count)]
+        left = np.where(is_same, paired, rng.integers(len(runs.order), size=count))
+        same = runs.draw_same(rng, left)
+        right = np.where(is_same, same, runs.draw_different(rng, left, self._within_group))
         items = runs.order[np.concatenate([left, right])]
         slots = np.arange(2 * count)
         return Batch(
@@ -121,28 +117,14 @@ class BalancedPairs:
         )
 
 
-class Triplets:
+class Triplets(BalancedPairs):
     """Random triplets: an anchor, another item of its class, and an item of another class.
 
     Anchors are drawn uniformly from the items of classes that have two. Arguments and
     errors are those of ``BalancedPairs``; ``within_group`` is a fraction of the negatives.
     """
 
-    def __init__(
-        self,
-        labels: ArrayLike,
-        batch_size: int,
-        seed: int,
-        *,
-        groups: ArrayLike | None = None,
-        within_group: float = 0.0,
-        per_epoch: int = 0,
-    ) -> None:
-        self._runs = LabelRuns(labels, groups)
-        self._runs.require_pairs("triplets")
-        self._within_group = self._runs.check_within_group(within_group)
-        self.batch_size, self.seed = batch_size, seed
-        self.steps_per_epoch = _steps(len(self._runs.order), batch_size, per_epoch)
+    what = "triplets"
 
     def batch(self, step: int) -> Batch:
         """``batch_size`` triplets, one slot for each occurrence."""
@@ -152,14 +134,9 @@ class Triplets:
         positive = runs.draw_same(rng, anchor)
         negative = runs.draw_different(rng, anchor, self._within_group)
         items = runs.order[np.concatenate([anchor, positive, negative])]
-        slots = np.arange(3 * count).reshape(3, count)
-        return Batch(
-            items,
-            runs.labels[items],
-            anchor=slots[0],
-            positive=slots[1],
-            negative=slots[2],
-        )
+        first, second, third = np.arange(3 * count).reshape(3, count)
+        labels = runs.labels[items]
+        return Batch(items, labels, anchor=first, positive=second, negative=third)
 
 
 class ClassBatches:
@@ -248,11 +225,10 @@ class ClassBatches:
             return rng.choice(n_classes, wanted, replace=False)
         one = int(rng.integers(n_classes))
         start, end = int(self._group_starts[one]), int(self._group_ends[one])
-        if end - start >= wanted:
-            return start + rng.choice(end - start, wanted, replace=False)
-        others = rng.choice(
-            n_classes - (end - start), wanted - (end - start), replace=False
-        )
+        size = end - start
+        if size >= wanted:
+            return start + rng.choice(size, wanted, replace=False)
+        others = rng.choice(n_classes - size, wanted - size, replace=False)
         return np.concatenate([np.arange(start, end), (end + others) % n_classes])
 
 
@@ -260,12 +236,12 @@ class PairListBatches:
     """The given pairs, each once in an epoch, shuffled again for every epoch.
 
     An epoch is cut into batches of nearly equal size, at most ``batch_size``, so that no
-    tiny batch is left over. Slots are the M left items and then the M right items, which
-    may index two different collections.
+    tiny batch is left over. Slots are the M left items and then the M right items.
 
     Args:
         left_items: (P,) int64, the left item of each pair.
-        right_items: (P,) int64, the right item of each pair.
+        right_items: (P,) int64, the right item of each pair; None where items of the same
+            number in two collections are a pair, which then has one slot.
         batch_size: Largest number of pairs in a batch.
         seed: Seed of the shuffles.
         is_same: (P,) bool; either this or ``targets``.
@@ -280,7 +256,7 @@ class PairListBatches:
     def __init__(
         self,
         left_items: ArrayLike,
-        right_items: ArrayLike,
+        right_items: ArrayLike | None,
         batch_size: int,
         *,
         seed: int,
@@ -289,72 +265,44 @@ class PairListBatches:
     ) -> None:
         if (is_same is None) == (targets is None):
             raise ValueError("give either is_same or targets, got both or none")
-        self._left = np.asarray(left_items, dtype=np.int64)
-        self._right = np.asarray(right_items, dtype=np.int64)
+        sides = [left_items] if right_items is None else [left_items, right_items]
+        self._sides = [np.asarray(side, dtype=np.int64) for side in sides]
         self._is_same = None if is_same is None else np.asarray(is_same, dtype=np.bool_)
         self._targets = None if targets is None else np.asarray(targets, dtype=np.float32)
         truth = self._is_same if self._targets is None else self._targets
         assert truth is not None
-        if not len(self._left) == len(self._right) == len(truth):
+        lengths = [len(column) for column in (self._sides[0], self._sides[-1], truth)]
+        if len(set(lengths)) > 1:
             raise ValueError(
-                f"left, right and truth must be equally long, got {len(self._left)}, "
-                f"{len(self._right)} and {len(truth)}"
+                "left, right and truth must be equally long, got "
+                f"{lengths[0]}, {lengths[1]} and {lengths[2]}"
             )
-        if len(self._left) == 0:
+        if len(truth) == 0:
             raise DataError("the pair list is empty; a batch needs at least one pair")
-        _check_batching(batch_size, 0)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.steps_per_epoch = _ceil_divide(len(self._left), batch_size)
-        self._shuffled: tuple[int, Indices] = (-1, self._left)  # epoch and its permutation
+        self.batch_size, self.seed = batch_size, seed
+        self.steps_per_epoch = _steps(len(truth), batch_size)
+        self._shuffled: tuple[int, Indices] = (-1, self._sides[0])  # epoch, permutation
 
     def batch(self, step: int) -> Batch:
         """The pairs of one step; epochs follow each other without a break."""
         epoch, place = divmod(step, self.steps_per_epoch)
         shuffled_epoch, order = self._shuffled
         if shuffled_epoch != epoch:
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self._left))
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(order))
             self._shuffled = (epoch, order)
-        ends = [len(order) * part // self.steps_per_epoch for part in (place, place + 1)]
-        chosen = order[ends[0] : ends[1]]
-        slots = np.arange(2 * len(chosen))
+        start, end = (
+            len(order) * part // self.steps_per_epoch for part in (place, place + 1)
+        )
+        chosen = order[start:end]
+        items = np.concatenate([side[chosen] for side in self._sides])
+        slots = np.arange(len(items))
         return Batch(
-            items=np.concatenate([self._left[chosen], self._right[chosen]]),
+            items=items,
             left=slots[: len(chosen)],
-            right=slots[len(chosen) :],
+            right=slots[-len(chosen) :],
             is_same=None if self._is_same is None else self._is_same[chosen],
             targets=None if self._targets is None else self._targets[chosen],
         )
-
-
-class AlignedPairs:
-    """Pairs whose sides lie in two collections, of which number i is pair i.
-
-    Arguments, errors and batches are those of ``PairListBatches``, except that a batch has
-    one slot for each pair.
-    """
-
-    def __init__(
-        self,
-        n_pairs: int,
-        batch_size: int,
-        *,
-        seed: int,
-        is_same: ArrayLike | None = None,
-        targets: ArrayLike | None = None,
-    ) -> None:
-        numbers = np.arange(n_pairs)
-        self._pairs = PairListBatches(
-            numbers, numbers, batch_size, seed=seed, is_same=is_same, targets=targets
-        )
-        self.steps_per_epoch = self._pairs.steps_per_epoch
-
-    def batch(self, step: int) -> Batch:
-        """The pairs of one step."""
-        both = self._pairs.batch(step)
-        assert both.left is not None
-        items = both.items[: len(both.left)]
-        return replace(both, items=items, left=both.left, right=both.left)
 
 
 def turned(column: ArrayLike, rotations: int) -> Indices:
@@ -374,18 +322,10 @@ def split_virtual(items: Indices, n: int) -> tuple[Indices, Indices]:
     return real, turns
 
 
-def _steps(n_items: int, batch_size: int, per_epoch: int) -> int:
+def _steps(n_items: int, batch_size: int, per_epoch: int = 0) -> int:
     """Steps an epoch of ``per_epoch`` draws, or of one for each item."""
-    _check_batching(batch_size, per_epoch)
-    return _ceil_divide(per_epoch or n_items, batch_size)
-
-
-def _check_batching(batch_size: int, per_epoch: int) -> None:
     if batch_size < 1:
         raise ValueError(f"batch_size must be positive, got {batch_size}")
     if per_epoch < 0:
         raise ValueError(f"per_epoch must not be negative, got {per_epoch}")
-
-
-def _ceil_divide(count: int, size: int) -> int:
-    return max(1, -(-count // size))
+    return max(1, -(-(per_epoch or n_items) // batch_size))

@@ -12,7 +12,6 @@ from onelook.data.inputs import Input, Store, make_input
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sampling import (
     FEWEST_OF_CLASS,
-    AlignedPairs,
     BalancedPairs,
     ClassBatches,
     PairListBatches,
@@ -178,8 +177,9 @@ def _prepare_pairs_of_two_kinds(recipe: Recipe, load: Load, pairs: Pairs) -> Tra
         left=_side(left_store, train.left),
         right=_side(right_store, train.right),
         n_items=len(train),
-        sampler=AlignedPairs(
-            len(train),
+        sampler=PairListBatches(
+            np.arange(len(train)),
+            None,
             recipe.sampling.batch_size,
             is_same=train.is_same,
             targets=train.targets,
