@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from onelook.data.archives import split_address
-from onelook.data.reading import read_bytes
+from onelook.data.reading import read_bytes, split_address
 from onelook.recipe import ImageSettings, Recipe, read_recipe
 from onelook.training.data import TrainingData
 from onelook.training.prepare import prepare

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.archives import address_exists, open_tree, split_address
-from onelook.data.reading import refuse_bad
+from onelook.data.archives import address_exists, open_tree
+from onelook.data.reading import refuse_bad, split_address
 from onelook.errors import DataError
 from onelook.extras import import_extra
 from onelook.files import whole_file

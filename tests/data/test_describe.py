@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,7 @@ def test_describe_images_counts_sizes_and_modes(tmp_path):
         "4 images, height x width smallest 10 x 30, median 20 x 40, largest 60 x 50 "
         "(2 L, 1 RGB)"
     )
-    assert json.loads(json.dumps(summary.to_dict()))["heights"] == [10, 20, 60]
+    assert json.loads(json.dumps(asdict(summary)))["heights"] == [10, 20, 60]
 
 
 def test_describe_images_of_one_size_or_none(folder):

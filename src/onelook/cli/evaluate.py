@@ -44,8 +44,9 @@ def data(
     opened = sources.open_source(source, root=path, depth=depth or 0, same=same)
     description = describe.describe(opened)
     print_result(description, as_json)
-    if description.bad and not skip_bad:
-        share = f"{len(description.bad):,} of {description.n_files:,}"
+    images = description.images
+    if images is not None and images.bad and not skip_bad:
+        share = f"{len(images.bad):,} of {images.n_images:,}"
         fail(f"{share} images cannot be read; repair or remove them, or --skip-bad")
     if show is not None:
         from onelook.data.inputs.decoding import picture_of

@@ -4,14 +4,13 @@ import hashlib
 import os
 import tarfile
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from onelook.data.items import ARCHIVE_SEPARATOR
+from onelook.data.reading import open_archive, read_bytes, split_address
 from onelook.errors import DataError
 from onelook.files import cache_folder
 
@@ -37,28 +36,7 @@ class Tree:
 
     def read_bytes(self, name: str) -> bytes:
         """The content of one small file, such as a list of labels."""
-        archive, member = split_address(self.address(name))
-        if not archive:
-            return Path(member).read_bytes()
-        try:
-            with zipfile.ZipFile(archive) as file:
-                return file.read(member)
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-            raise DataError(f"cannot read {self.address(name)}: {error}") from error
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """Archive and member of an address; the archive is empty for a plain file.
-
-    >>> split_address("faces.zip!/s1/1.pgm")
-    ('faces.zip', 's1/1.pgm')
-    >>> split_address("wow!/s1/1.pgm")
-    ('', 'wow!/s1/1.pgm')
-    """
-    end = address.lower().find(".zip" + ARCHIVE_SEPARATOR)
-    if end < 0:
-        return "", address
-    return address[: end + 4], address[end + 4 + len(ARCHIVE_SEPARATOR) :]
+        return read_bytes(self.address(name))
 
 
 def open_tree(path: str | Path) -> Tree:
@@ -90,34 +68,13 @@ def address_exists(address: str) -> bool:
     archive, member = split_address(address)
     if not archive:
         return os.path.isfile(address)
-    if not os.path.isfile(archive):
-        return False
-    return member in zip_members(archive)
-
-
-def zip_members(archive: str) -> frozenset[str]:
-    """Names of the files in a zip, remembered until the archive changes."""
-    try:
-        stat = os.stat(archive)
-    except OSError as error:
-        raise DataError(f"cannot read {archive}: {error.strerror}") from error
-    return _zip_members(archive, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=16)
-def _zip_members(archive: str, size: int, mtime_ns: int) -> frozenset[str]:
-    try:
-        with zipfile.ZipFile(archive) as file:
-            return frozenset(i.filename for i in file.infolist() if not i.is_dir())
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{archive} is not a readable zip archive ({error}); fetch or make it again"
-        ) from error
+    return os.path.isfile(archive) and member in open_archive(archive).NameToInfo
 
 
 def _zip_tree(archive: str, folder: str) -> Tree:
     prefix = folder + "/" if folder else ""
-    inside = [n[len(prefix) :] for n in zip_members(archive) if n.startswith(prefix)]
+    names = [n for n in open_archive(archive).namelist() if not n.endswith("/")]
+    inside = [n.removeprefix(prefix) for n in set(names) if n.startswith(prefix)]
     if folder and not inside:
         raise DataError(f"{archive} has no folder {folder!r}")
     return Tree(archive + ARCHIVE_SEPARATOR + prefix, _visible(inside))

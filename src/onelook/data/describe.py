@@ -1,7 +1,7 @@
 """What a source holds, before it is trained on: classes, sizes, and what is broken."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -37,20 +37,14 @@ class ImageSummary:
     bad: list[tuple[str, str]]
 
     def __str__(self) -> str:
-        if self.heights == self.widths == (0, 0, 0):
+        if not self.modes:
             return f"{self.n_images:,} images, none readable"
-        sizes = [self.heights, self.widths]
-        if all(low == high for low, _, high in sizes):
-            size = f"{self.heights[0]} x {self.widths[0]}"
-        else:
-            low, median, high = (f"{h} x {w}" for h, w in zip(*sizes, strict=True))
-            size = f"smallest {low}, median {median}, largest {high}"
+        low, median, high = (
+            f"{h} x {w}" for h, w in zip(self.heights, self.widths, strict=True)
+        )
+        size = low if low == high else f"smallest {low}, median {median}, largest {high}"
         modes = ", ".join(f"{n:,} {mode}" for mode, n in self.modes.items())
         return f"{self.n_images:,} images, height x width {size} ({modes})"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -72,27 +66,18 @@ class Description:
         """Address and reason of every image that cannot be read."""
         return [] if self.images is None else self.images.bad
 
-    @property
-    def n_files(self) -> int:
-        """How many images were looked at."""
-        return 0 if self.images is None else self.images.n_images
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         facts = {key.replace(" ", "_"): fact for key, fact in self.facts.items()}
-        files = None if self.images is None else self.images.to_dict()
+        files = None if self.images is None else asdict(self.images)
         return {"name": self.name, **facts, "files": files}
 
     def __str__(self) -> str:
         width = max(map(len, self.facts))
-        lines = [self.name]
-        lines += [
-            f"  {key:{width}}  {_for_people(fact)}" for key, fact in self.facts.items()
-        ]
-        if self.images is not None:
-            lines.append(str(self.images))
-        lines += [f"  cannot be read: {address}: {reason}" for address, reason in self.bad]
-        return "\n".join(lines)
+        facts = [f"  {key:{width}}  {_for_people(it)}" for key, it in self.facts.items()]
+        images = [] if self.images is None else [str(self.images)]
+        bad = [f"  cannot be read: {address}: {reason}" for address, reason in self.bad]
+        return "\n".join([self.name, *facts, *images, *bad])
 
 
 def describe(data: Dataset | Pairs, progress: bool = True) -> Description:
@@ -100,7 +85,7 @@ def describe(data: Dataset | Pairs, progress: bool = True) -> Description:
     if isinstance(data, Dataset):
         return Description(data.name, _facts_of_items(data), _look_at(data.paths, progress))
     sides = ((data.left_side, data.left), (data.right_side, data.right))
-    files = sorted({address for kind, side in sides if kind == "path" for address in side})
+    files = [address for kind, side in sides if kind == "path" for address in side]
     images = _look_at(files, progress) if files else None
     return Description(data.source or "pairs", _facts_of_pairs(data), images)
 
@@ -117,12 +102,9 @@ def pairs_to_draw(
     if isinstance(data, Dataset):
         items = data.without(refused)
         batch = BalancedPairs(items.labels, count, seed, groups=items.groups).batch(0)
-        assert (
-            batch.left is not None and batch.right is not None and batch.is_same is not None
-        )
+        assert batch.is_same is not None
         shown = [items.paths[i] for i in batch.items]
-        ends = zip(batch.left, batch.right, batch.is_same, strict=True)
-        return [(shown[left], shown[right], bool(is_same)) for left, right, is_same in ends]
+        return [*zip(shown[:count], shown[count:], batch.is_same.tolist(), strict=True)]
     if data.is_same is None:
         raise DataError(f"{data.source} has no pairs of images to draw")
     kept = data.within({*data.left, *data.right} - refused)
@@ -164,23 +146,19 @@ def _facts_of_pairs(data: Pairs) -> dict[str, Any]:
 def _official_parts(data: Dataset | Pairs) -> dict[str, dict[str, int]]:
     """How many items or pairs lie in each official split and fold."""
     columns = {"splits": data.splits, "folds": data.folds}
-    counted = {
-        name: np.unique(column, return_counts=True)
+    return {
+        name: {str(part): n for part, n in sorted(Counter(column.tolist()).items())}
         for name, column in columns.items()
         if column is not None
-    }
-    return {
-        name: dict(zip(map(str, values), counts.tolist(), strict=True))
-        for name, (values, counts) in counted.items()
     }
 
 
 def _spread(values: NDArray[Any]) -> dict[str, float]:
-    if not len(values):
-        return {"smallest": 0, "median": 0, "largest": 0}
-    quantiles = (round(float(np.quantile(values, q)), 3) for q in (0, 0.5, 1))
-    low, median, high = (int(q) if q.is_integer() else q for q in quantiles)
-    return {"smallest": low, "median": median, "largest": high}
+    quantiles = (
+        np.quantile(values, [0, 0.5, 1]).round(3).tolist() if len(values) else (0,) * 3
+    )
+    plain = (int(q) if q == int(q) else q for q in quantiles)
+    return dict(zip(("smallest", "median", "largest"), plain, strict=True))
 
 
 def _for_people(fact: Any) -> str:
@@ -189,37 +167,33 @@ def _for_people(fact: Any) -> str:
     return fact if isinstance(fact, str) else f"{fact:,}"
 
 
-def describe_images(addresses: Sequence[str], progress: bool = True) -> ImageSummary:
+def describe_images(addresses: Collection[str], progress: bool = True) -> ImageSummary:
     """Sizes, modes and unreadable ones of a set of images, from their headers alone.
 
     Damage behind a header is found only when the images are decoded.
     """
-    distinct = sorted(set(addresses))
-    sizes: list[tuple[int, int]] = []
-    modes: Counter[str] = Counter()
+    headers: list[tuple[int, int, str]] = []
     bad: list[tuple[str, str]] = []
-    for address in tracked(distinct, "reading headers", progress):
+    for address in tracked(sorted(set(addresses)), "reading headers", progress):
         try:
-            height, width, mode = read_header(address)
-            sizes.append((height, width))
-            modes[mode] += 1
+            headers.append(read_header(address))
         except DataError as error:
             bad.append((address, str(error).removeprefix(f"{address}: ")))
-    values = np.array(sizes or [(0, 0)])
-    heights, widths = (
-        (int(side.min()), int(np.median(side)), int(side.max())) for side in values.T
-    )
-    return ImageSummary(len(distinct), heights, widths, dict(modes.most_common()), bad)
+    sizes = np.array([header[:2] for header in headers] or [(0, 0)])
+    heights, widths = np.quantile(sizes, [0, 0.5, 1], axis=0).astype(int).T.tolist()
+    modes = dict(Counter(mode for *_, mode in headers).most_common())
+    return ImageSummary(len(headers) + len(bad), tuple(heights), tuple(widths), modes, bad)
 
 
-def _look_at(addresses: tuple[str, ...] | list[str], progress: bool) -> ImageSummary:
+def _look_at(addresses: Sequence[str], progress: bool) -> ImageSummary:
     """Sizes from the headers, and everything that does not decode: headers hide damage."""
     summary = describe_images(addresses, progress)
     small = ImageInput(ImageSettings(height=32, width=32, crop=0))
-    chunks = tracked(
-        small.load_chunks(sorted(set(addresses))),
-        "decoding",
-        progress,
-        total=-(-summary.n_images // CHUNK),
-    )
-    return replace(summary, bad=[entry for chunk in chunks for entry in chunk.bad])
+    chunks = small.load_chunks(sorted(set(addresses)))
+    n_chunks = -(-summary.n_images // CHUNK)
+    bad = [
+        entry
+        for chunk in tracked(chunks, "decoding", progress, n_chunks)
+        for entry in chunk.bad
+    ]
+    return replace(summary, bad=bad)

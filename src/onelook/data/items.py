@@ -51,13 +51,8 @@ class Dataset:
     right_paths: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        for column in ("labels", "groups", "drawers", "folds", "splits", "right_paths"):
-            values = getattr(self, column)
-            if values is not None and len(values) != len(self.paths):
-                raise DataError(
-                    f"{self.name}: {column} has {len(values)} entries for "
-                    f"{len(self.paths)} items"
-                )
+        columns = ("labels", "groups", "drawers", "folds", "splits", "right_paths")
+        _check_columns(self.name, "items", self, *columns)
         for column, names in (("labels", self.class_names), ("groups", self.group_names)):
             values = getattr(self, column)
             if values is None or not len(values):
@@ -96,20 +91,14 @@ class Dataset:
         """The items that ``keep`` selects, (N,) bool or indices; drops empty classes."""
         indices = np.arange(len(self))[keep]  # refuses a mask of another length
         labels, class_names = _renumber(self.labels[indices], self.class_names)
-        groups, group_names = None, self.group_names
+        chosen = _picked(
+            self, ("paths", "right_paths", "drawers", "folds", "splits"), indices
+        )
         if self.groups is not None:
-            groups, group_names = _renumber(self.groups[indices], self.group_names)
-        return Dataset(
-            name=name or self.name,
-            paths=tuple(self.paths[i] for i in indices),
-            labels=labels,
-            class_names=class_names,
-            groups=groups,
-            group_names=group_names,
-            drawers=None if self.drawers is None else self.drawers[indices],
-            folds=None if self.folds is None else self.folds[indices],
-            splits=None if self.splits is None else self.splits[indices],
-            right_paths=_picked(self.right_paths, indices),
+            groups, names = _renumber(self.groups[indices], self.group_names)
+            chosen |= {"groups": groups, "group_names": names}
+        return replace(
+            self, name=name or self.name, labels=labels, class_names=class_names, **chosen
         )
 
     def of_split(self, split: str) -> "Dataset":
@@ -215,13 +204,7 @@ class Pairs:
     identities: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        for column in ("right", *_PAIR_COLUMNS):
-            values = getattr(self, column)
-            if values is not None and len(values) != len(self.left):
-                raise DataError(
-                    f"{self.source or 'pairs'}: {column} has {len(values)} entries for "
-                    f"{len(self.left)} pairs"
-                )
+        _check_columns(self.source or "pairs", "pairs", self, "right", *_PAIR_COLUMNS)
 
     def __len__(self) -> int:
         return len(self.left)
@@ -229,14 +212,7 @@ class Pairs:
     def subset(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Pairs":
         """The pairs that ``keep`` selects, (N,) bool or indices."""
         indices = np.arange(len(self))[keep]
-        columns: dict[str, Any] = {
-            name: column[indices]
-            for name in _PAIR_COLUMNS
-            if (column := getattr(self, name)) is not None
-        }
-        left = tuple(self.left[i] for i in indices)
-        right = tuple(self.right[i] for i in indices)
-        return replace(self, left=left, right=right, **columns)
+        return replace(self, **_picked(self, ("left", "right", *_PAIR_COLUMNS), indices))
 
     def within(self, items: Collection[str]) -> "Pairs":
         """The pairs with both sides among these addresses or texts."""
@@ -335,6 +311,23 @@ def _renumber(
 
 
 def _picked(
-    column: tuple[str, ...] | None, indices: NDArray[np.int64]
-) -> tuple[str, ...] | None:
-    return None if column is None else tuple(column[i] for i in indices)
+    items: Dataset | Pairs, columns: Iterable[str], indices: NDArray[np.int64]
+) -> dict[str, Any]:
+    """The chosen entries of the columns that there are."""
+    chosen: dict[str, Any] = {}
+    for name in columns:
+        column = getattr(items, name)
+        if isinstance(column, tuple):
+            chosen[name] = tuple(column[i] for i in indices)
+        elif column is not None:
+            chosen[name] = column[indices]
+    return chosen
+
+
+def _check_columns(name: str, what: str, items: Dataset | Pairs, *columns: str) -> None:
+    for column in columns:
+        values = getattr(items, column)
+        if values is not None and len(values) != len(items):
+            raise DataError(
+                f"{name}: {column} has {len(values)} entries for {len(items)} {what}"
+            )

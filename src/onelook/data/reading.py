@@ -6,7 +6,7 @@ import threading
 import zipfile
 from collections.abc import Sequence
 
-from onelook.data.archives import split_address
+from onelook.data.items import ARCHIVE_SEPARATOR
 from onelook.errors import DataError
 
 MAX_BYTES = 1 << 30
@@ -15,6 +15,20 @@ FEW = 4  # so few were probably named one by one, and none can be left out
 # Open archives, by process and path: a forked process must not share a file handle.
 _archives: dict[tuple[int, str], tuple[tuple[int, int], zipfile.ZipFile]] = {}
 _archives_lock = threading.Lock()
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Archive and member of an address; the archive is empty for a plain file.
+
+    >>> split_address("faces.zip!/s1/1.pgm")
+    ('faces.zip', 's1/1.pgm')
+    >>> split_address("wow!/s1/1.pgm")
+    ('', 'wow!/s1/1.pgm')
+    """
+    end = address.lower().find(".zip" + ARCHIVE_SEPARATOR)
+    if end < 0:
+        return "", address
+    return address[: end + 4], address[end + 4 + len(ARCHIVE_SEPARATOR) :]
 
 
 def open_archive(path: str) -> zipfile.ZipFile:
@@ -35,7 +49,9 @@ def open_archive(path: str) -> zipfile.ZipFile:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such archive") from error
     except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable zip archive ({error})") from error
+        raise DataError(
+            f"{path}: not a readable zip archive ({error}); fetch or make it again"
+        ) from error
 
 
 def read_bytes(address: str) -> bytes:

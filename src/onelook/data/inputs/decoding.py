@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from onelook.data.archives import split_address
 from onelook.data.inputs.ink import NoInkError, is_light_on_glass
-from onelook.data.reading import read_bytes
+from onelook.data.reading import read_bytes, split_address
 from onelook.errors import DataError, TooLargeError
 
 # What one side of a comparison may be: the address of a file (or of ARCHIVE.zip!/MEMBER),

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.archives import split_address
 from onelook.data.inputs.sequences import Sequences
-from onelook.data.reading import open_archive, refuse_bad
+from onelook.data.reading import open_archive, refuse_bad, split_address
 from onelook.errors import DataError
 from onelook.files import cache_folder
 from onelook.progress import progress_bar

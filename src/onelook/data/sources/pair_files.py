@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from onelook.data.archives import address_exists, split_address
+from onelook.data.archives import address_exists
 from onelook.data.items import ARCHIVE_SEPARATOR, Pairs
+from onelook.data.reading import split_address
 from onelook.data.sources.source import Source
 from onelook.errors import DataError
 from onelook.files import write_whole
