@@ -10,7 +10,7 @@ from PIL import Image
 from onelook.errors import OnelookError
 from onelook.metrics import far_at, frr_at, reliability
 from onelook.report.inputs import ReportInputs, ShownPair
-from onelook.report.page import choose_for_map, write_report
+from onelook.report.page import write_report
 
 
 def picture(seed=0, shape=(20, 30)):
@@ -226,15 +226,6 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_report(ReportInputs("new"), path)
     assert "<title>old</title>" in path.read_text("utf-8")
-
-
-def test_the_map_takes_few_classes_and_few_items():
-    labels = np.random.default_rng(0).integers(0, 500, 20_000)
-    chosen = choose_for_map(labels)
-    assert len(set(chosen.tolist())) == len(chosen) <= 600
-    assert len(set(labels[chosen])) == 24
-    lonely = np.concatenate([np.arange(100), np.repeat(np.arange(100, 110), 5)])
-    assert set(range(100, 110)) <= set(lonely[choose_for_map(lonely)])
 
 
 def test_what_misled_the_model_is_shown_beside_a_wrong_pair(tmp_path):

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from onelook.calibration.calibrate import Calibration
 from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
 from onelook.metrics import Reliability
+from onelook.report.pictures import Picture
 from onelook.verifier import Verifier
-
-Picture = NDArray[np.uint8]  # (H, W) or (H, W, C)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +49,10 @@ class ReportInputs:
         is_same: (N,) bool, the truth of these pairs.
         threshold: The decision's, in score units.
         dissimilarity: (N,) what people read instead of the scores, smaller = more alike.
-        embeddings: (M, D) of items of unseen classes.
+        embeddings: (M, D) of some hundred items of unseen classes, for the map.
         labels: (M,) int64, their classes.
         class_names: Names of the classes.
-        pixels: (M, H, W[, C]) uint8, pictures of these items for the map.
+        pixels: (M, H, W[, C]) uint8, pictures of these items.
         confusion: Names and (C, C) counts over episodes: row = true class, column = answer.
         typical: Pairs drawn at random.
         hardest: The pairs that the model judges worst, worst first.

@@ -4,30 +4,16 @@ A report asks no network for anything: figures and pictures are ``data:`` addres
 content policy forbids the rest. It reads on a phone and follows the reader's light or dark.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from onelook.comparison import data_address
 from onelook.extras import import_extra
 from onelook.files import write_whole
-from onelook.metrics import auc_of, eer_of, far_at, frr_at, roc_curve
-from onelook.report.inputs import Picture, ReportInputs, ShownPair
-from onelook.report.pictures import as_rgb
-
-MAP_POINTS = 600
-MAP_CLASSES = 24
-CONFUSION_CLASSES = 30
-# What the template shows of a section: its figures and words.
-Part = dict[str, Any]
-
-
-class _LeftOut(Exception):
-    """Why a section is not in the report."""
+from onelook.report.inputs import ReportInputs
+from onelook.report.pictures import Picture, as_rgb
 
 
 def write_report(inputs: ReportInputs, path: str | Path) -> Path:
@@ -38,23 +24,13 @@ def write_report(inputs: ReportInputs, path: str | Path) -> Path:
     """
     jinja2 = import_extra("jinja2", "train")
     import_extra("matplotlib", "train")
-    sections = {
-        "Results": _results,
-        "Training": _training,
-        "Pairs": _pairs,
-        "ROC and DET": _roc_and_det,
-        "Distances": _distances,
-        "Calibration": _calibration,
-        "Confusion": _confusion,
-        "Map": _map,
-        "Settings": _settings,
-    }
-    parts: dict[str, Part] = {}
-    left_out: dict[str, str] = {}
-    for name, make in sections.items():
+    from onelook.report.sections import SECTIONS, LeftOut
+
+    parts, left_out = {}, {}
+    for name, make in SECTIONS.items():
         try:
             parts[name] = make(inputs)
-        except _LeftOut as reason:
+        except LeftOut as reason:
             left_out[name] = str(reason)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -63,233 +39,22 @@ def write_report(inputs: ReportInputs, path: str | Path) -> Path:
         lstrip_blocks=True,
     )
     environment.filters |= {"words": _words, "picture": _picture}
-    page = environment.get_template("page.html").render(
-        inputs=inputs, parts=parts, left_out=left_out
-    )
+    template = environment.get_template("page.html")
+    page = template.render(inputs=inputs, parts=parts, left_out=left_out)
     return write_whole(Path(path), page)
-
-
-def _results(inputs: ReportInputs) -> Part:
-    if not inputs.result_lines:
-        raise _LeftOut("no figure was measured")
-    return {"headlines": inputs.result_lines[:4], "rows": inputs.result_lines[4:]}
-
-
-def _training(inputs: ReportInputs) -> Part:
-    from onelook.report import figures
-
-    shown = []
-    for key in ("loss", "validation", "learning_rate"):
-        epochs, values = _column(inputs, key)
-        if len(values) < 2 or (key == "learning_rate" and np.ptp(values) == 0):
-            continue  # one point is no curve
-        name = inputs.figure if key == "validation" else key.replace("_", " ")
-        marks = {"mark_highest": key == "validation"}
-        alt = f"{name} by epoch, from {values[0]:.4g} to {values[-1]:.4g}"
-        shown.append(_figure(figures.draw_curve(epochs, values, name, **marks), alt))
-    if not shown:
-        raise _LeftOut("no training of two steps or more was given")
-    speeds = _column(inputs, "images_per_second")[1]
-    return {"figures": shown, "speed": np.median(speeds) if len(speeds) else None}
-
-
-def _column(
-    inputs: ReportInputs, key: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Epochs and finite values of a column of the history."""
-    rows = [(row["epoch"], row[key]) for row in inputs.history if key in row]
-    epochs, values = np.array(rows, dtype=np.float64).reshape(-1, 2).T
-    finite = np.isfinite(values)
-    return epochs[finite], values[finite]
-
-
-def _pairs(inputs: ReportInputs) -> Part:
-    if not inputs.typical and not inputs.hardest:
-        raise _LeftOut("no pairs with pictures were given")
-    cards = {"typical": inputs.typical, "hardest": inputs.hardest}
-    return {name: [_card(pair) for pair in pairs] for name, pairs in cards.items()}
-
-
-def _card(pair: ShownPair) -> Part:
-    pictures = [(pair.left, pair.left_name), (pair.right, pair.right_name)]
-    if pair.marked is not None:
-        what = "set apart" if pair.is_same else "made alike"
-        marks = zip(pair.marked, (pair.left_name, pair.right_name), strict=True)
-        pictures += [(mark, f"{what}: {name}") for mark, name in marks]
-    truth = "same" if pair.is_same else "different"
-    mark = {"unsure": "", truth: " ✓"}.get(pair.verdict, " ✗")
-    return {"pair": pair, "pictures": pictures, "truth": truth, "mark": mark}
-
-
-def _roc_and_det(inputs: ReportInputs) -> Part:
-    from onelook.report import figures
-
-    scores, is_same = _scored(inputs)
-    curve, point = roc_curve(scores, is_same), None
-    if inputs.threshold is not None:
-        decide = scores, is_same, inputs.threshold
-        point = far_at(*decide), frr_at(*decide)
-    roc = f"ROC curve of pairs of unseen classes, AUC {auc_of(curve):.4f}"
-    det = f"DET curve of pairs of unseen classes, EER {eer_of(curve):.4f}"
-    return {
-        "figures": [
-            _figure(figures.draw_roc(curve, point), roc),
-            _figure(figures.draw_det(curve, point), det),
-        ],
-        "n_same": int(is_same.sum()),
-        "n_different": int((~is_same).sum()),
-        "point": point,
-    }
-
-
-def _distances(inputs: ReportInputs) -> Part:
-    from onelook.report import figures
-
-    scores, is_same = _scored(inputs)
-    if inputs.dissimilarity is None:
-        raise _LeftOut("no dissimilarities were given")
-    dissimilarity = np.asarray(inputs.dissimilarity, dtype=np.float64)
-    part: Part = {"n_same": int(is_same.sum()), "n_different": int((~is_same).sum())}
-    threshold = None
-    if inputs.threshold is not None:
-        # A dissimilarity falls as the score rises: read the threshold's off the pairs' own.
-        order = np.argsort(scores)
-        threshold = float(np.interp(inputs.threshold, scores[order], dissimilarity[order]))
-        part["rejected"] = int((scores[is_same] < inputs.threshold).sum())
-        part["accepted"] = int((scores[~is_same] >= inputs.threshold).sum())
-    alt = "Histograms of the dissimilarities of same and of different pairs"
-    figure = figures.draw_histogram(dissimilarity, is_same, threshold)
-    return part | {"figures": [_figure(figure, alt, "wide")]}
-
-
-def _calibration(inputs: ReportInputs) -> Part:
-    from onelook.report import figures
-
-    if not inputs.calibration:
-        raise _LeftOut("no decision was fitted")
-    shown = []
-    if inputs.reliability is not None:
-        figure = figures.draw_reliability(inputs.reliability)
-        alt = f"Reliability of the probability, ECE {inputs.reliability.error:.3f}"
-        shown.append(_figure(figure, alt))
-    return {"figures": shown}
-
-
-def _confusion(inputs: ReportInputs) -> Part:
-    from onelook.report import figures
-
-    if inputs.confusion is None:
-        raise _LeftOut("no episodes were given")
-    names, matrix = list(inputs.confusion[0]), np.asarray(inputs.confusion[1])
-    if not matrix.sum():
-        raise _LeftOut("the episodes hold no answer")
-    totals = matrix.sum(axis=1)
-    wrong = np.where(np.eye(len(names), dtype=bool), 0, matrix)
-    worst = np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")
-    chosen = np.sort(worst[:CONFUSION_CLASSES])
-    shares = (matrix / np.maximum(totals, 1)[:, None])[np.ix_(chosen, chosen)]
-    figure = figures.draw_confusion([names[i] for i in chosen], shares)
-    alt = f"Confusion of {len(chosen)} classes: rows are true classes, columns are answers"
-    largest = np.argsort(-wrong, axis=None, kind="stable")[:5]
-    listed = [(i, j) for i, j in zip(*np.unravel_index(largest, wrong.shape), strict=True)]
-    return {
-        "figures": [_figure(figure, alt, "square")],
-        "n_shown": len(chosen),
-        "n_classes": len(names),
-        "mistakes": [
-            (names[i], names[j], int(wrong[i, j]), int(totals[i]))
-            for i, j in listed
-            if wrong[i, j]
-        ],
-    }
-
-
-def _map(inputs: ReportInputs) -> Part:
-    from onelook.report import figures
-
-    if inputs.embeddings is None or inputs.labels is None:
-        raise _LeftOut("no embeddings were given")
-    if len(inputs.embeddings) < 6:
-        raise _LeftOut(f"a map needs 6 items, and there are {len(inputs.embeddings)}")
-    chosen = choose_for_map(inputs.labels)
-    places = figures.place_on_map(np.asarray(inputs.embeddings)[chosen])
-    pixels = None if inputs.pixels is None else inputs.pixels[chosen]
-    labels = inputs.labels[chosen]
-    names = inputs.class_names or [str(i) for i in range(int(labels.max()) + 1)]
-    counts = {"n_items": len(chosen), "n_classes": len(np.unique(labels))}
-    alt = f"Map of {len(chosen)} items of {counts['n_classes']} unseen classes"
-    figure = figures.draw_map(places, labels, names, pixels)
-    return counts | {"figures": [_figure(figure, alt, "wide photo")]}
-
-
-def choose_for_map(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
-    """Sorted indices of at most 600 items of 24 classes, those of 3 or more items first."""
-    rng = np.random.default_rng(seed)
-    names, counts = np.unique(labels, return_counts=True)
-    mixed = rng.permutation(len(names))
-    mixed = mixed[np.argsort(counts[mixed] < 3, kind="stable")][:MAP_CLASSES]
-    most = MAP_POINTS // len(mixed)
-    chosen = [
-        rng.permutation(np.flatnonzero(labels == names[i]))[:most] for i in np.sort(mixed)
-    ]
-    return np.sort(np.concatenate(chosen))
-
-
-def _settings(inputs: ReportInputs) -> Part:
-    if not inputs.recipe and not inputs.data:
-        raise _LeftOut("neither recipe nor data was given")
-    blocks: dict[str, dict[str, Any]] = {"data used": dict(inputs.data), "recipe": {}}
-    for key, value in inputs.recipe.items():
-        if isinstance(value, Mapping):
-            blocks[key] = _flat(value)
-        elif key not in ("about", "published"):
-            blocks["recipe"][key] = value
-    return {"blocks": {name: rows for name, rows in blocks.items() if rows}}
-
-
-def _flat(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    rows: dict[str, Any] = {}
-    for key, value in block.items():
-        if isinstance(value, Mapping):
-            rows |= _flat(value, "" if key == "arguments" else f"{prefix}{key}.")
-        else:
-            rows[prefix + key] = value
-    return rows
-
-
-def _scored(inputs: ReportInputs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    if inputs.scores is None or inputs.is_same is None or not len(inputs.scores):
-        raise _LeftOut("no scored pairs were given")
-    is_same = np.asarray(inputs.is_same, dtype=np.bool_)
-    if is_same.all() or not is_same.any():
-        kind = "same" if is_same.all() else "different"
-        raise _LeftOut(f"all {len(is_same):,} pairs are {kind} pairs; curves need both")
-    scores = np.asarray(inputs.scores, dtype=np.float64)
-    if not np.isfinite(scores).all():
-        raise _LeftOut(f"{int((~np.isfinite(scores)).sum()):,} scores are not finite")
-    return scores, is_same
-
-
-def _figure(figure: Any, alt: str, kind: str = "") -> Part:
-    from onelook.report.figures import to_address
-
-    return {"address": to_address(figure), "alt": alt, "kind": kind}
 
 
 def _words(value: Any) -> str:
     """A setting as a person writes it."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:.6g}"
-        case int():
-            return f"{value:,}" if abs(value) >= 10_000 else str(value)
-        case list() | tuple():
-            return ", ".join(_words(part) for part in value)
-    return str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(_words(part) for part in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int) and abs(value) >= 10_000:
+        return f"{value:,}"
+    return "none" if value is None else str(value)
 
 
 def _picture(picture: Picture) -> str:

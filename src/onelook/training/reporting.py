@@ -1,7 +1,7 @@
 """What the report of a training shows: gathered here, drawn by ``onelook.report``."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from onelook.data.episodes import sample_episodes
 from onelook.errors import DataError
 from onelook.explain import ALIKE, APART, explain_pixels
 from onelook.recipe import Recipe
-from onelook.report.inputs import Picture, ReportInputs, ShownPair
-from onelook.report.pictures import tint
+from onelook.report.inputs import ReportInputs, ShownPair
+from onelook.report.pictures import Picture, tint
 from onelook.tables import Rows
 from onelook.training.data import HeldOut, TrainingData
 from onelook.training.loop import Position
@@ -23,8 +23,8 @@ from onelook.verifier import Verifier
 
 # Pairs of each kind, same and different.
 N_TYPICAL, N_HARDEST = 4, 6
-N_CONFUSED_CLASSES = 20
-N_MAP_ITEMS = 600
+MOST_WAYS = 20
+N_MAP_ITEMS, N_MAP_CLASSES = 600, 24
 # No further pair is explained after this time: a large network is slow on a CPU.
 SECONDS_TO_EXPLAIN = 15.0
 
@@ -58,12 +58,14 @@ def report_inputs(
         history=position.history,
         figure=FIGURE_NAMES[recipe.validation.figure],
     )
-    shown = np.sort(np.random.default_rng(0).permutation(len(embeddings))[:N_MAP_ITEMS])
+    is_one_side = held_out.right is held_out.left
+    shows_images = is_one_side and held_out.left.store.pixels is not None
     if held_out.class_names:
+        shown = choose_for_map(held_out.labels)
         inputs.embeddings, inputs.labels = embeddings[shown], held_out.labels[shown]
         inputs.class_names = list(held_out.class_names)
-    if _shows_images(held_out):
-        inputs.pixels = _pictures(verifier, held_out, shown)
+        if shows_images:
+            inputs.pixels = _pictures(verifier, held_out, shown)
     if pairs is None:
         return inputs
     inputs.scores, inputs.is_same = pairs.scores, pairs.is_same
@@ -73,22 +75,14 @@ def report_inputs(
         inputs.calibration = [*summary_rows(fitted.decision), *check_rows(fitted.check)]
         inputs.identify = identify_rows(fitted.decision)
         inputs.reliability = None if fitted.check is None else fitted.check.reliability
-    if _shows_images(held_out):
-        inputs.typical = [
-            _shown_pair(verifier, held_out, pairs, i, explain=False)
-            for i in _typical(pairs)
-        ]
-        begun = time.monotonic()
-        inputs.hardest = [
-            _shown_pair(
-                verifier,
-                held_out,
-                pairs,
-                i,
-                explain=time.monotonic() - begun < SECONDS_TO_EXPLAIN,
-            )
-            for i in _hardest(pairs)
-        ]
+    if shows_images:
+        mixed = np.random.default_rng(0).permutation(len(pairs.scores))
+        by_score = np.argsort(pairs.scores, kind="stable")
+        typical = _in_turn(pairs, mixed, mixed, N_TYPICAL)
+        hardest = _in_turn(pairs, by_score, by_score[::-1], N_HARDEST)
+        until = time.monotonic() + SECONDS_TO_EXPLAIN
+        inputs.typical = [_shown_pair(verifier, held_out, pairs, i) for i in typical]
+        inputs.hardest = [_shown_pair(verifier, held_out, pairs, i, until) for i in hardest]
         inputs.confusion = _confusion(verifier, held_out, embeddings, recipe.seed)
     return inputs
 
@@ -114,80 +108,66 @@ def headline_rows(verifier: Verifier) -> Rows:
     return [*rows, ("threshold", threshold)]
 
 
-def _typical(pairs: HeldOutPairs) -> Iterable[int]:
-    """Pairs drawn at random, same and different in turn."""
-    mixed = np.random.default_rng(0).permutation(len(pairs.is_same))
-    return _in_turn(mixed[pairs.is_same[mixed]], mixed[~pairs.is_same[mixed]], N_TYPICAL)
-
-
-def _hardest(pairs: HeldOutPairs) -> Iterable[int]:
-    """The least alike same pairs and the most alike different pairs in turn."""
-    order = np.argsort(pairs.scores, kind="stable")
-    least_alike, most_alike = (
-        order[pairs.is_same[order]],
-        order[~pairs.is_same[order]][::-1],
-    )
-    return _in_turn(least_alike, most_alike, N_HARDEST)
+def choose_for_map(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+    """Sorted indices of at most 600 items of 24 classes, those of 3 or more items first."""
+    rng = np.random.default_rng(seed)
+    names, counts = np.unique(labels, return_counts=True)
+    mixed = rng.permutation(len(names))
+    mixed = mixed[np.argsort(counts[mixed] < 3, kind="stable")][:N_MAP_CLASSES]
+    most = N_MAP_ITEMS // len(mixed)
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == names[i]))[:most] for i in np.sort(mixed)
+    ]
+    return np.sort(np.concatenate(chosen))
 
 
 def _in_turn(
-    first: NDArray[np.int64], second: NDArray[np.int64], count: int
-) -> Iterable[int]:
-    pairs = zip(first[:count].tolist(), second[:count].tolist(), strict=False)
-    return [i for pair in pairs for i in pair]
+    pairs: HeldOutPairs, first: NDArray[np.int64], second: NDArray[np.int64], count: int
+) -> list[int]:
+    """The first same pairs of an order and different pairs of another, in turn."""
+    same, different = first[pairs.is_same[first]], second[~pairs.is_same[second]]
+    both = zip(same[:count].tolist(), different[:count].tolist(), strict=False)
+    return [i for pair in both for i in pair]
 
 
 def _shown_pair(
-    verifier: Verifier, held_out: HeldOut, pairs: HeldOutPairs, i: int, *, explain: bool
+    verifier: Verifier, held_out: HeldOut, pairs: HeldOutPairs, i: int, until: float = 0
 ) -> ShownPair:
-    """Pair ``i`` with its answer, marked where the model is misled if that is asked for."""
-    a, b, is_same = int(pairs.left[i]), int(pairs.right[i]), bool(pairs.is_same[i])
-    score = float(pairs.scores[i])
-    answer = verifier.judge(held_out.addresses[a], held_out.addresses[b], score)
-    left, right = _pictures(verifier, held_out, np.array([a, b]))
+    """Pair ``i`` with its answer, marked where the model is misled if there is time."""
+    items, is_same = np.array([pairs.left[i], pairs.right[i]]), bool(pairs.is_same[i])
+    names = [held_out.addresses[item].rsplit("/", 1)[-1] for item in items]
+    if held_out.class_names:
+        names = [held_out.class_names[label] for label in held_out.labels[items]]
+    answer = verifier.judge(names[0], names[1], float(pairs.scores[i]))
+    left, right = _pictures(verifier, held_out, items)
+    has_time = time.monotonic() < until
     return ShownPair(
         left=left,
         right=right,
-        left_name=_name(held_out, a),
-        right_name=_name(held_out, b),
+        left_name=answer.left,
+        right_name=answer.right,
         is_same=is_same,
         dissimilarity=answer.dissimilarity,
         probability=answer.probability,
         verdict=answer.verdict or "",
-        marked=_marked(verifier, held_out, (a, b), is_same) if explain else None,
+        marked=_marked(verifier, held_out, items, is_same) if has_time else None,
     )
 
 
 def _marked(
-    verifier: Verifier, held_out: HeldOut, pair: tuple[int, int], is_same: bool
+    verifier: Verifier, held_out: HeldOut, items: NDArray[np.int64], is_same: bool
 ) -> tuple[Picture, Picture]:
     """Both pictures of a pair, marked where the model is misled."""
-    items, store = np.array(pair), held_out.left.store
-    rows = held_out.left.rows[items]
-    pixels = store.gather(rows)  # (2, C, H, W)
-    embeddings = verifier.embed_store(store, rows)
-    effects = np.stack(
-        [
-            explain_pixels(verifier, pixels[0], embeddings[1:], "left"),
-            explain_pixels(verifier, pixels[1], embeddings[:1], "right"),
-        ]
-    )
+    store, rows = held_out.left.store, held_out.left.rows[items]
+    pixels, embeddings = store.gather(rows), verifier.embed_store(store, rows)
+    left_effect = explain_pixels(verifier, pixels[0], embeddings[1:], "left")
+    right_effect = explain_pixels(verifier, pixels[1], embeddings[:1], "right")
+    effects = np.stack([left_effect, right_effect])
     misled = np.maximum(-effects if is_same else effects, 0)
     heat = misled / (misled.max() or 1)
     colour = APART if is_same else ALIKE
     left, right = _pictures(verifier, held_out, items)
     return tint(left, heat[0], colour), tint(right, heat[1], colour)
-
-
-def _name(held_out: HeldOut, item: int) -> str:
-    """The class of an item, or its file if classes are not known."""
-    if held_out.class_names:
-        return held_out.class_names[int(held_out.labels[item])]
-    return held_out.addresses[item].rsplit("/", 1)[-1]
-
-
-def _shows_images(held_out: HeldOut) -> bool:
-    return held_out.left.store.pixels is not None and held_out.right is held_out.left
 
 
 def _pictures(verifier: Verifier, held_out: HeldOut, items: NDArray[np.int64]) -> Picture:
@@ -199,25 +179,21 @@ def _pictures(verifier: Verifier, held_out: HeldOut, items: NDArray[np.int64]) -
 
 def _confusion(
     verifier: Verifier, held_out: HeldOut, embeddings: NDArray[np.float32], seed: int
-) -> tuple[list[str], NDArray[np.int64]] | None:
-    """Names and counts (C, C) of one-shot answers among the classes most confused."""
-    counts = np.bincount(held_out.labels)
-    n_way = min(N_CONFUSED_CLASSES, int((counts > 1).sum()))
-    if n_way < 2 or not held_out.class_names:
+) -> tuple[Sequence[str], NDArray[np.int64]] | None:
+    """Names and counts (C, C) of one-shot answers, true classes in rows."""
+    labels, n_classes = held_out.labels, len(held_out.class_names)
+    n_way = min(MOST_WAYS, int((np.bincount(labels) > 1).sum()))
+    if n_way < 2 or not n_classes:
         return None
     try:
         episodes = sample_episodes(
-            held_out.labels, n_way=n_way, n_shot=1, n_query=1, n_episodes=500, seed=seed
+            labels, n_way=n_way, n_shot=1, n_query=1, n_episodes=500, seed=seed
         )
     except DataError:
         return None
-    n_classes = len(held_out.class_names)
     matrix = np.zeros((n_classes, n_classes), np.int64)
     for support, query in zip(episodes.support, episodes.query, strict=True):
         scores = verifier.score_matrix(embeddings[query], embeddings[support])
-        answers = held_out.labels[support[scores.argmax(axis=1)]]
-        np.add.at(matrix, (held_out.labels[query], answers), 1)
-    wrong = matrix - np.diag(np.diag(matrix))
-    order = np.argsort(-(wrong.sum(axis=0) + wrong.sum(axis=1)), kind="stable")
-    shown = np.sort(order[:N_CONFUSED_CLASSES])
-    return [held_out.class_names[i] for i in shown], matrix[np.ix_(shown, shown)]
+        answers = labels[support[scores.argmax(axis=1)]]
+        np.add.at(matrix, (labels[query], answers), 1)
+    return held_out.class_names, matrix
