@@ -2,11 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onelook.data.archives import Tree, open_tree
 from onelook.data.inputs.decoding import IMAGE_SUFFIXES
@@ -38,23 +36,17 @@ def class_folder(root: str | Path, depth: int = 0, name: str = "") -> Dataset:
     _check_depth(root, tree, names, depths, depth)
     names = [n for n in names if n.count("/") - 1 == depth]
     classes = [n.rpartition("/")[0] for n in names]
-    class_names, labels = _numbered(classes)
-    group_names, groups = _numbered([one.rpartition("/")[0] for one in classes])
+    class_names, labels = np.unique(classes, return_inverse=True)
+    above = [one.rpartition("/")[0] for one in classes]
+    group_names, groups = np.unique(above, return_inverse=True)
     return Dataset(
         name=name or Path(str(root).rstrip("!/")).name or str(root),
         paths=tuple(tree.address(n) for n in names),
         labels=labels,
-        class_names=class_names,
+        class_names=tuple(class_names.tolist()),
         groups=groups if depth else None,
-        group_names=group_names if depth else (),
+        group_names=tuple(group_names.tolist()) if depth else (),
     )
-
-
-def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    """Distinct names, sorted, and the number of each."""
-    distinct = sorted(set(names))
-    index = {name: i for i, name in enumerate(distinct)}
-    return tuple(distinct), np.array([index[name] for name in names], dtype=np.int64)
 
 
 def _check_depth(
