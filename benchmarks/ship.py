@@ -25,6 +25,7 @@ from onelook.decision import Decision
 from onelook.evaluation.protocols import evaluate
 from onelook.evaluation.verification import VerificationResult
 from onelook.model_folder import packaged_weights, read_settings, weights_of, write_folder
+from onelook.recipe import DataSettings, read_recipe
 from onelook.runtime.export import exported
 from onelook.runtime.onnx import WEIGHTS_FILE
 from onelook.verifier import Verifier, from_model, load
@@ -42,7 +43,7 @@ class Shipment:
     Args:
         purpose: What it compares, in words.
         most_bytes: Largest size of its weights.
-        source: Source of the training data and its part, as recipes name them.
+        recipe: Name of the recipe whose data it is trained on.
         protocols: Protocols that the card reports.
         looking: Function that makes the model that ships from the trained one, if they
             prepare images differently.
@@ -52,7 +53,7 @@ class Shipment:
 
     purpose: str
     most_bytes: int
-    source: tuple[str, str]
+    recipe: str
     protocols: tuple[str, ...]
     looking: Callable[[Verifier], Verifier] | None = None
     subject: str = ""
@@ -78,7 +79,7 @@ SHIPMENTS = {
     "omniglot": Shipment(
         "drawings of characters and symbols",
         4_000_000,
-        ("omniglot", "background"),
+        "omniglot-compact",
         (
             "omniglot-20-runs",
             "omniglot-within-alphabet",
@@ -89,14 +90,14 @@ SHIPMENTS = {
     "faces": Shipment(
         "faces, research only",
         6_000_000,
-        ("lfw", "DevTrain"),
+        "lfw-compact",
         ("lfw-view1",),
         subject="face",
     ),
     "faces-aligned": Shipment(
         "photographs with a face, found by onelook[faces]; research only",
         6_000_000,
-        ("lfw", "DevTrain"),
+        "lfw-compact",
         ("lfw-view1",),
         aligned,
         weights_of={"of_model": "faces"},
@@ -144,12 +145,9 @@ def check(verifier: Verifier, run: Path, shipment: Shipment) -> None:
         sys.exit(f"{run}: {size:,} bytes, more than {shipment.most_bytes:,}")
     if verifier.decision is None:
         sys.exit(f"{run}: no threshold; hold more classes out of the training")
-    data = verifier.card.data_settings
-    if (data["source"], data["part"]) != shipment.source:
-        sys.exit(
-            f"{run}: trained on {data['source']} {data['part']!r}, not on "
-            f"{' '.join(shipment.source)}"
-        )
+    data = DataSettings.model_validate(verifier.card.data_settings)
+    if data != read_recipe(shipment.recipe).data:
+        sys.exit(f"{run}: trained on {data}, not on the data of {shipment.recipe}")
 
 
 def measure(verifier: Verifier, shipment: Shipment) -> list[dict[str, Any]]:
