@@ -125,9 +125,9 @@ def measure(
         pairs,
         scores,
         threshold_of,
-        "LFW View 2, unrestricted, no outside data: a network for each fold, its threshold "
-        "from held-out people of the nine others",
-        scorer_of(10).name,
+        protocol="LFW View 2, unrestricted, no outside data: a network for each fold, its "
+        "threshold from held-out people of the nine others",
+        model=scorer_of(10).name,
     )
 
 

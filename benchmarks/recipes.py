@@ -10,6 +10,7 @@ python benchmarks/recipes.py dlib-faces
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,14 @@ import yaml
 
 from onelook.data.sources import find, source_of
 from onelook.data.sources.att import att
-from onelook.data.sources.strokes import N_FOLDS as STROKE_FOLDS
+from onelook.evaluation.baselines import BASELINES
 from onelook.evaluation.oneshot import OneShotResult
-from onelook.evaluation.protocols import (
-    BASELINES,
-    Result,
-    evaluate,
-    scorer_of,
-)
+from onelook.evaluation.protocols import evaluate
 from onelook.evaluation.sentences import GradedResult
-from onelook.evaluation.verification import (
-    VerificationResult,
-    mean_over_folds,
-    verify_all_pairs,
-)
+from onelook.evaluation.verification import mean_over_folds, verify_all_pairs
 from onelook.metrics import wilson_interval
 from onelook.recipe import override, read_recipe, recipe_names
+from onelook.tables import Result
 from onelook.training.train import Run, train
 from record import Clock, record
 
@@ -83,16 +76,13 @@ def main() -> None:
         return
     recipe = override(read_recipe(name), changes)
     seeds = arguments.seeds or [recipe.seed]
-    if arguments.folds and recipe.data.source != "att":
-        _stroke_folds(name, changes, out, model, seeds, clock, command)
-        return
     results: dict[str, list[Result]] = {}
     for seed in seeds:
         seeded = {**changes, "seed": seed}
         folder = out if len(seeds) == 1 else out / f"seed{seed}"
         if arguments.folds:
-            protocol = f"att-{arguments.folds}-fold"
-            result = _att_folds(name, seeded, folder, arguments.folds, clock)
+            runs = _fold_runs(name, seeded, folder, arguments.folds, clock)
+            protocol, result = MEAN_OF_FOLDS[recipe.data.source](runs)
             results.setdefault(protocol, []).append(result)
             continue
         run = _trained(name, seeded, folder, clock)
@@ -121,7 +111,7 @@ def _arguments() -> argparse.Namespace:
         "--label", default="", help="what differs from the recipe, in words"
     )
     parser.add_argument(
-        "--folds", type=int, default=0, help="AT&T: how many of the 8 folds"
+        "--folds", type=int, default=0, help="how many of AT&T's 8 folds, the strokes' 4"
     )
     parser.add_argument(
         "--seeds",
@@ -208,62 +198,52 @@ def figures(result: Result, protocol: str) -> list[tuple[str, float, Any]]:
     return rows
 
 
-def _att_folds(
-    name: str,
-    changes: dict[str, Any],
-    out: Path,
-    n_folds: int,
-    clock: Clock,
-) -> VerificationResult:
-    """Eight folds of five people: each is tested with a network that never saw them."""
+def _fold_runs(
+    name: str, changes: dict[str, Any], out: Path, n_folds: int, clock: Clock
+) -> list[Run]:
+    """A training for each fold, which leaves that fold out."""
+    return [
+        _trained(name, {**changes, "data.part": f"not-fold{k}"}, out / f"fold{k}", clock)
+        for k in range(1, n_folds + 1)
+    ]
+
+
+def _att_folds(runs: list[Run]) -> tuple[str, Result]:
+    """Folds of five people: each is tested with a network that never saw them."""
     people = att(find("att"))
     assert people.folds is not None
-    results = []
-    for fold in range(1, n_folds + 1):
-        folder = out / f"fold{fold}"
-        _trained(name, {**changes, "data.part": f"not-fold{fold}"}, folder, clock)
-        tested = people.subset(people.folds == fold)
-        results.append(verify_all_pairs(scorer_of(folder), tested, n_resamples=0))
-    return mean_over_folds(
-        f"AT&T faces, {n_folds} folds of five people",
+    results = [
+        verify_all_pairs(run.verifier, people.subset(people.folds == fold))
+        for fold, run in enumerate(runs, 1)
+    ]
+    result = mean_over_folds(
+        f"AT&T faces, {len(runs)} folds of five people",
         results[-1].model,
         {"auc": [one.auc for one in results], "eer": [one.eer for one in results]},
         scores=np.concatenate([one.scores for one in results]),
         is_same=np.concatenate([one.is_same for one in results]),
-        n_classes=people.subset(people.folds <= n_folds).n_classes,
-        seed=0,
+        n_classes=people.subset(people.folds <= len(runs)).n_classes,
     )
+    return f"att-{len(runs)}-fold", result
 
 
-def _stroke_folds(
-    name: str,
-    changes: dict[str, Any],
-    out: Path,
-    model: str,
-    seeds: list[int],
-    clock: Clock,
-    command: str,
-) -> None:
-    """Four folds of two alphabets, each matched by a network trained on the others."""
-    results = []
-    for fold in range(1, STROKE_FOLDS + 1):
-        part = {"data.part": f"not-fold{fold}"}
-        run = _trained(name, {**changes, **part}, out / f"fold{fold}", clock)
-        results.append(evaluate(run.verifier, "strokes-20w"))
-        print(results[-1], flush=True)
+def _stroke_folds(runs: list[Run]) -> tuple[str, Result]:
+    """Folds of two alphabets, each matched by a network trained on the others."""
+    results = [evaluate(run.verifier, "strokes-20w") for run in runs]
     n_trials = sum(result.n_trials for result in results)
     right = sum(result.accuracy * result.n_trials for result in results)
-    print(f"all folds: accuracy {right / n_trials:.4f} of {n_trials:,} drawings")
-    record(
-        "strokes-20w",
-        model,
-        "accuracy",
-        right / n_trials,
+    pooled = replace(
+        results[-1],
+        accuracy=right / n_trials,
         interval=wilson_interval(right, n_trials),
-        seeds=seeds,
-        minutes=clock.minutes,
-        command=command,
+        n_trials=n_trials,
+        n_classes=sum(result.n_classes for result in results),
+        per_group={k: v for result in results for k, v in result.per_group.items()},
     )
+    return "strokes-20w", pooled
+
+
+MEAN_OF_FOLDS = {"att": _att_folds, "strokes": _stroke_folds}
 
 
 if __name__ == "__main__":

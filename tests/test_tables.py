@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from onelook.errors import OnelookError
-from onelook.tables import aligned, html_table, to_frame
+from onelook.tables import Result, aligned, html_table
 
 
 def test_lines_are_aligned():
@@ -20,9 +20,14 @@ def test_html_is_escaped():
 
 def test_a_frame_has_a_row_for_each_figure(monkeypatch):
     pytest.importorskip("pandas")
-    frame = to_frame([("auc", 0.9, (0.8, 1.0)), ("eer", 0.1, None)])
+
+    class Measured(Result):
+        def figures(self):
+            return [("auc", 0.9, (0.8, 1.0)), ("eer", 0.1, None)]
+
+    frame = Measured("pairs", "model").to_frame()
     assert frame.figure.tolist() == ["auc", "eer"] and frame.low[0] == 0.8
     assert frame.low.isna()[1]
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(OnelookError, match="needs pandas: pip install pandas"):
-        to_frame([])
+        Measured("pairs", "model").to_frame()

@@ -1,6 +1,7 @@
 """Figures for people: on a terminal, in a notebook, in a data frame."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
@@ -28,14 +29,51 @@ def html_table(title: str, rows: Rows) -> str:
     return f"<table><caption {style}>{escape(title)}</caption>{body}</table>"
 
 
-def to_frame(figures: Figures) -> Any:
-    """A pandas DataFrame with the columns figure, value, low and high.
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """What a protocol measured.
 
-    Raises:
-        OnelookError: If pandas is not installed.
+    Args:
+        protocol: What was measured, in words.
+        model: Name of the scorer.
     """
-    rows = [(name, value, *(ends or (None, None))) for name, value, ends in figures]
-    return data_frame(rows, ["figure", "value", "low", "high"])
+
+    protocol: str
+    model: str
+
+    def figures(self) -> Figures:
+        """Names, values and 95% intervals of the figures that could be measured."""
+        raise NotImplementedError
+
+    def rows(self) -> Rows:
+        """Names and texts for people, first of all how much was measured."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values for JSON."""
+        return asdict(self)
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame of the figures, with the columns figure, value, low and high.
+
+        Raises:
+            OnelookError: If pandas is not installed.
+        """
+        rows = [
+            (name, value, *(ends or (None, None))) for name, value, ends in self.figures()
+        ]
+        return data_frame(rows, ["figure", "value", "low", "high"])
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.protocol}\n{aligned(self.rows())}"
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {value:.4f}" for name, value, _ in self.figures())
+        items, number = self.rows()[0]
+        return f"<{type(self).__name__} of {self.model}: {figures}; {items}: {number}>"
+
+    def _repr_html_(self) -> str:
+        return html_table(f"{self.model}: {self.protocol}", self.rows())
 
 
 def data_frame(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Any:

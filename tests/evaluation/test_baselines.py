@@ -6,7 +6,7 @@ from PIL import Image
 
 from onelook.data.sources.omniglot import omniglot_runs
 from onelook.data.sources.sick import sick
-from onelook.evaluation.baselines import ModifiedHausdorff, NearestPixels, WordOverlap
+from onelook.evaluation.baselines import BASELINES, NearestPixels
 from onelook.evaluation.oneshot import omniglot_20_runs
 from onelook.evaluation.sentences import evaluate_graded
 
@@ -39,7 +39,7 @@ def loop_hausdorff(left, right):
 
 def test_modified_hausdorff_matches_a_plain_loop(drawings):
     paths, inks = drawings
-    scorer = ModifiedHausdorff()
+    scorer = BASELINES["hausdorff"]
     points = scorer.embed(paths)
     expected = [[-loop_hausdorff(a, b) for b in inks] for a in inks]
     np.testing.assert_allclose(scorer.score_matrix(points, points), expected, atol=1e-12)
@@ -49,7 +49,7 @@ def test_modified_hausdorff_matches_a_plain_loop(drawings):
 def test_modified_hausdorff_takes_a_blank_sheet(drawings, tmp_path):
     blank = str(tmp_path / "blank.png")
     Image.new("L", (12, 12), "white").save(blank)
-    scorer = ModifiedHausdorff()
+    scorer = BASELINES["hausdorff"]
     points = scorer.embed([blank, drawings[0][0]])
     assert np.isfinite(scorer.score_matrix(points, points)).all()
 
@@ -66,23 +66,23 @@ def test_nearest_pixels_is_the_euclidean_distance(drawings):
 
 
 def test_word_overlap_of_sentences():
-    words = WordOverlap().embed(["A cat sleeps.", "a CAT eats", "", "dogs"])
+    words = BASELINES["word-overlap"].embed(["A cat sleeps.", "a CAT eats", "", "dogs"])
     np.testing.assert_allclose(
-        WordOverlap().score_matrix(words[:1], words), [[1.0, 0.5, 0.0, 0.0]]
+        BASELINES["word-overlap"].score_matrix(words[:1], words), [[1.0, 0.5, 0.0, 0.0]]
     )
-    assert WordOverlap().score(words[2:3], words[2:3])[0] == 1
+    assert BASELINES["word-overlap"].score(words[2:3], words[2:3])[0] == 1
 
 
 @pytest.mark.data
 @pytest.mark.slow
 def test_modified_hausdorff_errs_on_exactly_155_of_the_400_official_trials(data_root):
-    result = omniglot_20_runs(ModifiedHausdorff(), omniglot_runs(data_root))
+    result = omniglot_20_runs(BASELINES["hausdorff"], omniglot_runs(data_root))
     assert result.n_trials == 400
     assert result.error == pytest.approx(0.3875, abs=1e-12)
 
 
 @pytest.mark.data
 def test_word_overlap_has_pearson_058_on_the_sick_test(data_root):
-    result = evaluate_graded(WordOverlap(), sick(data_root, "test"))
+    result = evaluate_graded(BASELINES["word-overlap"], sick(data_root, "test"))
     assert result.n_pairs == 4927
     assert result.pearson == pytest.approx(0.582, abs=0.001)

@@ -14,7 +14,6 @@ from onelook.evaluation.oneshot import (
     koch_trials,
     n_way_k_shot,
     omniglot_20_runs,
-    vinyals_episodes,
     within_alphabet_trials,
     within_group_accuracy,
 )
@@ -169,7 +168,7 @@ def test_too_few_images_are_refused_with_the_numbers():
 
 def test_quarter_turns_are_new_classes():
     dataset, scorer = drawn_alphabets()
-    result = vinyals_episodes(scorer, dataset, n_way=20, n_episodes=300)
+    result = n_way_k_shot(scorer, dataset, 20, 1, n_episodes=300, rotations=4)
     assert result.accuracy == 1 and result.n_classes == 60
 
 
@@ -217,5 +216,8 @@ def test_a_result_reads_and_becomes_json():
     values = json.loads(json.dumps(result.to_dict()))
     assert values["accuracy"] == 1 and values["error"] == 0
     assert "trials    100, 5-way 1-shot, 15 classes; seed 0" in str(result)
-    assert repr(result) == "<OneShotResult of table: accuracy 1.0000, 100 trials>"
+    assert repr(result) == (
+        "<OneShotResult of table: accuracy 1.0000, error 0.0000; "
+        "trials: 100, 5-way 1-shot, 15 classes; seed 0>"
+    )
     assert "<th" in result._repr_html_()

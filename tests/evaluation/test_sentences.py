@@ -44,7 +44,7 @@ def test_a_result_reads_and_becomes_json():
     result = evaluate_graded(scorer, pairs, "mine")
     assert json.loads(json.dumps(result.to_dict()))["n_pairs"] == 60
     assert str(result).startswith("table: mine\n  pairs               60\n  Pearson")
-    assert repr(result).startswith("<GradedResult of table: Pearson ")
+    assert repr(result).startswith("<GradedResult of table: pearson ")
     assert "<caption" in result._repr_html_() and "Spearman" in result._repr_html_()
 
 

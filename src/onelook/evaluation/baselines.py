@@ -1,7 +1,8 @@
 """Classical scorers that learn nothing, to compare trained models with."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from onelook.data.inputs import ImageInput
 from onelook.data.inputs.decoding import decode
 from onelook.data.reading import read_bytes
+from onelook.evaluation.scorer import Scorer
 from onelook.recipe import ImageSettings
 
 Floats = NDArray[np.float64]
@@ -51,66 +53,72 @@ class NearestPixels:
         return -distances
 
 
-class ModifiedHausdorff:
-    """Minus the modified Hausdorff distance of the ink of two drawings, as in Lake's demo.
+@dataclass(frozen=True)
+class ItemBaseline:
+    """A scorer that compares any two items directly.
 
-    The points of the ink are centred on their mean; the distance is the larger of the two
-    mean distances from a point of one drawing to the nearest point of the other.
+    Args:
+        name: What people call it.
+        read: From the address of an item to what ``alike`` compares.
+        alike: Score of two items, larger = more alike.
+    """
+
+    name: str
+    read: Callable[[str], Any]
+    alike: Callable[[Any, Any], float]
+    shared = True
+
+    def embed(self, addresses: Sequence[str], side: str = "left") -> NDArray[np.object_]:
+        """(N,) objects, one for each item."""
+        items = np.empty(len(addresses), object)
+        for i, address in enumerate(addresses):
+            items[i] = self.read(address)
+        return items
+
+    def score(self, left: NDArray[Any], right: NDArray[Any]) -> Floats:
+        return np.array([self.alike(a, b) for a, b in zip(left, right, strict=True)])
+
+    def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> Floats:
+        return np.array([[self.alike(a, b) for b in right] for a in left], np.float64)
+
+
+def ink_points(address: str) -> Any:
+    """A tree of the points of the dark pixels of a drawing, in pixels from their mean."""
+    from scipy.spatial import cKDTree
+
+    image = decode(read_bytes(address), address).convert("L")
+    points = np.argwhere(np.asarray(image) < 128).astype(np.float64)
+    # A blank sheet is one point in its middle.
+    return cKDTree(points - points.mean(axis=0) if len(points) else np.zeros((1, 2)))
+
+
+def hausdorff_score(left: Any, right: Any) -> float:
+    """Minus the modified Hausdorff distance of two trees of points, as in Lake's demo.
+
+    The larger of the two mean distances from a point of one to the nearest of the other.
 
     Reference:
         Dubuisson, Jain. A Modified Hausdorff Distance for Object Matching. ICPR 1994. It
         gives 38.75% error on the official 20 runs of Omniglot.
     """
-
-    name = "modified Hausdorff distance"
-    shared = True
-
-    def embed(self, addresses: Sequence[str], side: str = "left") -> NDArray[np.object_]:
-        """(N,) trees of the points of the dark pixels, in pixels from their mean."""
-        from scipy.spatial import cKDTree
-
-        drawings = np.empty(len(addresses), object)
-        for i, address in enumerate(addresses):
-            image = decode(read_bytes(address), address).convert("L")
-            points = np.argwhere(np.asarray(image) < 128).astype(np.float64)
-            # A blank sheet is one point in its middle.
-            points = points - points.mean(axis=0) if len(points) else np.zeros((1, 2))
-            drawings[i] = cKDTree(points)
-        return drawings
-
-    def score(self, left: NDArray[Any], right: NDArray[Any]) -> Floats:
-        return np.array([_hausdorff_score(a, b) for a, b in zip(left, right, strict=True)])
-
-    def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> Floats:
-        return np.array([[_hausdorff_score(a, b) for b in right] for a in left], np.float64)
-
-
-def _hausdorff_score(left: Any, right: Any) -> float:
     to_right = right.query(left.data)[0].mean()
     to_left = left.query(right.data)[0].mean()
     return -float(max(to_right, to_left))
 
 
-class WordOverlap:
-    """Fraction of the words of two texts that both have (Jaccard), ignoring case."""
-
-    name = "word overlap"
-    shared = True
-
-    def embed(self, addresses: Sequence[str], side: str = "left") -> NDArray[np.object_]:
-        """(N,) objects, each the set of words of a text; the address is the text."""
-        texts = np.empty(len(addresses), object)
-        for i, text in enumerate(addresses):
-            texts[i] = frozenset(re.findall(r"\w+", text.lower()))
-        return texts
-
-    def score(self, left: NDArray[Any], right: NDArray[Any]) -> Floats:
-        return np.array([_jaccard(a, b) for a, b in zip(left, right, strict=True)])
-
-    def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> Floats:
-        return np.array([[_jaccard(a, b) for b in right] for a in left], np.float64)
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text, in lower case."""
+    return frozenset(re.findall(r"\w+", text.lower()))
 
 
-def _jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+    """Fraction of the words of two texts that both have."""
     together = left | right
     return len(left & right) / len(together) if together else 1.0
+
+
+BASELINES: dict[str, Scorer] = {
+    "hausdorff": ItemBaseline("modified Hausdorff distance", ink_points, hausdorff_score),
+    "nearest-pixels": NearestPixels(),
+    "word-overlap": ItemBaseline("word overlap", words_of, jaccard),
+}

@@ -47,9 +47,7 @@ def matching_trials(
         seed=seed,
         score_matrix=scorer.score_matrix,
     )
-    correct, items, per_group = found.credits, found.items, {}
-    if dataset.groups is not None:
-        per_group = accuracy_by_group(correct, dataset.groups[items], dataset)
+    correct, items, groups = found.credits, found.items, dataset.groups
     return OneShotResult(
         protocol=protocol or f"both sides of {dataset.name} matched, same drawer and group",
         model=scorer.name,
@@ -62,7 +60,9 @@ def matching_trials(
         n_classes=len(np.unique(dataset.labels[items])),
         chance=float(np.mean(1 / found.n_candidates)),
         seed=seed,
-        per_group=per_group,
+        per_group={}
+        if groups is None
+        else accuracy_by_group(correct, groups[items], dataset),
     )
 
 

@@ -6,31 +6,29 @@ a query of one of them counts 1/k right.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.episodes import sample_episodes
+from onelook.data.episodes import Episodes, sample_episodes
 from onelook.data.items import Dataset
 from onelook.data.sampling import turned
 from onelook.data.sources.omniglot import OneShotRun
 from onelook.errors import DataError
 from onelook.evaluation.scorer import ScoreMatrix, Scorer, embed_both
 from onelook.metrics import Interval, mean_interval, to_numpy, wilson_interval
-from onelook.tables import Figures, Rows, aligned, html_table, to_frame
+from onelook.tables import Figures, Result, Rows
 
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OneShotResult:
+class OneShotResult(Result):
     """What a one-shot protocol measured. Every rate is a fraction.
 
     Args:
-        protocol: Where the trials come from.
-        model: Name of the scorer.
         accuracy: Mean over the trials; a trial is one query.
         interval: 95% interval of the accuracy; ``interval_kind`` says how it is made.
         n_way: Number of classes to choose from; the largest where trials differ.
@@ -42,8 +40,6 @@ class OneShotResult:
         per_group: Accuracy in each group (alphabet) or official run.
     """
 
-    protocol: str
-    model: str
     accuracy: float
     interval: Interval
     interval_kind: str
@@ -61,7 +57,6 @@ class OneShotResult:
         return 1.0 - self.accuracy
 
     def figures(self) -> Figures:
-        """Names, values and 95% intervals of the figures."""
         low, high = self.interval
         return [
             ("accuracy", self.accuracy, self.interval),
@@ -69,15 +64,9 @@ class OneShotResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self) | {"error": self.error, "interval": list(self.interval)}
-
-    def to_frame(self) -> Any:
-        """The figures as a pandas DataFrame."""
-        return to_frame(self.figures())
+        return super().to_dict() | {"error": self.error}
 
     def rows(self) -> Rows:
-        """Names and texts for people."""
         low, high = self.interval
         seed = "" if self.seed is None else f"; seed {self.seed}"
         kind = f"{self.n_way}-way {self.n_shot}-shot, {self.n_classes} classes"
@@ -87,18 +76,6 @@ class OneShotResult:
             ("accuracy", f"{self.accuracy:.4f}  {ends}"),
             ("error", f"{self.error:.4f}  chance: {1 - self.chance:.4f}"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.model}: {self.protocol}\n{aligned(self.rows())}"
-
-    def __repr__(self) -> str:
-        return (
-            f"<OneShotResult of {self.model}: accuracy {self.accuracy:.4f}, "
-            f"{self.n_trials:,} trials>"
-        )
-
-    def _repr_html_(self) -> str:
-        return html_table(f"{self.model}: {self.protocol}", self.rows())
 
 
 def omniglot_20_runs(
@@ -113,18 +90,15 @@ def omniglot_20_runs(
         runs: The official runs, read by ``omniglot_runs``.
         protocol: Name for the result.
     """
-    queries = [address for run in runs for address in run.queries]
-    support = [address for run in runs for address in run.support]
-    query_embeddings = scorer.embed(queries, "left")
-    support_embeddings = scorer.embed(support, "right")
-    credits = []
-    first_query = first_support = 0
-    for run in runs:
-        rows = slice(first_query, first_query + len(run.queries))
-        columns = slice(first_support, first_support + len(run.support))
-        scores = scorer.score_matrix(query_embeddings[rows], support_embeddings[columns])
-        credits.append(credits_of(to_numpy(scores), run.answers))
-        first_query, first_support = rows.stop, columns.stop
+    queries = scorer.embed([one for run in runs for one in run.queries], "left")
+    support = scorer.embed([one for run in runs for one in run.support], "right")
+    n_queries = np.cumsum([len(run.queries) for run in runs])[:-1]
+    n_support = np.cumsum([len(run.support) for run in runs])[:-1]
+    parts = zip(np.split(queries, n_queries), np.split(support, n_support), strict=True)
+    credits = [
+        credits_of(to_numpy(scorer.score_matrix(*part)), run.answers)
+        for run, part in zip(runs, parts, strict=True)
+    ]
     right = np.concatenate(credits)
     return OneShotResult(
         protocol=protocol,
@@ -168,20 +142,24 @@ def within_alphabet_trials(
     """
     if dataset.groups is None:
         raise DataError(f"{dataset.name} has no groups to stay within; use n_way_k_shot")
-    n_classes = _classes_of_groups(dataset)
-    small = [name for name, n in n_classes.items() if n < n_way]
+    n_classes = _classes_by_group(dataset.labels, dataset.groups)
+    small = [
+        name for name, n in zip(dataset.group_names, n_classes, strict=True) if n < n_way
+    ]
     if small:
         raise DataError(
             f"n_way={n_way} needs {n_way} classes in every group; {small[0]} has "
-            f"{n_classes[small[0]]}; lower n_way or leave out {', '.join(small)}"
+            f"{n_classes[dataset.group_names.index(small[0])]}; lower n_way or leave out "
+            f"{', '.join(small)}"
         )
-    return _episodes_result(
+    return n_way_k_shot(
         scorer,
         dataset,
-        protocol or f"within-alphabet trials of {dataset.name}, two drawers each",
-        n_way=n_way,
+        n_way,
+        1,
         n_episodes=-(-n_trials // n_way),
         seed=seed,
+        protocol=protocol or f"within-alphabet trials of {dataset.name}, two drawers each",
         within_groups=True,
     )
 
@@ -218,10 +196,11 @@ def n_way_k_shot(
     *,
     n_episodes: int = 1000,
     seed: int = 0,
-    n_query: int = 1,
     protocol: str = "",
+    within_groups: bool = False,
+    rotations: int = 1,
 ) -> OneShotResult:
-    """Random episodes over the classes of any data set, whatever their groups.
+    """Random episodes over the classes of any data set, with one query of each class.
 
     Args:
         scorer: A Verifier or a baseline.
@@ -230,53 +209,46 @@ def n_way_k_shot(
         n_shot: Number of support items of each class.
         n_episodes: Number of independent episodes; the 95% interval is of their mean.
         seed: Seed of the episodes.
-        n_query: Number of queries of each class in an episode.
         protocol: Name for the result.
+        within_groups: Whether an episode stays in one group (alphabet), whose drawers, if
+            known, give either the support or the queries.
+        rotations: 4 makes the quarter turns of an image new classes, for a scorer with
+            ``input`` and ``embed_loaded``, such as a Verifier of images.
 
     Raises:
-        DataError: If too few classes have ``n_shot + n_query`` items.
+        DataError: If too few classes have ``n_shot + 1`` items.
     """
-    return _episodes_result(
-        scorer,
-        dataset,
-        protocol or f"random episodes over the classes of {dataset.name}",
+    labels = turned(dataset.labels, rotations)
+    episodes = sample_episodes(
+        labels,
         n_way=n_way,
         n_shot=n_shot,
-        n_query=n_query,
+        n_query=1,
         n_episodes=n_episodes,
         seed=seed,
+        groups=dataset.groups if within_groups else None,
+        drawers=dataset.drawers if within_groups else None,
     )
-
-
-def vinyals_episodes(
-    scorer: Scorer,
-    dataset: Dataset,
-    n_way: int = 20,
-    n_shot: int = 1,
-    *,
-    n_episodes: int = 1000,
-    seed: int = 0,
-) -> OneShotResult:
-    """Episodes of Vinyals et al.: classes of any alphabets, quarter turns as new classes.
-
-    Args:
-        scorer: With ``rotations=4`` it needs ``input`` and ``embed_loaded``, as a
-            Verifier of images has them.
-        dataset: The test characters.
-        n_way: Number of classes in an episode.
-        n_shot: Number of support items of each class.
-        n_episodes: Number of independent episodes.
-        seed: Seed of the episodes.
-    """
-    return _episodes_result(
-        scorer,
-        dataset,
-        f"Vinyals' episodes over the characters of {dataset.name}, each in 4 rotations",
+    credits = _credits(
+        *_embed_turned(scorer, dataset, rotations), episodes, scorer.score_matrix
+    )
+    per_group = {}
+    if episodes.groups is not None:
+        of_trial = np.repeat(episodes.groups, n_way)
+        per_group = accuracy_by_group(credits.ravel(), of_trial, dataset)
+    return OneShotResult(
+        protocol=protocol or f"random episodes over the classes of {dataset.name}",
+        model=scorer.name,
+        accuracy=float(credits.mean()),
+        interval=mean_interval(credits.mean(axis=1)),
+        interval_kind="normal, over episodes",
         n_way=n_way,
         n_shot=n_shot,
-        n_episodes=n_episodes,
+        n_trials=credits.size,
+        n_classes=len(np.unique(labels[episodes.query])),
+        chance=1 / n_way,
         seed=seed,
-        rotations=4,
+        per_group=per_group,
     )
 
 
@@ -306,78 +278,28 @@ def within_group_accuracy(
         score_matrix: Function from (A, D) and (B, D) to (A, B) scores.
     """
     places = np.zeros_like(labels) if groups is None else groups
-    n_way = min(n_way, _most_classes(labels, places))
-    wanted: dict[str, int] = {"n_shot": 1, "n_query": 1, "seed": seed}
+    n_way = min(n_way, _classes_by_group(labels, places).max())
+    wanted: dict[str, Any] = {"n_shot": 1, "n_query": 1, "seed": seed, "groups": places}
     wanted["n_episodes"] = -(-n_trials // n_way)
     try:
-        episodes = sample_episodes(
-            labels, n_way=n_way, groups=places, drawers=drawers, **wanted
-        )
+        episodes = sample_episodes(labels, n_way=n_way, drawers=drawers, **wanted)
     except DataError:
         usable = np.bincount(labels)[labels] > 1
-        n_way = min(n_way, _most_classes(labels[usable], places[usable]))
-        episodes = sample_episodes(labels, n_way=n_way, groups=places, **wanted)
+        n_way = min(n_way, _classes_by_group(labels[usable], places[usable]).max(initial=0))
+        episodes = sample_episodes(labels, n_way=n_way, **wanted)
+    return float(_credits(embeddings, embeddings, episodes, score_matrix).mean())
+
+
+def _credits(
+    left: Any, right: Any, episodes: Episodes, score_matrix: ScoreMatrix
+) -> NDArray[np.float64]:
+    """(E, n_way * n_query) credits of the queries of each episode."""
     credits = []
     for query, support in zip(episodes.query, episodes.support, strict=True):
-        scores = to_numpy(score_matrix(embeddings[query], embeddings[support]))
-        credits.append(credits_of(scores, np.arange(n_way)))
-    return float(np.mean(credits))
-
-
-def _episodes_result(
-    scorer: Scorer,
-    dataset: Dataset,
-    protocol: str,
-    *,
-    n_way: int,
-    n_episodes: int,
-    seed: int,
-    n_shot: int = 1,
-    n_query: int = 1,
-    within_groups: bool = False,
-    rotations: int = 1,
-) -> OneShotResult:
-    """Draw episodes, embed every item once, decide every query."""
-    labels = turned(dataset.labels, rotations)
-    groups = dataset.groups if within_groups else None
-    drawers = dataset.drawers if within_groups else None
-    episodes = sample_episodes(
-        labels,
-        n_way=n_way,
-        n_shot=n_shot,
-        n_query=n_query,
-        n_episodes=n_episodes,
-        seed=seed,
-        groups=groups,
-        drawers=drawers,
-    )
-    left, right = _embed_turned(scorer, dataset, rotations)
-    ways = episodes.query_ways
-    credits = np.empty((len(episodes), len(ways)))
-    for e, (query, support) in enumerate(
-        zip(episodes.query, episodes.support, strict=True)
-    ):
-        scores = to_numpy(scorer.score_matrix(left[query], right[support]))
-        by_class = scores.reshape(len(query), n_way, n_shot).mean(axis=2)
-        credits[e] = credits_of(by_class, ways)
-    per_group = {}
-    if episodes.groups is not None:
-        of_trial = np.repeat(episodes.groups, len(ways))
-        per_group = accuracy_by_group(credits.ravel(), of_trial, dataset)
-    return OneShotResult(
-        protocol=protocol,
-        model=scorer.name,
-        accuracy=float(credits.mean()),
-        interval=mean_interval(credits.mean(axis=1)),
-        interval_kind="normal, over episodes",
-        n_way=n_way,
-        n_shot=n_shot,
-        n_trials=credits.size,
-        n_classes=len(np.unique(labels[episodes.query])),
-        chance=1 / n_way,
-        seed=seed,
-        per_group=per_group,
-    )
+        scores = to_numpy(score_matrix(left[query], right[support]))
+        by_class = scores.reshape(len(query), episodes.n_way, -1).mean(axis=2)
+        credits.append(credits_of(by_class, episodes.query_ways))
+    return np.array(credits)
 
 
 def _embed_turned(scorer: Scorer, dataset: Dataset, rotations: int) -> tuple[Any, Any]:
@@ -404,17 +326,9 @@ def credits_of(scores: NDArray[Any], answers: Indices) -> NDArray[np.float64]:
     return credits
 
 
-def _classes_of_groups(dataset: Dataset) -> dict[str, int]:
-    assert dataset.groups is not None
-    return {
-        name: len(np.unique(dataset.labels[dataset.groups == group]))
-        for group, name in enumerate(dataset.group_names)
-    }
-
-
-def _most_classes(labels: Indices, groups: Indices) -> int:
-    pairs = np.unique(np.stack([groups, labels]), axis=1)
-    return int(np.bincount(pairs[0]).max(initial=0))
+def _classes_by_group(labels: Indices, groups: Indices) -> Indices:
+    """(G,) number of classes in each group."""
+    return np.bincount(np.unique(np.stack([groups, labels]), axis=1)[0])
 
 
 def accuracy_by_group(

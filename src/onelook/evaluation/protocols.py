@@ -23,38 +23,41 @@ from onelook.data.sources.omniglot import (
 from onelook.data.sources.sick import sick
 from onelook.data.sources.strokes import strokes
 from onelook.errors import DataError
-from onelook.evaluation.baselines import ModifiedHausdorff, NearestPixels, WordOverlap
+from onelook.evaluation.baselines import BASELINES
 from onelook.evaluation.matching import matching_trials
 from onelook.evaluation.oneshot import (
     OneShotResult,
     koch_trials,
     n_way_k_shot,
     omniglot_20_runs,
-    vinyals_episodes,
     within_alphabet_trials,
 )
 from onelook.evaluation.pairing import koch_pairs
-from onelook.evaluation.scorer import Scorer
-from onelook.evaluation.sentences import GradedResult, evaluate_graded
+from onelook.evaluation.scorer import Scorer, score_pairs
+from onelook.evaluation.sentences import evaluate_graded
 from onelook.evaluation.verification import (
     VerificationResult,
-    lfw_folds,
+    score_folds,
     verify_all_pairs,
     verify_pairs,
 )
 from onelook.recipe import DataSettings
+from onelook.tables import Result
 from onelook.verifier import Verifier, load
 
-Result = OneShotResult | VerificationResult | GradedResult
 Data = str | Path | None
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How one benchmark is run, and what it measures in a line."""
+    """A benchmark: what it measures in a line, and how it is run.
+
+    Its function takes a scorer and where the data lies, or your opened ``class_folders``.
+    """
 
     about: str
-    run: Callable[[Scorer, Data], Result]
+    run: Callable[[Scorer, Any], Result]
+    class_folders: bool = False
 
 
 def evaluate(
@@ -76,21 +79,20 @@ def evaluate(
     if protocol not in PROTOCOLS:
         raise DataError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
     scorer = scorer_of(model) if isinstance(model, str | Path) else model
-    if protocol in FOLDER_PROTOCOLS:
-        return FOLDER_PROTOCOLS[protocol](scorer, _own_folder(scorer, data, depth))
-    return PROTOCOLS[protocol].run(scorer, data)
-
-
-BASELINES: dict[str, Callable[[], Scorer]] = {
-    "hausdorff": ModifiedHausdorff,
-    "nearest-pixels": NearestPixels,
-    "word-overlap": WordOverlap,
-}
+    found = PROTOCOLS[protocol]
+    if not found.class_folders:
+        return found.run(scorer, data)
+    if data is None:
+        raise DataError(
+            "this protocol needs --data, the folder of your images (CLASS/IMAGE)"
+        )
+    depth = _data_settings(scorer).get("depth", 0) if depth is None else depth
+    return found.run(scorer, class_folder(data, depth=depth))
 
 
 def scorer_of(name: str | Path) -> Scorer:
     """A baseline by its name, or the model of a folder or of shipped weights."""
-    return BASELINES[str(name)]() if str(name) in BASELINES else load(name)
+    return BASELINES.get(str(name)) or load(name)
 
 
 def _chosen_threshold(scorer: Scorer) -> float | None:
@@ -105,8 +107,16 @@ def _data_settings(scorer: Any) -> dict[str, Any]:
     return scorer.card.data_settings if isinstance(scorer, Verifier) else {}
 
 
+def _omniglot_20_runs(scorer: Scorer, data: Data) -> OneShotResult:
+    return omniglot_20_runs(scorer, omniglot_runs(find("omniglot", data)))
+
+
 def _within_alphabet(scorer: Scorer, data: Data) -> OneShotResult:
     return within_alphabet_trials(scorer, omniglot(find("omniglot", data), "evaluation"))
+
+
+def _koch_one_shot(scorer: Scorer, data: Data) -> OneShotResult:
+    return koch_trials(scorer, omniglot_koch(find("omniglot", data)).of_split("test"))
 
 
 def _koch_verification(scorer: Scorer, data: Data) -> VerificationResult:
@@ -123,12 +133,15 @@ def _koch_verification(scorer: Scorer, data: Data) -> VerificationResult:
     )
 
 
-def _vinyals(n_way: int, n_shot: int) -> Callable[[Scorer, Data], OneShotResult]:
+def _vinyals(n_way: int, n_shot: int) -> Protocol:
+    """Episodes of Vinyals et al.: any characters, their quarter turns as new classes."""
+
     def run(scorer: Scorer, data: Data) -> OneShotResult:
         test = omniglot_vinyals(find("omniglot", data)).of_split("test")
-        return vinyals_episodes(scorer, test, n_way, n_shot)
+        name = f"Vinyals' episodes over the characters of {test.name}, each in 4 rotations"
+        return n_way_k_shot(scorer, test, n_way, n_shot, rotations=4, protocol=name)
 
-    return run
+    return Protocol(f"Vinyals split, {n_way}-way {n_shot}-shot, 1,000 episodes", run)
 
 
 def _faces_there(
@@ -151,24 +164,29 @@ def _faces_there(
 
 
 def _lfw_view1(scorer: Scorer, data: Data) -> VerificationResult:
-    pairs = lfw_view1(find("lfw", data), "test")
-    threshold = _chosen_threshold(scorer)
-    threshold_pairs = lfw_view1(find("lfw", data), "train") if threshold is None else None
+    root, threshold = find("lfw", data), _chosen_threshold(scorer)
+    others = lfw_view1(root, "train") if threshold is None else None
     return _faces_there(
         scorer,
         lambda patient: verify_pairs(
             patient,
-            pairs,
+            lfw_view1(root, "test"),
             "LFW View 1 test: 1,000 pairs",
             threshold=threshold,
-            threshold_pairs=threshold_pairs,
+            threshold_pairs=others,
         ),
     )
 
 
 def _lfw_view2(scorer: Scorer, data: Data) -> VerificationResult:
     pairs = lfw_view2(find("lfw", data))
-    return _faces_there(scorer, lambda patient: lfw_folds(patient, pairs))
+    name = "LFW View 2: threshold of nine folds, accuracy of the tenth"
+
+    def measure(patient: Scorer) -> VerificationResult:
+        scores = score_pairs(patient, pairs.left, pairs.right)
+        return score_folds(pairs, scores, protocol=name, model=patient.name)
+
+    return _faces_there(scorer, measure)
 
 
 def _att_people(scorer: Scorer, data: Data) -> VerificationResult:
@@ -191,7 +209,7 @@ def _strokes(scorer: Scorer, data: Data) -> OneShotResult:
     return matching_trials(scorer, both, protocol=f"{what}, same drawer and group")
 
 
-def _sick(scorer: Scorer, data: Data) -> GradedResult:
+def _sick(scorer: Scorer, data: Data) -> Result:
     pairs = sick(find("sick", data), "test")
     return evaluate_graded(scorer, pairs, "SICK test: 4,927 pairs")
 
@@ -209,20 +227,10 @@ def _digits_one_shot(scorer: Scorer, data: Data) -> OneShotResult:
     return n_way_k_shot(
         scorer,
         digits_upscaled(),
-        n_way=10,
-        n_shot=1,
+        10,
+        1,
         protocol="scikit-learn's digits, 10-way, a stand-in for MNIST; nothing fine-tuned",
     )
-
-
-def _own_folder(scorer: Scorer, data: Data, depth: int | None = None) -> Dataset:
-    """Class folders, at the depth that the model was trained with if no other is given."""
-    if data is None:
-        raise DataError(
-            "this protocol needs --data, the folder of your images (CLASS/IMAGE)"
-        )
-    trained = int(_data_settings(scorer).get("depth", 0))
-    return class_folder(data, depth=trained if depth is None else depth)
 
 
 def _folder_one_shot(scorer: Scorer, dataset: Dataset) -> OneShotResult:
@@ -233,12 +241,6 @@ def _folder_one_shot(scorer: Scorer, dataset: Dataset) -> OneShotResult:
 
 def _folder_verification(scorer: Scorer, dataset: Dataset) -> VerificationResult:
     return verify_all_pairs(scorer, dataset, threshold=_chosen_threshold(scorer))
-
-
-FOLDER_PROTOCOLS: dict[str, Callable[[Scorer, Dataset], Result]] = {
-    "folder-one-shot": _folder_one_shot,
-    "folder-verification": _folder_verification,
-}
 
 
 def read_pairs_for(
@@ -262,29 +264,19 @@ def _pair_file(scorer: Scorer, data: Data) -> Result:
 
 PROTOCOLS: dict[str, Protocol] = {
     "omniglot-20-runs": Protocol(
-        "the official 20 one-shot runs of Lake et al., 400 trials",
-        lambda scorer, data: omniglot_20_runs(
-            scorer, omniglot_runs(find("omniglot", data))
-        ),
+        "the official 20 one-shot runs of Lake et al., 400 trials", _omniglot_20_runs
     ),
     "omniglot-within-alphabet": Protocol(
         "20,000 random 20-way trials within the 20 evaluation alphabets", _within_alphabet
     ),
     "koch-one-shot": Protocol(
-        "Koch's 400 trials on ten alphabets and four drawers",
-        lambda scorer, data: koch_trials(
-            scorer, omniglot_koch(find("omniglot", data)).of_split("test")
-        ),
+        "Koch's 400 trials on ten alphabets and four drawers", _koch_one_shot
     ),
     "koch-verification": Protocol("Koch's 10,000 verification pairs", _koch_verification),
-    "vinyals-5w1s": Protocol("Vinyals split, 5-way 1-shot, 1,000 episodes", _vinyals(5, 1)),
-    "vinyals-5w5s": Protocol("Vinyals split, 5-way 5-shot, 1,000 episodes", _vinyals(5, 5)),
-    "vinyals-20w1s": Protocol(
-        "Vinyals split, 20-way 1-shot, 1,000 episodes", _vinyals(20, 1)
-    ),
-    "vinyals-20w5s": Protocol(
-        "Vinyals split, 20-way 5-shot, 1,000 episodes", _vinyals(20, 5)
-    ),
+    "vinyals-5w1s": _vinyals(5, 1),
+    "vinyals-5w5s": _vinyals(5, 5),
+    "vinyals-20w1s": _vinyals(20, 1),
+    "vinyals-20w5s": _vinyals(20, 5),
     "lfw-view1": Protocol(
         "LFW View 1 test pairs; the threshold from people held out of training", _lfw_view1
     ),
@@ -303,11 +295,11 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "folder-one-shot": Protocol(
         "your class folders, up to 20-way 1-shot, 1,000 episodes",
-        lambda scorer, data: _folder_one_shot(scorer, _own_folder(scorer, data)),
+        _folder_one_shot,
+        class_folders=True,
     ),
     "folder-verification": Protocol(
-        "your class folders, all pairs",
-        lambda scorer, data: _folder_verification(scorer, _own_folder(scorer, data)),
+        "your class folders, all pairs", _folder_verification, class_folders=True
     ),
     "pairs": Protocol("your pair file", _pair_file),
 }

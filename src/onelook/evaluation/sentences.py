@@ -1,7 +1,6 @@
 """Graded pairs: how well scores follow grades, such as the relatedness of SICK."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,27 +14,23 @@ from onelook.metrics import (
     pearson_interval,
     spearman,
 )
-from onelook.tables import Figures, Rows, aligned, html_table, to_frame
+from onelook.tables import Figures, Result, Rows
 
 # The grades that the scores 0 and 1 stand for: exp(-distance) is trained so on SICK.
 LOWEST, HIGHEST = 1.0, 5.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GradedResult:
+class GradedResult(Result):
     """How scores follow the grades of N pairs.
 
     Args:
-        protocol: Which pairs, and how scores become grades.
-        model: Name of the scorer.
         n_pairs: Number of pairs, N.
         pearson, spearman: Correlations of scores and grades; nan for constant scores.
         mse: Mean squared error, in squared units of the grades.
         interval: 95% interval of ``pearson`` by Fisher's z, over pairs.
     """
 
-    protocol: str
-    model: str
     n_pairs: int
     pearson: float
     spearman: float
@@ -43,23 +38,13 @@ class GradedResult:
     interval: Interval
 
     def figures(self) -> Figures:
-        """Names, values and 95% intervals of the figures."""
         return [
             ("pearson", self.pearson, self.interval),
             ("spearman", self.spearman, None),
             ("mse", self.mse, None),
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self) | {"interval": list(self.interval)}
-
-    def to_frame(self) -> Any:
-        """The figures as a pandas DataFrame."""
-        return to_frame(self.figures())
-
     def rows(self) -> Rows:
-        """Names and texts for people."""
         low, high = self.interval
         return [
             ("pairs", f"{self.n_pairs:,}"),
@@ -67,18 +52,6 @@ class GradedResult:
             ("Spearman", f"{self.spearman:.4f}"),
             ("mean squared error", f"{self.mse:.4f}"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.model}: {self.protocol}\n{aligned(self.rows())}"
-
-    def __repr__(self) -> str:
-        return (
-            f"<GradedResult of {self.model}: Pearson {self.pearson:.4f}, "
-            f"{self.n_pairs:,} pairs>"
-        )
-
-    def _repr_html_(self) -> str:
-        return html_table(f"{self.model}: {self.protocol}", self.rows())
 
 
 def evaluate_graded(scorer: Scorer, pairs: Pairs, protocol: str = "") -> GradedResult:

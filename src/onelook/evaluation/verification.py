@@ -10,12 +10,7 @@ from numpy.typing import NDArray
 from onelook.data.items import Dataset, Pairs
 from onelook.errors import DataError
 from onelook.evaluation.pairing import folder_classes, sample_pairs
-from onelook.evaluation.scorer import (
-    Scorer,
-    embed_both,
-    score_pairs,
-    score_rows,
-)
+from onelook.evaluation.scorer import Scorer, embed_both, score_pairs, score_rows
 from onelook.metrics import (
     Interval,
     RocCurve,
@@ -31,7 +26,7 @@ from onelook.metrics import (
     standard_error,
     tar_of,
 )
-from onelook.tables import Figures, Rows, aligned, html_table, to_frame
+from onelook.tables import Figures, Result, Rows
 
 Indices = NDArray[np.int64]
 
@@ -39,13 +34,11 @@ FARS = (0.1, 0.01, 0.001, 0.0001)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VerificationResult:
+class VerificationResult(Result):
     """What a verification protocol measured. Every rate is a fraction.
 
     Args:
-        protocol: Which pairs, and where the threshold comes from.
-        model: Name of the scorer.
-        n_pairs, n_same: Numbers of all pairs and of same pairs.
+        scores, is_same: (n_pairs,) scores and truths of the pairs; not part of ``to_dict``.
         n_classes: Number of classes that the pairs are made of; ``None`` if unknown.
         auc, eer: Figures of all pairs; in a protocol of folds the means over the folds.
         accuracy: Accuracy at ``threshold``; ``None`` if no other pairs chose a threshold.
@@ -54,15 +47,11 @@ class VerificationResult:
         refused: Reasons why figures are missing, by figure.
         intervals: 95% intervals, by figure.
         seed: Seed of the drawn pairs and of the bootstrap.
-        standard_errors: Standard errors over the folds, by figure.
         per_fold: Values of the folds, by figure.
-        scores, is_same: (n_pairs,) scores and truths of the pairs; not part of ``to_dict``.
     """
 
-    protocol: str
-    model: str
-    n_pairs: int
-    n_same: int
+    scores: NDArray[np.float64]
+    is_same: NDArray[np.bool_]
     n_classes: int | None
     auc: float
     eer: float
@@ -72,15 +61,23 @@ class VerificationResult:
     refused: dict[str, str]
     intervals: dict[str, Interval]
     seed: int
-    standard_errors: dict[str, float] = field(default_factory=dict)
-    per_fold: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    scores: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), repr=False)
-    is_same: NDArray[np.bool_] = field(
-        default_factory=lambda: np.empty(0, bool), repr=False
-    )
+    per_fold: dict[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def n_pairs(self) -> int:
+        return len(self.scores)
+
+    @property
+    def n_same(self) -> int:
+        return int(self.is_same.sum())
+
+    @property
+    def standard_errors(self) -> dict[str, float]:
+        """Standard errors of the rates over the folds."""
+        rates = {name: of for name, of in self.per_fold.items() if name != "threshold"}
+        return {name: standard_error(of_folds) for name, of_folds in rates.items()}
 
     def figures(self) -> Figures:
-        """Names, values and 95% intervals of the figures that could be measured."""
         values = {"auc": self.auc, "eer": self.eer, "accuracy": self.accuracy}
         values |= {_tar_name(far): tar for far, tar in self.tar_at_far.items()}
         return [
@@ -90,21 +87,15 @@ class VerificationResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without the arrays."""
-        arrays = ("scores", "is_same")
-        names = [one.name for one in fields(self) if one.name not in arrays]
-        values: dict[str, Any] = {name: getattr(self, name) for name in names}
-        values["tar_at_far"] = {f"{far:g}": tar for far, tar in self.tar_at_far.items()}
-        values["intervals"] = {name: list(pair) for name, pair in self.intervals.items()}
-        values["per_fold"] = {name: list(rates) for name, rates in self.per_fold.items()}
-        return values
-
-    def to_frame(self) -> Any:
-        """The figures as a pandas DataFrame."""
-        return to_frame(self.figures())
+        names = [one.name for one in fields(self) if one.name not in ("scores", "is_same")]
+        return {name: getattr(self, name) for name in names} | {
+            "n_pairs": self.n_pairs,
+            "n_same": self.n_same,
+            "tar_at_far": {f"{far:g}": tar for far, tar in self.tar_at_far.items()},
+            "standard_errors": self.standard_errors,
+        }
 
     def rows(self) -> Rows:
-        """Names and texts for people, with the reasons for figures that are missing."""
         classes = "" if self.n_classes is None else f" of {self.n_classes} classes"
         counts = f"{self.n_pairs:,}{classes}, {self.n_same:,} same; seed {self.seed}"
         titles = {"auc": "AUC", "eer": "EER", "accuracy": "accuracy"}
@@ -128,16 +119,6 @@ class VerificationResult:
             text += f"  95% {low:.4f} to {high:.4f}"
         return text + (f"  at threshold {self.threshold:.4f}" if name == "accuracy" else "")
 
-    def __str__(self) -> str:
-        return f"{self.model}: {self.protocol}\n{aligned(self.rows())}"
-
-    def __repr__(self) -> str:
-        figures = ", ".join(f"{name} {value:.4f}" for name, value, _ in self.figures())
-        return f"<VerificationResult of {self.model}: {figures}, {self.n_pairs:,} pairs>"
-
-    def _repr_html_(self) -> str:
-        return html_table(f"{self.model}: {self.protocol}", self.rows())
-
 
 def verify_pairs(
     scorer: Scorer,
@@ -147,9 +128,8 @@ def verify_pairs(
     threshold: float | None = None,
     threshold_pairs: Pairs | None = None,
     seed: int = 0,
-    n_resamples: int = 400,
 ) -> VerificationResult:
-    """Verification on a list of pairs.
+    """Verification on a list of pairs, whose files may lie in folders of their classes.
 
     Args:
         scorer: A Verifier or a baseline.
@@ -157,9 +137,7 @@ def verify_pairs(
         protocol: Name for the result; the pairs' source when empty.
         threshold: Threshold of the accuracy, chosen before.
         threshold_pairs: Other pairs, on which the threshold of the best accuracy is chosen.
-        seed: Seed of the bootstrap.
-        n_resamples: Resamples of the bootstrap over classes; 0 gives no intervals. The
-            folder of a file is its class if that agrees with every ``is_same``.
+        seed: Seed of the bootstrap over classes.
 
     Raises:
         DataError: If the pairs do not say which are the same.
@@ -181,7 +159,6 @@ def verify_pairs(
         folder_classes(pairs),
         threshold=threshold,
         seed=seed,
-        n_resamples=n_resamples,
     )
 
 
@@ -193,7 +170,6 @@ def verify_all_pairs(
     max_pairs: int | None = 200_000,
     threshold: float | None = None,
     seed: int = 0,
-    n_resamples: int = 400,
 ) -> VerificationResult:
     """Verification on all pairs of a data set, or on a balanced sample of them.
 
@@ -205,7 +181,6 @@ def verify_all_pairs(
             where there are enough. ``None`` takes all.
         threshold: Threshold of the accuracy, chosen before.
         seed: Seed of the sample and of the bootstrap.
-        n_resamples: Resamples of the bootstrap over classes; 0 gives no intervals.
 
     Raises:
         DataError: If no class has two items, or there is one class only.
@@ -223,50 +198,26 @@ def verify_all_pairs(
         (labels[left], labels[right]),
         threshold=threshold,
         seed=seed,
-        n_resamples=n_resamples,
     )
-
-
-def lfw_folds(
-    scorer: Scorer,
-    pairs: Pairs,
-    protocol: str = "LFW View 2: threshold of nine folds, accuracy of the tenth",
-) -> VerificationResult:
-    """LFW's protocol: each fold is scored at the threshold that is best on all the others.
-
-    Accuracy, AUC and EER are means over the folds, with standard errors and intervals.
-
-    Args:
-        scorer: A Verifier or a baseline.
-        pairs: Pairs with ``folds``, such as LFW View 2.
-        protocol: Name for the result.
-
-    Raises:
-        DataError: If the pairs have fewer than two folds.
-    """
-    scores, is_same = score_pairs(scorer, pairs.left, pairs.right), _labels_of(pairs)
-
-    def best_of_others(fold: int) -> float:
-        assert pairs.folds is not None
-        others = ~np.isin(pairs.folds, [fold, 0])
-        return best_threshold(scores[others], is_same[others])
-
-    return score_folds(pairs, scores, best_of_others, protocol, scorer.name)
 
 
 def score_folds(
     pairs: Pairs,
     scores: NDArray[np.float64],
-    threshold_of: Callable[[int], float],
+    threshold_of: Callable[[int], float] | None = None,
+    *,
     protocol: str,
     model: str,
 ) -> VerificationResult:
-    """Means over folds of pairs whose scores and thresholds come from elsewhere.
+    """LFW's protocol: each fold is scored at a threshold that was chosen without it.
+
+    Accuracy, AUC and EER are means over the folds, with standard errors and intervals.
 
     Args:
-        pairs: Pairs with ``folds``.
+        pairs: Pairs with ``folds``, such as LFW View 2.
         scores: (n_pairs,) scores of the pairs.
-        threshold_of: From a fold to a threshold that was chosen without it.
+        threshold_of: From a fold to its threshold; by default the most accurate one on the
+            pairs of all other folds.
         protocol: Name for the result.
         model: Name of what scored the pairs.
 
@@ -278,22 +229,29 @@ def score_folds(
     if len(folds) < 2 or pairs.folds is None:
         name = pairs.source or "pairs"
         raise DataError(f"{name}: needs at least 2 folds, got {len(folds)}")
-    names, rows = ("accuracy", "auc", "eer", "threshold"), []
+    per_fold: dict[str, list[float]] = {
+        name: [] for name in ("accuracy", "auc", "eer", "threshold")
+    }
     for fold in folds:
-        inside, threshold = pairs.folds == fold, threshold_of(fold)
+        inside, others = pairs.folds == fold, ~np.isin(pairs.folds, [fold, 0])
+        threshold = (
+            best_threshold(scores[others], is_same[others])
+            if threshold_of is None
+            else threshold_of(fold)
+        )
         curve = roc_curve(scores[inside], is_same[inside])
         accuracy = accuracy_at(scores[inside], is_same[inside], threshold)
-        rows.append((accuracy, auc_of(curve), eer_of(curve), threshold))
+        found = (accuracy, auc_of(curve), eer_of(curve), threshold)
+        for values, value in zip(per_fold.values(), found, strict=True):
+            values.append(value)
     kept = pairs.folds > 0
-    classes = folder_classes(pairs)
     return mean_over_folds(
         protocol,
         model,
-        dict(zip(names, zip(*rows, strict=True), strict=True)),
+        per_fold,
         scores=scores[kept],
         is_same=is_same[kept],
-        n_classes=None if classes is None else len(set(classes[0]) | set(classes[1])),
-        seed=0,
+        n_classes=_n_classes(folder_classes(pairs)),
     )
 
 
@@ -310,16 +268,8 @@ def _tar_name(far: float) -> str:
     return f"tar_at_far_{far:g}"
 
 
-def _supported_fars(n_different: int) -> tuple[list[float], dict[str, str]]:
-    """The rates that the different pairs support, and why not the others."""
-    supported, refused = [], {}
-    for far in FARS:
-        try:
-            check_far(far, n_different)
-            supported.append(far)
-        except ValueError as error:
-            refused[_tar_name(far)] = str(error)
-    return supported, refused
+def _n_classes(classes: tuple[Any, Any] | None) -> int | None:
+    return None if classes is None else len(np.unique(np.concatenate(classes)))
 
 
 def _measure(
@@ -331,10 +281,15 @@ def _measure(
     *,
     threshold: float | None,
     seed: int,
-    n_resamples: int,
 ) -> VerificationResult:
     """All figures of one set of scored pairs."""
-    supported, refused = _supported_fars(int((~is_same).sum()))
+    supported, refused = [], {}
+    for far in FARS:
+        try:
+            check_far(far, int((~is_same).sum()))
+            supported.append(far)
+        except ValueError as error:
+            refused[_tar_name(far)] = str(error)
     share_same = float(is_same.mean())
 
     def figures(curve: RocCurve) -> dict[str, float]:
@@ -349,15 +304,12 @@ def _measure(
         refused["accuracy"] = "needs a threshold chosen on other pairs"
     if classes is None:
         refused["intervals"] = "the classes of the pairs are not known"
-    elif n_resamples:
+    else:
         try:
             found = bootstrap_interval(
                 lambda curve: list(figures(curve).values()),
-                scores,
-                is_same,
-                *classes,
+                *(scores, is_same, *classes),
                 seed=seed,
-                n_resamples=n_resamples,
             )
             intervals = dict(zip(measured, found, strict=True))
         except ValueError as error:
@@ -365,9 +317,9 @@ def _measure(
     return VerificationResult(
         protocol=protocol,
         model=model,
-        n_pairs=len(scores),
-        n_same=int(is_same.sum()),
-        n_classes=None if classes is None else len(np.unique(np.concatenate(classes))),
+        scores=scores,
+        is_same=is_same,
+        n_classes=_n_classes(classes),
         auc=measured["auc"],
         eer=measured["eer"],
         accuracy=measured.get("accuracy"),
@@ -376,8 +328,6 @@ def _measure(
         refused=refused,
         intervals=intervals,
         seed=seed,
-        scores=scores,
-        is_same=is_same,
     )
 
 
@@ -389,7 +339,6 @@ def mean_over_folds(
     scores: NDArray[np.float64],
     is_same: NDArray[np.bool_],
     n_classes: int | None,
-    seed: int,
 ) -> VerificationResult:
     """Means, standard errors and Student's t intervals of figures over folds.
 
@@ -399,27 +348,22 @@ def mean_over_folds(
         per_fold: Values of the folds of "auc", "eer" and perhaps "accuracy", "threshold".
         scores, is_same: Scores and truths of all pairs of the folds.
         n_classes: Number of classes of the pairs, if known.
-        seed: Seed of the draw of pairs.
     """
     rates = [name for name in per_fold if name != "threshold"]
     means = {name: float(np.mean(values)) for name, values in per_fold.items()}
-    refused = {} if "accuracy" in means else {"accuracy": "not part of this protocol"}
     return VerificationResult(
         protocol=protocol,
         model=model,
-        n_pairs=len(scores),
-        n_same=int(is_same.sum()),
+        scores=scores,
+        is_same=is_same,
         n_classes=n_classes,
         auc=means["auc"],
         eer=means["eer"],
         accuracy=means.get("accuracy"),
         threshold=means.get("threshold"),
         tar_at_far={},
-        refused=refused,
+        refused={} if "accuracy" in means else {"accuracy": "not part of this protocol"},
         intervals={name: mean_interval(per_fold[name], student=True) for name in rates},
-        standard_errors={name: standard_error(per_fold[name]) for name in rates},
-        per_fold={name: tuple(values) for name, values in per_fold.items()},
-        seed=seed,
-        scores=scores,
-        is_same=is_same,
+        seed=0,
+        per_fold=dict(per_fold),
     )
