@@ -106,11 +106,11 @@ def _child(seed: int, epochs: int) -> None:
     import_seconds = time.perf_counter() - begun
     recipe = override(read_recipe(RECIPE), {"seed": seed, "epochs": epochs})
     material = prepare(recipe, None, progress=False)
-    verifier, position = fit(recipe, material, Path("run"), progress=False)
+    verifier, state = fit(recipe, material, Path("run"), progress=False)
     accuracy = evaluate(verifier, PROTOCOL).accuracy
     told = {
         "import_seconds": import_seconds,
-        "training_seconds": position.seconds,
+        "training_seconds": state.seconds,
         "accuracy": accuracy,
     }
     print(json.dumps(told), flush=True)

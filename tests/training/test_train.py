@@ -181,8 +181,8 @@ def test_precisions_follow_each_other_in_one_process(
 ):
     recipe = override(shapes_recipe, {"epochs": 2, "precision": precision})
     material = prepare(recipe, shapes_folder, progress=False)
-    verifier, position = fit(recipe, material, tmp_path, progress=False)
-    assert position.step == position.history[-1]["step"]
+    verifier, state = fit(recipe, material, tmp_path, progress=False)
+    assert state.step == state.history[-1]["step"]
     assert all(p.dtype == torch.float32 for p in verifier.model.parameters())
 
 

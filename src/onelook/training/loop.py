@@ -45,7 +45,7 @@ class Interrupted(Exception):
 
 
 @dataclass
-class Position:
+class TrainingState:
     """Where a training stands; with the tensors, this is its whole state."""
 
     step: int = 0
@@ -67,7 +67,7 @@ def fit(
     progress: bool = True,
     device: str | None = None,
     encoder: nn.Module | None = None,
-) -> tuple[Verifier, Position]:
+) -> tuple[Verifier, TrainingState]:
     """Train, and return the network that is best on the held-out classes, and how it went.
 
     Args:
@@ -96,33 +96,31 @@ def fit(
         training = Training(recipe, material, out, track, choose_device(device), encoder)
         if resume:
             training.restore()
-        metrics = MetricsLog(out / LOG_FILE, training.position.history)
-        position, n_steps, speed = training.position, training.n_steps, Speed()
+        metrics = MetricsLog(out / LOG_FILE, training.state.history)
+        state, n_steps, speed = training.state, training.n_steps, Speed()
         with (
-            progress_bar(
-                recipe.name, n_steps, shown=progress, done=position.step
-            ) as advance,
+            progress_bar(recipe.name, n_steps, shown=progress, done=state.step) as advance,
             interruptible() as interrupted,
             prefetched(
-                material, recipe.data.rotations, position.step, n_steps, training.device
+                material, recipe.data.rotations, state.step, n_steps, training.device
             ) as batches,
         ):
-            while position.step < n_steps and not position.finished:
+            while state.step < n_steps and not state.finished:
                 raw = next(batches)
                 loss = training.step(raw)
                 speed.add(len(raw.batch.items))
                 advance(1, f"loss {loss:.4f} · {speed.per_second:,.0f} images/s")
-                if position.step % training.log_every == 0:
+                if state.step % training.log_every == 0:
                     training.note(metrics, loss=loss, images_per_second=speed.per_second)
                 if training.is_time_to_validate():
                     training.note(metrics, validation=training.validate())
-                last = interrupted.is_set() or position.finished or position.step == n_steps
+                last = interrupted.is_set() or state.finished or state.step == n_steps
                 training.save_if_due(now=last)
                 if interrupted.is_set():
                     raise Interrupted(
-                        f"stopped after step {position.step} of {n_steps}; nothing is lost"
+                        f"stopped after step {state.step} of {n_steps}; nothing is lost"
                     )
-        return training.best(), position
+        return training.best(), state
 
 
 class Training:
@@ -166,7 +164,7 @@ class Training:
             recipe.optimizer.learning_rate,
             out / STATE_FILE,
         )
-        self.position = Position()
+        self.state = TrainingState()
         self.steps_per_epoch = material.sampler.steps_per_epoch
         self.n_steps = recipe.epochs * self.steps_per_epoch
         self.log_every = max(1, min(LOG_EVERY, self.n_steps // LOG_POINTS))
@@ -175,7 +173,7 @@ class Training:
 
     def step(self, raw: RawBatch) -> float:
         """One optimizer step; gives the loss."""
-        recipe, step = self.recipe, self.position.step
+        recipe, step = self.recipe, self.state.step
         self.together.train()
         seed = step_seed(recipe.seed, step)
         _seed_global(seed, self.device)
@@ -197,53 +195,53 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         if self.averaged:
             self.averaged.update(self.model, step)
-        self.position.step += 1
+        self.state.step += 1
         return value
 
     def is_time_to_validate(self) -> bool:
-        epoch, step_of_epoch = divmod(self.position.step, self.steps_per_epoch)
+        epoch, step_of_epoch = divmod(self.state.step, self.steps_per_epoch)
         due = step_of_epoch == 0 and epoch % self.recipe.validation.every_epochs == 0
-        return due or self.position.step == self.n_steps
+        return due or self.state.step == self.n_steps
 
     def validate(self) -> float:
         """The held-out figure; keeps the weights when it is the best so far."""
-        position, recipe = self.position, self.recipe
+        state, recipe = self.state, self.recipe
         if not all_finite(self.together):
             raise TrainingError(
-                f"a weight is not a number after step {position.step}; the last good "
+                f"a weight is not a number after step {state.step}; the last good "
                 f"checkpoint is {self.out / STATE_FILE}: resume with a lower learning rate"
             )
         self.verifier.model.eval()
         figure = validate(
             self.verifier, self.material.held_out, recipe.validation, recipe.seed
         )
-        epoch = position.step // self.steps_per_epoch
-        position.validations_without_gain += 1
+        epoch = state.step // self.steps_per_epoch
+        state.validations_without_gain += 1
         if math.isnan(figure):
             figure = -math.inf  # a correlation of equal scores, say: the worst there is
-        if figure > position.best_value or not position.best_epoch:
-            position.best_value, position.best_epoch = figure, epoch
-            position.validations_without_gain = 0
+        if figure > state.best_value or not state.best_epoch:
+            state.best_value, state.best_epoch = figure, epoch
+            state.validations_without_gain = 0
             save_state(self.out / BEST_FILE, {"model": self.verifier.model.state_dict()})
         patience = recipe.validation.patience
-        position.finished = 0 < patience <= position.validations_without_gain
+        state.finished = 0 < patience <= state.validations_without_gain
         name = FIGURE_NAMES[recipe.validation.figure]
         log.info("epoch %d of %d: %s %.4f", epoch, recipe.epochs, name, figure)
         return figure
 
     def note(self, metrics: MetricsLog, **values: float) -> None:
         """Add a row to the metrics log and to the tracker."""
-        self.position.seconds = time.monotonic() - self._begun
+        self.state.seconds = time.monotonic() - self._begun
         metrics.add(
             {
-                "step": self.position.step,
-                "epoch": self.position.step / self.steps_per_epoch,
+                "step": self.state.step,
+                "epoch": self.state.step / self.steps_per_epoch,
                 "learning_rate": self.optimizer.param_groups[0]["lr"],
-                "seconds": round(self.position.seconds, 2),
+                "seconds": round(self.state.seconds, 2),
                 **values,
             }
         )
-        self.track(values, self.position.step)
+        self.track(values, self.state.step)
 
     def _identity(self) -> dict[str, Any]:
         """What must not differ when a training goes on; what may be tamed after a NaN
@@ -260,7 +258,7 @@ class Training:
         begun = time.monotonic()
         if not now and begun - self._saved < wait:
             return
-        self.position.seconds = begun - self._begun
+        self.state.seconds = begun - self._begun
         save_state(
             self.out / STATE_FILE,
             {
@@ -268,7 +266,7 @@ class Training:
                 "together": self.together.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "averaged": self.averaged.model.state_dict() if self.averaged else {},
-                "position": asdict(self.position),
+                "position": asdict(self.state),
             },
         )
         self._saved = time.monotonic()
@@ -280,19 +278,18 @@ class Training:
         if not path.is_file():
             log.warning("%s is not there to resume: the training starts at step 0", path)
             return
-        state = load_state(path)
-        if state["identity"] != self._identity():
+        saved = load_state(path)
+        if saved["identity"] != self._identity():
             raise CheckpointError(
-                f"{path} is of another recipe or other data, so it cannot be resumed; "
-                f"give the "
-                "same recipe, settings and data, or another --out"
+                f"{path} is of another recipe or other data, so it cannot be resumed; give "
+                "the same recipe, settings and data, or another --out"
             )
-        self.together.load_state_dict(state["together"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.together.load_state_dict(saved["together"])
+        self.optimizer.load_state_dict(saved["optimizer"])
         if self.averaged:
-            self.averaged.model.load_state_dict(state["averaged"])
-        self.position = Position(**state["position"])
-        self._begun = time.monotonic() - self.position.seconds
+            self.averaged.model.load_state_dict(saved["averaged"])
+        self.state = TrainingState(**saved["position"])
+        self._begun = time.monotonic() - self.state.seconds
 
     def best(self) -> Verifier:
         """The verifier with the best weights by the held-out figure."""

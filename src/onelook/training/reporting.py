@@ -17,7 +17,7 @@ from onelook.report.inputs import ReportInputs, ShownPair
 from onelook.report.pictures import Picture, tint
 from onelook.tables import Rows
 from onelook.training.data import HeldOut, TrainingData
-from onelook.training.loop import Position
+from onelook.training.loop import TrainingState
 from onelook.training.validation import FIGURE_NAMES, HeldOutPairs
 from onelook.verifier import Verifier
 
@@ -33,7 +33,7 @@ def report_inputs(
     recipe: Recipe,
     material: TrainingData,
     verifier: Verifier,
-    position: Position,
+    state: TrainingState,
     *,
     embeddings: NDArray[np.float32],
     pairs: HeldOutPairs | None,
@@ -45,7 +45,7 @@ def report_inputs(
         recipe: The recipe that was trained.
         material: The data that it was trained on.
         verifier: The trained model with its decision and its card.
-        position: The end of the training, with its history.
+        state: The end of the training, with its history.
         embeddings: (N, D) of the held-out items on the left side.
         pairs: Scored pairs of held-out items.
         fitted: The decision that was fitted on them, and how well it holds.
@@ -55,7 +55,7 @@ def report_inputs(
         title=recipe.name,
         recipe=recipe.model_dump(mode="json", exclude_none=True),
         data=material.about,
-        history=position.history,
+        history=state.history,
         figure=FIGURE_NAMES[recipe.validation.figure],
     )
     is_one_side = held_out.right is held_out.left

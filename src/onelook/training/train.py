@@ -20,7 +20,7 @@ from onelook.recipe import Recipe, override, read_recipe
 from onelook.report.page import write_report
 from onelook.tables import Rows, aligned, html_table
 from onelook.training.data import HeldOut, TrainingData
-from onelook.training.loop import STATE_FILE, Position, fit
+from onelook.training.loop import STATE_FILE, TrainingState, fit
 from onelook.training.prepare import prepare
 from onelook.training.reporting import headline_rows, report_inputs
 from onelook.training.validation import (
@@ -119,7 +119,7 @@ def train(
             "replaces it, --out names another folder"
         )
     material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
-    verifier, position = fit(
+    verifier, state = fit(
         chosen,
         material,
         folder,
@@ -129,14 +129,14 @@ def train(
         device=device,
         encoder=encoder,
     )
-    return _finish(chosen, material, verifier, position, folder, measure)
+    return _finish(chosen, material, verifier, state, folder, measure)
 
 
 def _finish(
     recipe: Recipe,
     material: TrainingData,
     verifier: Verifier,
-    position: Position,
+    state: TrainingState,
     out: Path,
     measure: Callable[[Verifier], Rows] | None,
 ) -> Run:
@@ -164,16 +164,16 @@ def _finish(
         calibration=calibration,
         metrics=TrainingMetrics(
             figure=FIGURE_NAMES[recipe.validation.figure],
-            value=position.best_value if math.isfinite(position.best_value) else None,
-            best_epoch=position.best_epoch,
-            seconds=round(position.seconds, 1),
+            value=state.best_value if math.isfinite(state.best_value) else None,
+            best_epoch=state.best_epoch,
+            seconds=round(state.seconds, 1),
             **metrics,
         ),
     )
     verifier.save(out)
     figures = [*(measure(verifier) if measure else ()), *headline_rows(verifier)]
     inputs = report_inputs(
-        recipe, material, verifier, position, embeddings=left, pairs=pairs, fitted=fitted
+        recipe, material, verifier, state, embeddings=left, pairs=pairs, fitted=fitted
     )
     inputs.result_lines = figures
     report = write_report(inputs, out / "report.html")
@@ -181,9 +181,9 @@ def _finish(
         verifier=verifier,
         out=out,
         report=report,
-        best_figure=position.best_value,
-        best_epoch=position.best_epoch,
-        seconds=position.seconds,
+        best_figure=state.best_value,
+        best_epoch=state.best_epoch,
+        seconds=state.seconds,
         figures=figures,
     )
 
