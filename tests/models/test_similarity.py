@@ -133,7 +133,7 @@ def test_matrices_of_no_embeddings_are_empty(name):
 
 
 @pytest.mark.parametrize("name", [n for n in SIMILARITIES if n not in HEADS])
-def test_a_score_is_larger_and_a_dissimilarity_smaller_when_more_alike(name):
+def test_a_score_is_larger_when_more_alike(name):
     similarity = build(name)
     if name == "absolute-difference":
         torch.nn.init.constant_(similarity.linear.weight, -1.0)
@@ -141,30 +141,6 @@ def test_a_score_is_larger_and_a_dissimilarity_smaller_when_more_alike(name):
     right = left + torch.tensor([[0.0], [0.1], [0.3]]) * draw(1, 2)
     scores = similarity(left, right)
     assert scores[0] > scores[1] > scores[2]
-    apart = similarity.dissimilarity(scores)
-    assert apart[0] < apart[1] < apart[2]
-
-
-@pytest.mark.parametrize(
-    "name, expected",
-    [
-        ("euclidean", 5.0),
-        ("squared-euclidean", 25.0),
-        ("manhattan", 7.0),
-        ("cosine", 1 - 16 / np.sqrt(5 * 52)),
-        ("exponential", 1 - np.exp(-7)),
-    ],
-)
-def test_dissimilarity_is_what_people_know(name, expected):
-    similarity = build(name, 2)
-    score = similarity(torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 6.0]]))
-    assert similarity.dissimilarity(score).item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("name", ["euclidean", "squared-euclidean", "manhattan"])
-def test_no_distance_prints_as_minus_zero(name):
-    score = build(name)(draw(1), draw(1))
-    assert f"{score.item():.1f} {build(name).dissimilarity(score).item():.1f}" == "0.0 0.0"
 
 
 def test_weighted_l1_matches_a_plain_loop_and_a_hand_number():
@@ -178,7 +154,6 @@ def test_weighted_l1_matches_a_plain_loop_and_a_hand_number():
     head.linear.weight.data = torch.tensor([[2.0, -1.0]])
     score = head(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 3.0]]))
     assert score.item() == -1.0
-    assert head.dissimilarity(score).item() == pytest.approx(1 - 1 / (1 + np.e))
 
 
 def test_weighted_l1_starts_as_published_when_asked():

@@ -28,7 +28,7 @@ def test_the_names_are_those_of_training():
 
 @pytest.mark.parametrize("name", SCORES)
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_pairs_matrix_and_dissimilarity_equal_those_of_training(name, dtype):
+def test_pairs_and_matrix_equal_those_of_training(name, dtype):
     module, scores = both(name)
     left, right = embeddings(40, 1).astype(dtype), embeddings(30, 2).astype(dtype)
     left[3] = right[3]
@@ -36,13 +36,10 @@ def test_pairs_matrix_and_dissimilarity_equal_those_of_training(name, dtype):
     a, b = torch.from_numpy(left), torch.from_numpy(right)
     with torch.inference_mode():
         pairs, matrix = module(a[:30], b).numpy(), module.matrix(a, b).numpy()
-        people_read = module.dissimilarity(torch.from_numpy(matrix)).numpy()
     np.testing.assert_allclose(scores.pairs(left[:30], right), pairs, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(scores.matrix(left, right), matrix, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(scores.dissimilarity(matrix), people_read, atol=1e-6)
     assert scores.pairs(left[:30], right).dtype == pairs.dtype
     assert scores.matrix(left, right).dtype == matrix.dtype
-    assert (scores.near, scores.follows_near) == (module.near, module.follows_near)
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -88,3 +85,32 @@ def test_what_does_not_fit_is_named():
         build_scores("cosine").pairs(embeddings(2, 1), embeddings(2, 1, 5))
     with pytest.raises(ValueError, match=r"shape \(N, D\), got \(24,\)"):
         build_scores("cosine").pairs(embeddings(2, 1)[0], embeddings(2, 1)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("euclidean", 5.0),
+        ("squared-euclidean", 25.0),
+        ("manhattan", 7.0),
+        ("cosine", 1 - 16 / np.sqrt(5 * 52)),
+        ("exponential", 1 - np.exp(-7)),
+    ],
+)
+def test_dissimilarity_is_what_people_know(name, expected):
+    scores = build_scores(name)
+    score = scores.pairs(np.array([[1.0, 2.0]]), np.array([[4.0, 6.0]]))
+    assert scores.dissimilarity(score).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["weighted-l1", "concatenation"])
+def test_a_heads_dissimilarity_is_its_probability_of_different(name):
+    read = both(name)[1].dissimilarity(np.array([-1000.0, 0.0, np.log(3), 1000.0]))
+    np.testing.assert_allclose(read, [1, 0.5, 0.25, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["euclidean", "squared-euclidean", "manhattan"])
+def test_no_distance_prints_as_minus_zero(name):
+    scores, one = build_scores(name), embeddings(1, 1)
+    score = scores.pairs(one, one)
+    assert f"{score.item():.1f} {scores.dissimilarity(score).item():.1f}" == "0.0 0.0"

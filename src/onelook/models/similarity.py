@@ -141,14 +141,10 @@ def unit_vectors(embeddings: Tensor) -> Tensor:
 class Similarity(nn.Module):
     """What all similarities share: embeddings in, scores out, larger when more alike.
 
-    ``near`` is the distance by which neighbours of an embedding are looked up where there
-    are many; ``follows_near`` says whether the nearest are then also those that score
-    highest, or only a shortlist of them.
+    How people read a score, and how neighbours are looked up, is in ``runtime/scores.py``.
     """
 
     name: str
-    near: Literal["cosine", "euclidean", "manhattan"] = "euclidean"
-    follows_near: bool = True
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Scores (N,) of the pairs of embeddings (N, D) and (N, D)."""
@@ -158,13 +154,9 @@ class Similarity(nn.Module):
         """Scores (N, M) of all combinations of embeddings (N, D) and (M, D)."""
         raise NotImplementedError
 
-    def dissimilarity(self, score: Tensor) -> Tensor:
-        """The score as people read it: smaller when alike, same shape."""
-        raise NotImplementedError
-
 
 class NegativeDistance(Similarity):
-    """A distance with its sign turned; ``dissimilarity`` is the distance itself.
+    """A distance with its sign turned.
 
     Args:
         name: ``"euclidean"``, ``"squared-euclidean"`` or ``"manhattan"``.
@@ -184,10 +176,6 @@ class NegativeDistance(Similarity):
         """Scores (N, M), at most 0."""
         return 0.0 - DISTANCES[self.name][1](left, right)
 
-    def dissimilarity(self, score: Tensor) -> Tensor:
-        """The distance, in units of the embedding space."""
-        return 0.0 - score
-
 
 class EuclideanSimilarity(NegativeDistance):
     """Scores are negative Euclidean distances."""
@@ -206,16 +194,14 @@ class SquaredEuclideanSimilarity(NegativeDistance):
 class ManhattanSimilarity(NegativeDistance):
     """Scores are negative Manhattan distances."""
 
-    near = "manhattan"
-
     def __init__(self) -> None:
         super().__init__("manhattan")
 
 
 class CosineSimilarity(Similarity):
-    """Scores are cosines, in [-1, 1]; ``dissimilarity`` is ``1 - cosine``."""
+    """Scores are cosines, in [-1, 1]."""
 
-    name = near = "cosine"
+    name = "cosine"
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Scores (N,) in [-1, 1]."""
@@ -225,16 +211,11 @@ class CosineSimilarity(Similarity):
         """Scores (N, M) in [-1, 1]."""
         return cosine_similarity_matrix(left, right)
 
-    def dissimilarity(self, score: Tensor) -> Tensor:
-        """``1 - cosine``, in [0, 2]."""
-        return 1 - score
-
 
 class ExponentialSimilarity(Similarity):
-    """Scores are ``exp(-manhattan_distance)``; ``dissimilarity`` is ``1 - score``."""
+    """Scores are ``exp(-manhattan_distance)``."""
 
     name = "exponential"
-    near = "manhattan"
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Scores (N,) in [0, 1]."""
@@ -243,10 +224,6 @@ class ExponentialSimilarity(Similarity):
     def matrix(self, left: Tensor, right: Tensor) -> Tensor:
         """Scores (N, M) in [0, 1]."""
         return exponential_similarity_matrix(left, right)
-
-    def dissimilarity(self, score: Tensor) -> Tensor:
-        """``1 - score``, in [0, 1]."""
-        return 1 - score
 
 
 class WeightedL1Head(Similarity):
@@ -267,8 +244,6 @@ class WeightedL1Head(Similarity):
     """
 
     name = "weighted-l1"
-    near = "manhattan"
-    follows_near = False
 
     def __init__(
         self, embedding_size: int, bias: bool = True, published_init: bool = False
@@ -300,10 +275,6 @@ class WeightedL1Head(Similarity):
             + self._bias()
         )
 
-    def dissimilarity(self, score: Tensor) -> Tensor:
-        """``1 - sigmoid(logit)``: its own probability of *different*, not calibrated."""
-        return torch.sigmoid(-score)
-
     def _bias(self) -> Tensor | float:
         return 0.0 if self.linear.bias is None else self.linear.bias
 
@@ -320,7 +291,6 @@ class ConcatenationHead(Similarity):
     """
 
     name = "concatenation"
-    follows_near = False
 
     def __init__(self, embedding_size: int) -> None:
         super().__init__()
@@ -335,10 +305,6 @@ class ConcatenationHead(Similarity):
         """Logits (N, M)."""
         u, v = self._halves(left, right)
         return u[:, None] + v[None, :]
-
-    def dissimilarity(self, score: Tensor) -> Tensor:
-        """``1 - sigmoid(logit)``: its own probability of *different*, not calibrated."""
-        return torch.sigmoid(-score)
 
     def _halves(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         left, right = _comparable(left, right)

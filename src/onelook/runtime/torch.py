@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import Similarity
 from onelook.runtime.encoder import Inputs
 from onelook.runtime.export import exported
-from onelook.runtime.scores import Scores
+from onelook.runtime.scores import Scores, build_scores
 
 log = logging.getLogger(__name__)
 
@@ -112,25 +113,17 @@ def tensors_of(
 
 
 def torch_scores(similarity: Similarity) -> Scores:
-    """Scores by a PyTorch similarity, which follow its weights while it is trained."""
+    """The scores of a similarity, which follow its weights while it is trained."""
 
-    def numpy_of(formula: Any) -> Any:
-        @torch.inference_mode()
-        def call(*arrays: NDArray[Any]) -> NDArray[Any]:
-            device = next((p.device for p in similarity.parameters()), "cpu")
-            tensors = [torch.as_tensor(np.ascontiguousarray(a)).to(device) for a in arrays]
-            values: Tensor = formula(*tensors)
-            return values.cpu().numpy()
+    def now() -> Scores:
+        state = similarity.state_dict()
+        weights = {name: tensor.cpu().numpy() for name, tensor in state.items()}
+        return build_scores(similarity.name, weights)
 
-        return call
-
-    return Scores(
-        similarity.name,
-        numpy_of(similarity),
-        numpy_of(similarity.matrix),
-        numpy_of(similarity.dissimilarity),
-        similarity.near,
-        similarity.follows_near,
+    return replace(
+        now(),
+        pairs=lambda left, right: now().pairs(left, right),
+        matrix=lambda left, right: now().matrix(left, right),
     )
 
 
