@@ -2,6 +2,7 @@
 
 import re
 import socket
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def test_every_public_name_is_on_the_page_of_the_api():
     assert (
         sorted(re.findall(r"^::: onelook\.(\w+)$", page, re.MULTILINE)) == onelook.__all__
     )
+
+
+def test_every_extra_is_on_the_first_page_of_the_docs():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    page = (ROOT / "docs" / "index.md").read_text().partition("| extra |")[2]
+    rows = [
+        line for line in page.partition("\n\n")[0].splitlines() if line.startswith("| `")
+    ]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named == set(extras["optional-dependencies"]) - {"dev", "docs"}
 
 
 def test_the_readme_has_at_most_8000_bytes():
