@@ -1,6 +1,7 @@
 """Embedder: encoded images of many requests in, embeddings or scores out."""
 
 import asyncio
+import io
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,7 +113,7 @@ class Embedder:
             TooLargeError: If it has too many pixels.
         """
         limit = self._settings.max_pixels
-        height, width, _ = header_in(upload.data, upload.name, limit)
+        height, width, _ = header_in(io.BytesIO(upload.data), upload.name, limit)
         return height * width
 
     async def warm_up(self) -> None:

@@ -363,12 +363,9 @@ def test_the_evaluation_half_of_omniglot_is_prepared_in_seconds(data_root, tmp_p
     assert 0 < ink.min() < 0.05 < np.median(ink) < 0.1
 
 
-def test_rows_are_found_in_the_order_asked():
-    assert stores.find_rows(["b", "a", "b"], {"a": 0, "b": 7}, []).tolist() == [7, 0, 7]
-
-
 def test_an_item_that_is_not_there_is_named_with_its_reason():
+    store = PixelStore(np.zeros((1, 1, 1, 1), np.uint8), ["a"], [("c", "empty file")])
     with pytest.raises(DataError, match="^c: empty file$"):
-        stores.find_rows(["a", "c"], {"a": 0}, [("c", "empty file")])
+        store.rows(["a", "c"])
     with pytest.raises(DataError, match="^d: not among the prepared items$"):
-        stores.find_rows(["d"], {"a": 0}, [("c", "empty file")])
+        store.rows(["d"])

@@ -158,23 +158,17 @@ def read_header(address: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int, s
     Raises:
         DataError: As ``decode`` does, but damage behind the header goes unseen.
     """
-    with quiet_pillow(), naming(address):
-        if not split_address(address)[0] and Path(address).is_file():
-            with open(address, "rb") as file:
-                return _header(file, address, max_pixels)
-        return _header(io.BytesIO(read_bytes(address)), address, max_pixels)
+    if split_address(address)[0] or not Path(address).is_file():
+        return header_in(io.BytesIO(read_bytes(address)), address, max_pixels)
+    with naming(address), open(address, "rb") as file:
+        return header_in(file, address, max_pixels)
 
 
 def header_in(
-    data: bytes, address: str, max_pixels: int = MAX_PIXELS
+    file: IO[bytes], address: str, max_pixels: int = MAX_PIXELS
 ) -> tuple[int, int, str]:
-    """``read_header`` of an encoded image; ``address`` is for messages."""
-    with quiet_pillow(), naming(address):
-        return _header(io.BytesIO(data), address, max_pixels)
-
-
-def _header(file: IO[bytes], address: str, max_pixels: int) -> tuple[int, int, str]:
-    with _open(file, address) as image:
+    """``read_header`` of an open file; ``address`` is for messages."""
+    with quiet_pillow(), naming(address), _open(file, address) as image:
         _check_size(image, address, max_pixels)
         return image.height, image.width, image.mode
 

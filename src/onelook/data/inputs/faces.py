@@ -76,15 +76,18 @@ def detect(
         King. Max-Margin Object Detection. 2015.
     """
     zoom = WINDOW / smallest
-    zoomed = _zoomed(photograph, zoom)
+    size = [max(1, round(side * zoom)) for side in photograph.shape[1::-1]]
+    image = Image.fromarray(np.ascontiguousarray(photograph))
+    zoomed = np.asarray(image.resize((size[0], size[1]), Image.Resampling.BILINEAR))
     if turned:
         found = [(face.rect, face.confidence) for face in _turned_detector()(zoomed)]
     else:
         boxes, scores, _ = _detector().run(zoomed, 0, 0.0)
         found = list(zip(boxes, scores, strict=True))
-    faces = [
-        Face._make([*(edge / zoom for edge in _edges(box)), score]) for box, score in found
-    ]
+    faces = []
+    for box, score in found:
+        edges = (box.left(), box.top(), box.right(), box.bottom())
+        faces.append(Face(*(edge / zoom for edge in edges), score))
     return sorted(faces, key=lambda face: -face.score)
 
 
@@ -175,7 +178,6 @@ class FaceInput(ImageInput):
 
     @property
     def subject(self) -> str:
-        """Always "face"."""
         return "face"
 
     def _load(self, item: Item, name: str) -> NDArray[np.uint8]:
@@ -204,21 +206,15 @@ class FaceInput(ImageInput):
         return np.ascontiguousarray(aligned.transpose(2, 0, 1))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        own: dict[str, Any] = {"without_face": self.without_face}
-        if (self.share, self.above) != (1.0, 0.0):
-            own |= {"share": self.share, "above": self.above}
-        return {**super().to_dict(), **own}
+        framed = {"share": self.share, "above": self.above}
+        own = framed if (self.share, self.above) != (1.0, 0.0) else {}
+        return {**super().to_dict(), "without_face": self.without_face, **own}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "FaceInput":
-        """The inverse of ``to_dict``."""
         values = {key: value for key, value in content.items() if key != "kind"}
-        own = {
-            key: values.pop(key)
-            for key in ("without_face", "share", "above")
-            if key in values
-        }
+        known = {"without_face", "share", "above"} & values.keys()
+        own = {key: values.pop(key) for key in known}
         return cls(ImageSettings(**values), **own)
 
 
@@ -233,21 +229,9 @@ def _part(face: NDArray[np.uint8], share: float, above: float) -> NDArray[np.uin
 
 
 def _middle(photograph: Photograph) -> Face:
-    height, width = photograph.shape[:2]
-    half = MIDDLE_SHARE * min(height, width) / 2
-    x, y = width / 2, height / 2
+    y, x = photograph.shape[0] / 2, photograph.shape[1] / 2
+    half = MIDDLE_SHARE * min(x, y)
     return Face(x - half, y - half, x + half, y + half, score=0.0)
-
-
-def _edges(box: Any) -> tuple[int, int, int, int]:
-    return box.left(), box.top(), box.right(), box.bottom()
-
-
-def _zoomed(photograph: Photograph, zoom: float) -> Photograph:
-    height, width = photograph.shape[:2]
-    size = max(1, round(width * zoom)), max(1, round(height * zoom))
-    image = Image.fromarray(np.ascontiguousarray(photograph))
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR))
 
 
 def _dlib() -> Any:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,7 +86,6 @@ class ImageInput:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
         return self.settings.channels, self.settings.height, self.settings.width
 
     @property
@@ -133,14 +133,14 @@ class ImageInput:
             workers: Threads, or processes where ink is framed; ``None`` takes one for each
                 core if an image takes long enough to pay.
         """
-        parts = (_named(items, i) for i in range(0, len(items), CHUNK))
+        named = [(name_of(item, f"image {i}"), item) for i, item in enumerate(items, 1)]
+        parts = (named[i : i + CHUNK] for i in range(0, len(items), CHUNK))
         n_parts = -(-len(items) // CHUNK)
         with quiet_pillow():
             if workers is None:
                 fastest = float("inf")
                 # Two, since the first one pays for Pillow's imports.
-                for _ in range(min(2, n_parts)):
-                    part = next(parts)
+                for part in islice(parts, 2):
                     wall, busy = time.perf_counter(), time.thread_time()
                     chunk = self._load_part(part)
                     wall, busy = time.perf_counter() - wall, time.thread_time() - busy
@@ -205,7 +205,6 @@ class ImageInput:
     def store(
         self, addresses: Sequence[str], skip_bad: bool = False, progress: bool = True
     ) -> PixelStore:
-        """``PixelStore.prepare`` of these addresses, in the user's cache folder."""
         return PixelStore.prepare(addresses, self, skip_bad=skip_bad, progress=progress)
 
     def to_inputs(self, loaded: Any) -> dict[str, NDArray[Any]]:
@@ -223,7 +222,6 @@ class ImageInput:
         return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
     def content(self, item: Item, name: str = "image") -> bytes:
-        """The bytes of an image's file."""
         return content_of(item, name)
 
     def picture(self, loaded: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -236,18 +234,11 @@ class ImageInput:
         return {"input_shape": list(self.input_shape)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
         # Without what is off, so that a later setting leaves older models' keys alone.
         settings = self.settings.model_dump(mode="json", exclude_none=True)
         return {"kind": self.kind, **settings}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "ImageInput":
-        """The inverse of ``to_dict``."""
         values = {key: value for key, value in content.items() if key != "kind"}
         return cls(ImageSettings(**values))
-
-
-def _named(items: Sequence[Item], start: int) -> list[Named]:
-    some = items[start : start + CHUNK]
-    return [(name_of(item, f"image {i}"), item) for i, item in enumerate(some, start + 1)]

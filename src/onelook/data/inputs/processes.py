@@ -27,18 +27,14 @@ def in_threads(
     work: Work[Result], parts: Iterable[Part], n_threads: int
 ) -> Iterator[Result]:
     """``work`` of every part, in the order of the parts; few are held in memory."""
-    coming = iter(parts)
     waiting: deque[Future[Result]] = deque()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="onelook-prepare")
     try:
-        while True:
-            while len(waiting) < 4 * n_threads:
-                part = next(coming, None)
-                if part is None:
-                    break
-                waiting.append(pool.submit(work, part))
-            if not waiting:
-                return
+        for part in parts:
+            waiting.append(pool.submit(work, part))
+            if len(waiting) == 4 * n_threads:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
@@ -52,10 +48,9 @@ def in_processes(
     Raises:
         DataError: If a process ends before its work is done.
     """
-    helpers = [Helper(work) for _ in range(n_processes)]
     free: SimpleQueue[Helper] = SimpleQueue()
-    for helper in helpers:
-        free.put(helper)
+    for _ in range(n_processes):
+        free.put(Helper(work))
 
     def ask(part: Part) -> Result:
         helper = free.get()
@@ -69,8 +64,8 @@ def in_processes(
         # These threads only wait for the answers of the processes.
         yield from in_threads(ask, parts, n_processes)
     finally:
-        for helper in helpers:
-            helper.close()
+        for _ in range(n_processes):
+            free.get().close()
 
 
 class Helper:

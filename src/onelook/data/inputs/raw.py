@@ -52,7 +52,6 @@ class RawInput:
         return [np.full((3, 64, 64), 255, np.uint8)] * 2
 
     def content(self, item: Item, name: str = "image") -> bytes:
-        """The bytes of an image's file."""
         return content_of(item, name)
 
     def picture(self, loaded: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -61,14 +60,11 @@ class RawInput:
         return loaded[0] if grey else np.ascontiguousarray(loaded.transpose(1, 2, 0))
 
     def encoder_arguments(self) -> dict[str, Any]:
-        """Nothing: the function takes any image."""
         return {}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
         return {"kind": self.kind}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "RawInput":
-        """The inverse of ``to_dict``."""
         return cls()

@@ -29,10 +29,3 @@ def padded(loaded: "Sequences | Sequence[NDArray[Any]]") -> Sequences:
     for row, array in enumerate(loaded):
         values[row, : len(array)] = array
     return Sequences(values, lengths)
-
-
-def sequence_inputs(
-    loaded: "Sequences | Sequence[NDArray[Any]]",
-) -> dict[str, NDArray[Any]]:
-    """What an encoder of sequences takes: ``values`` and ``lengths``."""
-    return padded(loaded)._asdict()

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -45,7 +45,38 @@ class PixelSource(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-class PixelStore:
+class Rows:
+    """Which row of a store belongs to which address.
+
+    Args:
+        addresses: N addresses, one a row.
+        bad: Address and reason of every item that could not be read; they have no row.
+    """
+
+    def __init__(self, addresses: Sequence[str], bad: Sequence[tuple[str, str]]) -> None:
+        self.addresses = tuple(addresses)
+        self.bad = list(bad)
+        self._row_of = {address: row for row, address in enumerate(self.addresses)}
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def rows(self, addresses: Sequence[str]) -> NDArray[np.int64]:
+        """The row (N,) of each address.
+
+        Raises:
+            DataError: If one is not in the store or could not be read, with the reason.
+        """
+        try:
+            found = (self._row_of[address] for address in addresses)
+            return np.fromiter(found, np.int64, len(addresses))
+        except KeyError as error:
+            address = error.args[0]
+            reason = dict(self.bad).get(address, "not among the prepared items")
+            raise DataError(f"{address}: {reason}") from None
+
+
+class PixelStore(Rows):
     """Preprocessed pixels of many images, one row for each distinct address.
 
     Made by ``prepare``, which writes ``CACHE/pixels/KEY/`` with ``pixels.npy`` and
@@ -66,11 +97,9 @@ class PixelStore:
         bad: Sequence[tuple[str, str]] = (),
         resident_bytes: int | None = None,
     ) -> None:
+        super().__init__(addresses, bad)
         self.pixels = np.asarray(pixels)  # a plain view of the memory map
-        self.addresses = tuple(addresses)
-        self.bad = list(bad)
         self.resident_bytes = resident_bytes
-        self._row_of = {address: row for row, address in enumerate(self.addresses)}
         self._is_resident: bool | None = None
 
     @classmethod
@@ -123,31 +152,20 @@ class PixelStore:
     def _open(cls, folder: Path) -> "PixelStore | None":
         try:
             index = json.loads((folder / "index.json").read_text("utf-8"))
-            if index["n_rows"] == 0:
-                shape = (0, *index["shape"])
-                pixels: NDArray[np.uint8] = np.empty(shape, np.uint8)
-            else:
+            pixels: NDArray[np.uint8] = np.empty((0, *index["shape"]), np.uint8)
+            if index["n_rows"]:
                 pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         except (OSError, EOFError, ValueError, KeyError):
             return None
-        bad = [(address, reason) for address, reason in index["bad"]]
-        return cls(pixels, index["addresses"], bad)
-
-    def __len__(self) -> int:
-        return len(self.addresses)
-
-    def rows(self, addresses: Sequence[str]) -> NDArray[np.int64]:
-        """The row (N,) of each address.
-
-        Raises:
-            DataError: If one is not in the store, or could not be read.
-        """
-        return find_rows(addresses, self._row_of, self.bad)
+        return cls(pixels, index["addresses"], [(a, why) for a, why in index["bad"]])
 
     def gather(self, rows: NDArray[np.int64] | Sequence[int]) -> NDArray[np.uint8]:
         """Pixels (B, C, H, W) uint8 of the given rows."""
         if self._is_resident is None:
-            self._is_resident = self.pixels.nbytes <= self._most_resident()
+            most = self.resident_bytes
+            if most is None:
+                most = min(RESIDENT_BYTES, _available_bytes() // 4)
+            self._is_resident = self.pixels.nbytes <= most
             if self._is_resident:
                 self.pixels = np.array(self.pixels)
         index = np.asarray(rows, np.int64)
@@ -157,20 +175,9 @@ class PixelStore:
         order, inverse = np.unique(index, return_inverse=True)
         return self.pixels[order][inverse]
 
-    def _most_resident(self) -> int:
-        if self.resident_bytes is not None:
-            return self.resident_bytes
-        return min(RESIDENT_BYTES, _available_bytes() // 4)
 
-
-class SequenceStore:
-    """Sequences of many items in memory, one row for each distinct address.
-
-    Args:
-        sequences: N padded sequences.
-        addresses: N addresses, one a row.
-        bad: Address and reason of every item that could not be read; they have no row.
-    """
+class SequenceStore(Rows):
+    """Padded sequences of many items in memory, one row for each distinct address."""
 
     pixels = None
 
@@ -180,51 +187,19 @@ class SequenceStore:
         addresses: Sequence[str],
         bad: Sequence[tuple[str, str]] = (),
     ) -> None:
+        super().__init__(addresses, bad)
         # A vocabulary fits in 32 bits, and half the memory.
         self._type = sequences.values.dtype
         is_text = self._type == np.int64
         self._values = sequences.values.astype(np.int32) if is_text else sequences.values
         self._lengths = sequences.lengths
-        self.addresses = tuple(addresses)
-        self.bad = list(bad)
-        self._row_of = {address: row for row, address in enumerate(self.addresses)}
-
-    def __len__(self) -> int:
-        return len(self.addresses)
-
-    def rows(self, addresses: Sequence[str]) -> NDArray[np.int64]:
-        """The row (N,) of each address.
-
-        Raises:
-            DataError: If one is not in the store, or could not be read.
-        """
-        return find_rows(addresses, self._row_of, self.bad)
 
     def gather(self, rows: NDArray[np.int64] | Sequence[int]) -> Sequences:
         """Sequences of the given rows, padded to the longest of these."""
         index = np.asarray(rows, np.int64)
         lengths = self._lengths[index]
-        longest = lengths.max(initial=0)
-        values = self._values[index, :longest].astype(self._type, copy=False)
-        return Sequences(values, lengths)
-
-
-def find_rows(
-    addresses: Sequence[str], row_of: Mapping[str, int], bad: Iterable[tuple[str, str]]
-) -> NDArray[np.int64]:
-    """The row (N,) of each address.
-
-    Raises:
-        DataError: If one is not in the store, or is among ``bad``: then with its reason.
-    """
-    try:
-        return np.fromiter(
-            (row_of[address] for address in addresses), np.int64, len(addresses)
-        )
-    except KeyError as error:
-        address = error.args[0]
-        reason = dict(bad).get(address, "not among the prepared items")
-        raise DataError(f"{address}: {reason}") from None
+        values = self._values[index, : lengths.max(initial=0)]
+        return Sequences(values.astype(self._type, copy=False), lengths)
 
 
 def _key(distinct: Sequence[str], source: PixelSource) -> str:
@@ -286,19 +261,15 @@ def _write(
             os.fsync(file.fileno())
         if PixelStore._open(folder) is None:  # else another process was quicker
             shutil.rmtree(folder, ignore_errors=True)  # what is there is damaged
-            _move(unfinished, folder)
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                if PixelStore._open(folder) is None:
+                    raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     seconds = time.monotonic() - started
     logger.info("prepared %d images in %.1f s: %s", len(kept), seconds, folder)
-
-
-def _move(unfinished: Path, folder: Path) -> None:
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if PixelStore._open(folder) is None:
-            raise
 
 
 def _write_pixels(

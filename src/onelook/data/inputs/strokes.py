@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.data.inputs.decoding import Item, content_of, name_of
-from onelook.data.inputs.sequences import Sequences, padded, sequence_inputs
+from onelook.data.inputs.sequences import Sequences, padded
 from onelook.data.inputs.stores import SequenceStore
 from onelook.data.reading import refuse_bad
 from onelook.errors import DataError
@@ -90,7 +90,7 @@ class StrokeInput:
 
     def to_inputs(self, loaded: Any) -> dict[str, NDArray[Any]]:
         """``values`` (N, T, 3) float32 and ``lengths`` (N,) of loaded strokes."""
-        return sequence_inputs(loaded)
+        return padded(loaded)._asdict()
 
     def example(self) -> list[NDArray[np.float32]]:
         """The points of a longer and of a shorter drawing."""
@@ -98,23 +98,19 @@ class StrokeInput:
         return [rng.normal(size=(n, 3)).astype(np.float32) for n in (33, 20)]
 
     def content(self, item: Item, name: str = "strokes") -> bytes:
-        """The bytes of a stroke file."""
         return content_of(item, name)
 
     def picture(self, loaded: Any) -> None:
         """None: strokes are no picture."""
 
     def encoder_arguments(self) -> dict[str, Any]:
-        """Nothing: every point has three numbers."""
         return {}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with ``kind`` = ``"strokes"``."""
         return self.settings.model_dump(mode="json")
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "StrokeInput":
-        """The inverse of ``to_dict``."""
         return cls(SequenceSettings(**content))
 
 

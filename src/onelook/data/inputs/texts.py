@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.data.inputs.decoding import Item
-from onelook.data.inputs.sequences import Sequences, padded, sequence_inputs
+from onelook.data.inputs.sequences import Sequences, padded
 from onelook.data.inputs.stores import SequenceStore
 from onelook.errors import DataError
 from onelook.recipe import SequenceSettings
@@ -88,7 +88,7 @@ class TextInput:
 
     def to_inputs(self, loaded: Any) -> dict[str, NDArray[Any]]:
         """``values`` (N, T) int64 and ``lengths`` (N,) of loaded texts."""
-        return sequence_inputs(loaded)
+        return padded(loaded)._asdict()
 
     def example(self) -> list[NDArray[np.int64]]:
         """The tokens of a longer and of a shorter text."""
@@ -115,12 +115,10 @@ class TextInput:
         return {"vocabulary_size": len(self.vocabulary) + FIRST_TOKEN}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with ``kind`` = ``"text"``."""
         return {**self.settings.model_dump(mode="json"), "vocabulary": [*self.vocabulary]}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "TextInput":
-        """The inverse of ``to_dict``."""
         settings = {key: value for key, value in content.items() if key != "vocabulary"}
         return cls(SequenceSettings(**settings), tuple(content.get("vocabulary", ())))
 
