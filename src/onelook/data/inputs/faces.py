@@ -87,7 +87,7 @@ def detect(
     faces = []
     for box, score in found:
         edges = (box.left(), box.top(), box.right(), box.bottom())
-        faces.append(Face(*(edge / zoom for edge in edges), score))
+        faces.append(Face._make([*(edge / zoom for edge in edges), score]))
     return sorted(faces, key=lambda face: -face.score)
 
 
