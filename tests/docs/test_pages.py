@@ -53,6 +53,21 @@ def test_every_extra_is_on_the_first_page_of_the_docs():
     assert named == set(extras["optional-dependencies"]) - {"dev", "docs"}
 
 
+def test_the_page_of_the_architecture_shows_the_house():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    paths = set(re.findall(r"`([\w/]+(?:/|\.py))`", page))
+    assert len(paths) > 20
+    missing = [path for path in paths if not (ROOT / "src" / "onelook" / path).exists()]
+    assert not missing
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = linter["contracts"][0]["layers"]
+    shown = page.partition("not from those above")[2].split("```")[1].splitlines()[1:]
+    assert [line.split() for line in shown] == [
+        [name.strip().removeprefix("onelook.") for name in layer.split("|")]
+        for layer in layers
+    ]
+
+
 def test_the_readme_has_at_most_8000_bytes():
     assert (ROOT / "README.md").stat().st_size <= 8000
 
