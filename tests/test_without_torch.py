@@ -10,13 +10,13 @@ from onelook.zoo import FOLDER
 
 SCRIPT = """
 import sys
-for package in ("torch", "onnx", "matplotlib", "jinja2", "sklearn", "captum"):
+for package in ("torch", "onnx", "matplotlib", "jinja2", "sklearn", "scipy"):
     sys.modules[package] = None  # importing it raises
 from onelook.cli import main
 try:
     main(sys.argv[1:])
 finally:
-    assert not any(sys.modules.get(name) for name in ("torch", "onnx", "sklearn"))
+    assert not any(sys.modules.get(name) for name in ("torch", "onnx", "scipy"))
 """
 
 

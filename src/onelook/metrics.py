@@ -235,12 +235,29 @@ def mean_interval(values: ArrayLike, *, student: bool = False) -> Interval:
         student: Whether to use Student's t instead of the normal distribution, for few
             values such as 10 folds.
     """
-    from scipy.special import stdtrit
-
     values = np.asarray(values, np.float64)
-    width = stdtrit(len(values) - 1, 0.5 + LEVEL / 2) if student else Z
+    width = _student_width(len(values) - 1) if student else Z
     width *= standard_error(values)
     return float(values.mean() - width), float(values.mean() + width)
+
+
+def _student_width(degrees: int) -> float:
+    """The number of standard errors that hold ``LEVEL`` of Student's t distribution.
+
+    By bisection of its closed form for whole degrees of freedom: Abramowitz and Stegun,
+    Handbook of Mathematical Functions, 1964, 26.7.3 and 26.7.4.
+    """
+    low, high, odd = 0.0, math.pi / 2, degrees % 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        share, term = 0.0, math.cos(angle) if odd else 1.0
+        for k in range(1 + odd, degrees, 2):
+            share += term
+            term *= math.cos(angle) ** 2 * k / (k + 1)
+        share *= math.sin(angle)
+        share = (angle + share) * 2 / math.pi if odd else share
+        low, high = (angle, high) if share < LEVEL else (low, angle)
+    return math.tan(low) * math.sqrt(degrees)
 
 
 def bootstrap_interval(
@@ -351,10 +368,14 @@ def pearson(left: ArrayLike, right: ArrayLike) -> float:
 
 def spearman(left: ArrayLike, right: ArrayLike) -> float:
     """Spearman's rank correlation: Pearson's of the ranks, ties sharing their mean rank."""
-    from scipy.stats import rankdata
-
     left, right = _two_columns(left, right)
-    return pearson(rankdata(left), rankdata(right))
+    return pearson(_ranks(left), _ranks(right))
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (counts.cumsum() - (counts - 1) / 2)[which]
+    return ranks
 
 
 def pearson_interval(correlation: float, n_pairs: int) -> Interval:

@@ -12,7 +12,9 @@ from onelook.data.inputs import ImageInput
 from onelook.data.inputs.decoding import decode
 from onelook.data.reading import read_bytes
 from onelook.evaluation.scorer import Scorer
+from onelook.extras import import_extra
 from onelook.recipe import ImageSettings
+from onelook.runtime.scores import build_scores
 
 Floats = NDArray[np.float64]
 
@@ -47,10 +49,8 @@ class NearestPixels:
         return -np.sqrt(squares.astype(np.float64))
 
     def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> Floats:
-        from scipy.spatial.distance import cdist
-
-        distances: Floats = cdist(left, right)
-        return -distances
+        exact = left.astype(np.float64), right.astype(np.float64)
+        return build_scores("euclidean").matrix(*exact)
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,13 @@ class ItemBaseline:
 
 def ink_points(address: str) -> Any:
     """A tree of the points of the dark pixels of a drawing, in pixels from their mean."""
-    from scipy.spatial import cKDTree
-
+    spatial = import_extra("scipy.spatial", "train", "the baseline 'hausdorff'")
     image = decode(read_bytes(address), address).convert("L")
     points = np.argwhere(np.asarray(image) < 128).astype(np.float64)
     # A blank sheet is one point in its middle.
-    return cKDTree(points - points.mean(axis=0) if len(points) else np.zeros((1, 2)))
+    return spatial.cKDTree(
+        points - points.mean(axis=0) if len(points) else np.zeros((1, 2))
+    )
 
 
 def hausdorff_score(left: Any, right: Any) -> float:
