@@ -15,9 +15,7 @@ def test_exact_search_equals_a_sort_of_all_distances(metric, n):
     vectors[n // 2] = 0  # has no direction
     rows = Rows(8)
     rows.append(np.arange(n) * 3, vectors)
-    for query, (ids, measured) in zip(
-        queries, nearest(rows.now(), metric, queries, 5), strict=True
-    ):
+    for query, ids in zip(queries, nearest(rows.now(), metric, queries, 5), strict=True):
         difference = vectors.astype(float) - query
         lengths = np.linalg.norm(vectors.astype(float), axis=1)
         cosines = vectors.astype(float) @ query / np.linalg.norm(query.astype(float))
@@ -28,7 +26,7 @@ def test_exact_search_equals_a_sort_of_all_distances(metric, n):
         }[metric]
         order = np.argsort(expected, kind="stable")[:5]
         assert ids.tolist() == (order * 3).tolist()
-        np.testing.assert_allclose(measured, expected[order], atol=1e-7)
+        np.testing.assert_allclose(distances(metric, vectors, query), expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean", "manhattan"])
@@ -36,8 +34,9 @@ def test_equal_vectors_stand_in_the_order_of_their_ids(metric):
     same = np.repeat(vectors_of(1, size=256), 1000, axis=0)
     rows = Rows(256)
     rows.append(np.arange(1000), same)
-    ids, measured = nearest(rows.now(), metric, vectors_of(1, seed=1, size=256), 20)[0]
-    assert ids.tolist() == list(range(20)) and len(set(measured)) == 1
+    [query] = queries = vectors_of(1, seed=1, size=256)
+    (ids,) = nearest(rows.now(), metric, queries, 20)
+    assert ids.tolist() == list(range(20)) and len(set(distances(metric, same, query))) == 1
 
 
 def test_far_from_the_origin_the_nearest_are_still_exact():
@@ -46,7 +45,7 @@ def test_far_from_the_origin_the_nearest_are_still_exact():
     rows = Rows(64)
     rows.append(np.arange(2000), vectors)
     query = vectors[:1] + np.float32(0.001)
-    ids, _ = nearest(rows.now(), "euclidean", query, 10)[0]
+    (ids,) = nearest(rows.now(), "euclidean", query, 10)
     expected = np.argsort(distances("euclidean", vectors, query[0]), kind="stable")[:10]
     assert ids.tolist() == expected.tolist()
 

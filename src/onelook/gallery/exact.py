@@ -72,17 +72,15 @@ def _room(n: int, size: int) -> Vectors:
     )
 
 
-def nearest(
-    rows: Vectors, metric: Metric, queries: Floats, k: int
-) -> list[tuple[Ids, Doubles]]:
-    """For each query (N, D) the ids and distances of the nearest ``k``, nearest first.
+def nearest(rows: Vectors, metric: Metric, queries: Floats, k: int) -> list[Ids]:
+    """For each query (N, D) the ids of the nearest ``k``, nearest first, ties by id.
 
     Quick distances in float32 tell which rows could be among the nearest; those are
-    measured again in float64, so the answer is exact and ties are in the order of ids.
+    measured again in float64, so the answer is exact.
     """
     n = len(rows.ids)
     if n == 0:
-        return [(np.empty(0, np.int64), np.empty(0))] * len(queries)
+        return [rows.ids] * len(queries)
     found = []
     step = max(1, SCORES_AT_ONCE // n)
     for start in range(0, len(queries), step):
@@ -91,7 +89,7 @@ def nearest(
             kth = np.partition(quick, min(k, n) - 1)[min(k, n) - 1]
             near = quick <= kth + _rounding(rows, metric, query, float(kth))
             measured = distances(metric, rows.vectors[near], query)
-            found.append(_first(rows.ids[near], measured, k))
+            found.append(rows.ids[near][np.lexsort((rows.ids[near], measured))[:k]])
     return found
 
 
@@ -102,9 +100,8 @@ def nearest_hits(
     if not hits:
         return []
     measured = distances(metric, np.stack([hit.vector for hit in hits]), query)
-    by_id = {hit.id: hit for hit in hits}
-    best, _ = _first(np.array([hit.id for hit in hits]), measured, k)
-    return [by_id[one] for one in best.tolist()]
+    order = np.lexsort((np.array([hit.id for hit in hits]), measured))[:k]
+    return [hits[i] for i in order]
 
 
 def distances(metric: Metric, vectors: NDArray[Any], query: NDArray[Any]) -> Doubles:
@@ -132,11 +129,6 @@ def _distances(metric: Metric, vectors: NDArray[Any], query: NDArray[Any]) -> ND
     lengths = np.sqrt(np.square(vectors).sum(1)) * np.sqrt(np.square(query).sum())
     lengths[lengths == 0] = 1.0  # a zero vector has no direction: cosine 0
     return np.asarray(1.0 - (vectors * query).sum(1) / lengths)
-
-
-def _first(ids: Ids, measured: Doubles, k: int) -> tuple[Ids, Doubles]:
-    order = np.lexsort((ids, measured))[:k]
-    return ids[order], measured[order]
 
 
 def _quick(rows: Vectors, metric: Metric, queries: Floats) -> NDArray[Any]:

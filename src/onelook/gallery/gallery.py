@@ -138,7 +138,9 @@ class Gallery:
         digests = [digest_of(content) for content in data]
         names = [validate_name(identity) for identity, _ in images]
         wanted = list(zip(names, digests, strict=True))
-        known = set() if self._store is None else self._known(set(names))
+        known = set[tuple[str, str]]()
+        if self._store is not None:
+            known = {(who, one) for who in set(names) for one in self.digests(who)}
         rows = [
             i for i, key in enumerate(wanted) if key not in known and wanted.index(key) == i
         ]
@@ -175,7 +177,7 @@ class Gallery:
             GalleryError: If D is not the gallery's.
             ValueError: If there are not as many vectors as names, or a name cannot be kept.
         """
-        vectors = check_vectors(self._header(), vectors)
+        vectors = check_vectors(header_of(self.verifier), vectors)
         notes = metadata or [{} for _ in identities]
         entries = [
             Entry(validate_name(identity), vector, digest_of(vector.tobytes()), note)
@@ -290,9 +292,6 @@ class Gallery:
         if self._store is not None:
             self._store.close()
 
-    def _header(self) -> Header:
-        return header_of(self.verifier) if self._store is None else self._store.header
-
     def _probes(self, images: Sequence[Item]) -> Floats:
         """Embeddings (N, D) of the left side; arrays (D,) are embeddings already."""
         vectors: dict[int, NDArray[Any]] = {
@@ -304,9 +303,6 @@ class Gallery:
         embedded = self.verifier.embed([images[i] for i in others])
         vectors |= dict(zip(others, embedded, strict=True))
         return np.stack([vectors[i] for i in range(len(images))])
-
-    def _known(self, identities: set[str]) -> set[tuple[str, str]]:
-        return {(who, digest) for who in identities for digest in self.digests(who)}
 
     def _nearest(
         self, vectors: Floats, n_identities: int, n_images: int

@@ -28,11 +28,11 @@ from onelook.gallery.sqlite_file import (
     WAIT_SECONDS,
     create_file,
     errors_of,
+    first_of,
     open_file,
     read_header,
-    reading,
     sync_folder,
-    writing,
+    transaction,
 )
 from onelook.gallery.store import (
     Entry,
@@ -94,17 +94,16 @@ class SqliteStore:
 
     @classmethod
     def open(cls, url: str) -> "SqliteStore":
-        return cls(Path(url).expanduser())
+        return cls(_path_of(url))
 
     @classmethod
     def create(cls, url: str, header: Header) -> "SqliteStore":
-        path = Path(url).expanduser()
-        create_file(path, header)
-        return cls(path)
+        create_file(_path_of(url), header)
+        return cls(_path_of(url))
 
     @classmethod
     def exists(cls, url: str) -> bool:
-        return Path(url).expanduser().is_file()
+        return _path_of(url).is_file()
 
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
         if not entries:
@@ -125,11 +124,11 @@ class SqliteStore:
                 return self._search_index(near, rows, queries, k)
             if near is not None:
                 rows = self._all_rows()
-            answers = nearest(rows, self.header.metric, queries, k)
-            found = [ids.tolist() for ids, _ in answers]
-            known = self._hits([one for ids in found for one in ids])
+            found = [ids.tolist() for ids in nearest(rows, self.header.metric, queries, k)]
+            wanted = {one for ids in found for one in ids}
+            known = self._hits(wanted)
             hits = [[known[one] for one in ids if one in known] for ids in found]
-            if [len(ids) for ids in found] == [len(some) for some in hits]:
+            if len(known) == len(wanted):
                 break  # else another process forgot one of them meanwhile
         return hits
 
@@ -144,7 +143,7 @@ class SqliteStore:
             found = near.search(queries, min(want, len(near)))
             wanted = [
                 {*older.tolist(), *new.tolist()}
-                for older, (new, _) in zip(found, newer, strict=True)
+                for older, new in zip(found, newer, strict=True)
             ]
             # The index still returns what was forgotten since; the file does not.
             known = self._hits({one for ids in wanted for one in ids})
@@ -194,47 +193,44 @@ class SqliteStore:
         """Overwrite on disk what was removed, in the index and SQLite's log."""
         with self._write_lock, errors_of(self.path):
             # No other process may replace the index while this one overwrites it.
-            with writing(self._writer):
+            with transaction(self._writer, "IMMEDIATE"):
                 gone = sqlite_rows.removed_after(self._writer, self._state("purged"))
                 self._overwrite_in_index([one for _, one in gone])
             if self._state("compacting"):
                 sqlite_rows.compact(self._writer)
-            busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            if busy:
+            if first_of(self._writer, "PRAGMA wal_checkpoint(TRUNCATE)"):  # busy
                 raise GalleryError(
                     f"{self.path}: what was removed is gone from every answer, but its "
                     "bytes are still on the disk: another process has kept an old state "
                     f"open for more than {WAIT_SECONDS:g} s; end that process or its long "
                     "read, then run maintain"
                 )
-            if gone:
-                with writing(self._writer):
-                    self._writer.execute(
-                        "UPDATE state SET purged = max(purged, ?)", [gone[-1][0]]
-                    )
+            if gone:  # one statement is a transaction of its own
+                self._writer.execute(
+                    "UPDATE state SET purged = max(purged, ?)", [gone[-1][0]]
+                )
 
     def _overwrite_in_index(self, gone: Sequence[int]) -> None:
         for unfinished in self.path.parent.glob(f"{self.index_path.name}.*"):
             unfinished.unlink(missing_ok=True)
-        row = self._writer.execute("SELECT token FROM near_index").fetchone()
-        token = row[0] if row else ""
+        token = first_of(self._writer, "SELECT token FROM near_index") or ""
         size = self.header.embedding_size
         if not overwrite_rows(self.index_path, token, gone, size):
             self.index_path.unlink(missing_ok=True)  # of another state, so useless
 
     def _purge_if_interrupted(self) -> None:
         """Finish the forget of a process that ended in the middle of it."""
-        with self._write_lock, errors_of(self.path):
-            waiting = sqlite_rows.removed_after(self._writer, self._state("purged"))
-            compacting = self._state("compacting")
-        if waiting or compacting:
+        with errors_of(self.path):
+            removed = sqlite_rows.removed_after(self._writer, self._state("purged"))
+            unfinished = removed or self._state("compacting")
+        if unfinished:
             try:
                 self._purge()
             except GalleryError as error:  # the gallery can be used all the same
                 log.warning("%s", error)
 
     def _state(self, what: str) -> int:
-        return int(self._writer.execute(f"SELECT {what} FROM state").fetchone()[0])
+        return int(first_of(self._writer, f"SELECT {what} FROM state"))
 
     def stats(self) -> Stats:
         """Counts, bytes of all files of the gallery, and how it searches now."""
@@ -349,16 +345,20 @@ class SqliteStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._write_lock, errors_of(self.path), writing(self._writer):
+        with (
+            self._write_lock,
+            errors_of(self.path),
+            transaction(self._writer, "IMMEDIATE"),
+        ):
             yield
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Inside, the vectors in memory are those on disk."""
         with self._read_lock, errors_of(self.path):
-            version = self._reader.execute("PRAGMA data_version").fetchone()[0]
+            version = first_of(self._reader, "PRAGMA data_version")
             if version != self._version:
-                with reading(self._reader):
+                with transaction(self._reader):
                     self._take_over()
                 self._version = version
                 self._build_in_background()
@@ -398,8 +398,12 @@ class SqliteStore:
     @contextmanager
     def _one_state(self) -> Iterator[None]:
         """Inside, the reading connection sees one state of the file."""
-        with self._read_lock, errors_of(self.path), reading(self._reader):
+        with self._read_lock, errors_of(self.path), transaction(self._reader):
             yield
+
+
+def _path_of(url: str) -> Path:
+    return Path(url.removeprefix("file://")).expanduser()
 
 
 def _end(thread: threading.Thread, closing: threading.Event) -> None:

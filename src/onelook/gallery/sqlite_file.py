@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from onelook.errors import GalleryError
 from onelook.gallery.sqlite_rows import SCHEMA
@@ -76,7 +77,11 @@ def open_file(path: Path) -> sqlite3.Connection:
             path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            _check_format(connection, path)
+            if first_of(connection, "PRAGMA application_id") != APPLICATION:
+                raise _no_onelook_gallery(path)
+            found = first_of(connection, "PRAGMA user_version")
+            if found != FORMAT:
+                raise wrong_format(str(path), found)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("PRAGMA temp_store = MEMORY")
@@ -86,21 +91,12 @@ def open_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _check_format(connection: sqlite3.Connection, path: Path) -> None:
-    application = _number(connection, "PRAGMA application_id")
-    if application != APPLICATION:
-        raise _no_onelook_gallery(path)
-    found = _number(connection, "PRAGMA user_version")
-    if found != FORMAT:
-        raise wrong_format(str(path), found)
-
-
 def read_header(connection: sqlite3.Connection, path: Path) -> Header:
     """The model that the gallery was created for."""
     with errors_of(path):
-        row = connection.execute("SELECT content FROM header").fetchone()
+        content = first_of(connection, "SELECT content FROM header")
     try:
-        return Header(**json.loads(row[0]))
+        return Header(**json.loads(content))
     except (TypeError, ValueError) as error:
         raise _damaged(path, "its header cannot be read") from error
 
@@ -109,32 +105,27 @@ def _no_onelook_gallery(path: Path) -> GalleryError:
     return GalleryError(f"{path} is not an onelook gallery; name or move the file")
 
 
-def _number(connection: sqlite3.Connection, statement: str) -> int:
-    return int(connection.execute(statement).fetchone()[0])
+def first_of(connection: sqlite3.Connection, statement: str) -> Any:
+    """The first column of the first row of an answer; None if there is no row."""
+    row = connection.execute(statement).fetchone()
+    return None if row is None else row[0]
 
 
 @contextmanager
-def writing(connection: sqlite3.Connection) -> Iterator[None]:
-    """Inside, all statements become durable together, or none is kept."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, mode: str = "") -> Iterator[None]:
+    """Inside, all statements see one state of the file; all or none of them is kept.
+
+    Args:
+        connection: The connection to the file.
+        mode: "IMMEDIATE" to write.
+    """
+    connection.execute(f"BEGIN {mode}")
     try:
         yield
         connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
-def reading(connection: sqlite3.Connection) -> Iterator[None]:
-    """Inside, all statements see one state of the file."""
-    connection.execute("BEGIN")
-    try:
-        yield
     finally:
         if connection.in_transaction:
-            connection.execute("COMMIT")
+            connection.execute("ROLLBACK")
 
 
 @contextmanager

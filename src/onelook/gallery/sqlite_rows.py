@@ -55,28 +55,27 @@ ZEROS = {
 
 def insert(connection: sqlite3.Connection, entry: Entry, vector: Floats) -> bool:
     """Keep an entry unless its identity already has its digest; whether it is new."""
-    digest = entry.digest.encode()
-    person = person_of(connection, entry.identity) or _add_person(
-        connection, entry.identity
+    run, digest = connection.execute, entry.digest.encode()
+    who = entry.identity
+    person = person_of(connection, who) or _add_person(connection, who)
+    key = [person, _digest_hash(digest)]
+    known = run(
+        "SELECT 1 FROM owned JOIN content USING (id) "
+        "WHERE person = ? AND hash = ? AND digest = ?",
+        [*key, digest],
     )
-    if _has(connection, person, digest):
+    if known.fetchone():
         return False
-    row = connection.execute(
+    one = run(
         "INSERT INTO content (digest, metadata) VALUES (?, ?)",
         [digest, json.dumps(entry.metadata).encode()],
-    )
-    number = row.lastrowid
-    connection.execute("INSERT INTO vector VALUES (?, ?)", [number, vector.tobytes()])
+    ).lastrowid
+    run("INSERT INTO vector VALUES (?, ?)", [one, vector.tobytes()])
     if entry.thumbnail is not None or entry.original is not None:
-        connection.execute(
-            "INSERT INTO picture VALUES (?, ?, ?)",
-            [number, entry.thumbnail, entry.original],
-        )
-    connection.execute("INSERT INTO owner VALUES (?, ?)", [number, person])
-    connection.execute(
-        "INSERT INTO owned VALUES (?, ?, ?)", [person, _digest_hash(digest), number]
-    )
-    connection.execute("UPDATE state SET n_images = n_images + 1")
+        run("INSERT INTO picture VALUES (?, ?, ?)", [one, entry.thumbnail, entry.original])
+    run("INSERT INTO owner VALUES (?, ?)", [one, person])
+    run("INSERT INTO owned VALUES (?, ?, ?)", [*key, one])
+    run("UPDATE state SET n_images = n_images + 1")
     return True
 
 
@@ -96,9 +95,8 @@ def forget(connection: sqlite3.Connection, identity: str) -> int:
     person = person_of(connection, identity)
     if person is None:
         return 0
-    ids = _ids_of(connection, person)
-    for one in ids:
-        _remove(connection, person, one)
+    ids = _ids(connection, "SELECT id FROM owned WHERE person = ? ORDER BY id", person)
+    _remove(connection, person, ids)
     _drop_person(connection, person, identity)
     return len(ids)
 
@@ -108,24 +106,27 @@ def rename(connection: sqlite3.Connection, identity: str, new: str) -> int:
     old = person_of(connection, identity)
     if old is None:
         return 0
-    ids = _ids_of(connection, old)
+    n = len(_ids(connection, "SELECT id FROM owned WHERE person = ?", old))
     if new == identity:
-        return len(ids)
+        return n
     person = person_of(connection, new) or _add_person(connection, new)
-    for one in ids:
-        (digest,) = connection.execute(
-            "SELECT digest FROM content WHERE id = ?", [one]
-        ).fetchone()
-        if _has(connection, person, digest):
-            _remove(connection, old, one)
-            continue
-        key = [person, old, _digest_hash(digest), one]
-        connection.execute(
-            "UPDATE owned SET person = ? WHERE person = ? AND hash = ? AND id = ?", key
-        )
-        connection.execute("UPDATE owner SET person = ? WHERE id = ?", [person, one])
+    joined = _ids(
+        connection,
+        "SELECT owned.id FROM owned JOIN content USING (id) "
+        "JOIN owned AS kept ON kept.person = ? AND kept.hash = owned.hash "
+        "JOIN content AS same ON same.id = kept.id AND same.digest = content.digest "
+        "WHERE owned.person = ? ORDER BY owned.id",
+        person,
+        old,
+    )
+    _remove(connection, old, joined)
+    connection.execute(
+        "UPDATE owner SET person = ? WHERE id IN (SELECT id FROM owned WHERE person = ?)",
+        [person, old],
+    )
+    connection.execute("UPDATE owned SET person = ? WHERE person = ?", [person, old])
     _drop_person(connection, old, identity)
-    return len(ids)
+    return n
 
 
 def identities(connection: sqlite3.Connection) -> dict[str, int]:
@@ -161,28 +162,26 @@ def read(
     connection: sqlite3.Connection, identity: str | None, after: int, limit: int
 ) -> list[Stored]:
     """Up to ``limit`` whole entries with ids above ``after``, in the order of ids."""
-    which = "owner.id > ? ORDER BY owner.id"
-    values: list[object] = [after]
+    which, values = "owner.id > ?", list[int | None]([after])
     if identity is not None:
-        person = person_of(connection, identity)
-        which = "owner.id IN (SELECT id FROM owned WHERE person = ? AND id > ?) ORDER BY 1"
-        values = [person, after]
+        which = "owner.id IN (SELECT id FROM owned WHERE person = ? AND id > ?)"
+        values = [person_of(connection, identity), after]
     rows = connection.execute(
         "SELECT owner.id, name, value, digest, metadata, thumbnail, original "
         "FROM owner JOIN person ON person.id = owner.person "
         "JOIN content ON content.id = owner.id JOIN vector ON vector.id = owner.id "
-        f"LEFT JOIN picture ON picture.id = owner.id WHERE {which} LIMIT ?",
+        f"LEFT JOIN picture ON picture.id = owner.id WHERE {which} ORDER BY 1 LIMIT ?",
         [*values, limit],
     )
     return [
         Stored(
-            identity=name.decode(),
-            vector=np.frombuffer(value, np.float32),
-            digest=digest.decode(),
-            metadata=json.loads(metadata),
-            thumbnail=thumbnail,
-            original=original,
-            id=one,
+            name.decode(),
+            np.frombuffer(value, np.float32),
+            digest.decode(),
+            json.loads(metadata),
+            thumbnail,
+            original,
+            one,
         )
         for one, name, value, digest, metadata, thumbnail, original in rows.fetchall()
     ]
@@ -243,34 +242,21 @@ def compact(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE state SET compacting = 0")
 
 
-def _has(connection: sqlite3.Connection, person: int, digest: bytes) -> bool:
-    row = connection.execute(
-        "SELECT 1 FROM owned JOIN content USING (id) "
-        "WHERE person = ? AND hash = ? AND digest = ?",
-        [person, _digest_hash(digest), digest],
-    ).fetchone()
-    return row is not None
+def _ids(connection: sqlite3.Connection, statement: str, *values: int) -> list[int]:
+    return [one for (one,) in connection.execute(statement, values).fetchall()]
 
 
-def _ids_of(connection: sqlite3.Connection, person: int) -> list[int]:
-    rows = connection.execute("SELECT id FROM owned WHERE person = ? ORDER BY id", [person])
-    return [one for (one,) in rows.fetchall()]
-
-
-def _remove(connection: sqlite3.Connection, person: int, one: int) -> None:
-    """Overwrite an entry, and tell other processes that it is gone."""
-    connection.execute("DELETE FROM owner WHERE id = ?", [one])
-    (digest,) = connection.execute(
-        "SELECT digest FROM content WHERE id = ?", [one]
-    ).fetchone()
+def _remove(connection: sqlite3.Connection, person: int, ids: list[int]) -> None:
+    """Overwrite entries of a person, and tell other processes that they are gone."""
+    gone, these = "(SELECT value FROM json_each(?))", json.dumps(ids)
+    connection.execute(f"DELETE FROM owner WHERE id IN {gone}", [these])
     connection.execute(
-        "DELETE FROM owned WHERE person = ? AND hash = ? AND id = ?",
-        [person, _digest_hash(digest), one],
+        f"DELETE FROM owned WHERE person = ? AND id IN {gone}", [person, these]
     )
     for table in ("content", "vector", "picture"):
-        connection.execute(f"UPDATE {table} SET {ZEROS[table]} WHERE id = ?", [one])
-    connection.execute("INSERT INTO removed (id) VALUES (?)", [one])
-    connection.execute("UPDATE state SET n_images = n_images - 1")
+        connection.execute(f"UPDATE {table} SET {ZEROS[table]} WHERE id IN {gone}", [these])
+    connection.execute(f"INSERT INTO removed (id) {gone[1:-1]}", [these])
+    connection.execute("UPDATE state SET n_images = n_images - ?", [len(ids)])
 
 
 def _add_person(connection: sqlite3.Connection, identity: str) -> int:

@@ -1,7 +1,6 @@
 """Opening a gallery's store by its URL."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ def open_store(url: str | Path) -> GalleryStore:
     Raises:
         GalleryError: If there is none, or another format wrote it.
     """
-    return _class_of(url).open(_location(url))
+    return _class_of(url).open(str(url))
 
 
 def create_store(url: str | Path, header: Header) -> GalleryStore:
@@ -33,7 +32,7 @@ def create_store(url: str | Path, header: Header) -> GalleryStore:
     Raises:
         GalleryError: If there is one already.
     """
-    return _class_of(url).create(_location(url), header)
+    return _class_of(url).create(str(url), header)
 
 
 def store_exists(url: str | Path) -> bool:
@@ -42,22 +41,12 @@ def store_exists(url: str | Path) -> bool:
     Raises:
         GalleryError: If its server cannot be reached.
     """
-    return _class_of(url).exists(_location(url))
+    return _class_of(url).exists(str(url))
 
 
-@contextmanager
-def opened(url: str | Path) -> Iterator[GalleryStore]:
+def opened(url: str | Path) -> "closing[GalleryStore]":
     """``open_store`` for a ``with``."""
-    store = open_store(url)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _location(url: str | Path) -> str:
-    """The URL as its store takes it: a path for a file."""
-    return str(url).removeprefix("file://")
+    return closing(open_store(url))
 
 
 def _class_of(url: str | Path) -> "type[SqliteStore | PostgresStore | MilvusStore]":
