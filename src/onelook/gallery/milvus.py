@@ -82,11 +82,6 @@ class MilvusStore:
 
     @classmethod
     def open(cls, url: str) -> "MilvusStore":
-        """The gallery at ``url``.
-
-        Raises:
-            GalleryError: If there is none, it has another format, or the server is silent.
-        """
         with _told(url):
             client, collection = _connect(url), _collection_name(url)
             header = _read_header(client, collection, url)
@@ -97,11 +92,6 @@ class MilvusStore:
 
     @classmethod
     def create(cls, url: str, header: Header) -> "MilvusStore":
-        """A new, empty gallery at ``url``, in a database that exists.
-
-        Raises:
-            GalleryError: If the gallery exists, or its embeddings are too long.
-        """
         check_size(header, MOST_DIMENSIONS, "Milvus")
         with _told(url):
             client, collection = _connect(url), _collection_name(url)
@@ -117,7 +107,6 @@ class MilvusStore:
 
     @classmethod
     def exists(cls, url: str) -> bool:
-        """Whether the database holds a gallery of that name."""
         with _told(url), closing(_connect(url)) as client:
             return _read_header(client, _collection_name(url), url) is not None
 
@@ -140,10 +129,7 @@ class MilvusStore:
         ]
 
     def search(self, queries: Floats, k: int) -> list[list[Hit]]:
-        """The nearest ``k`` entries of each query (N, D), nearest first.
-
-        Manhattan distance: the nearest of a shortlist by Euclidean distance.
-        """
+        """The nearest; by Manhattan distance those of a shortlist by Euclidean distance."""
         queries = check_queries(self.header, queries, k)
         by_euclid = self.header.metric == "manhattan"
         n_asked = max(SHORTLIST * k, SHORTEST_SHORTLIST) if by_euclid else k
@@ -152,11 +138,13 @@ class MilvusStore:
             return self._search_all(queries, k)
         hits: list[list[Hit]] = []
         for block in blocks_of(queries, n_asked):
-            for query, answer in zip(block, self._ask(block, n_asked), strict=True):
-                near = [hit_of(one) for one in answer]
-                hits.append(
-                    nearest_hits(near, "manhattan", query, k) if by_euclid else near
-                )
+            near = self._ask(block, n_asked)
+            if by_euclid:
+                near = [
+                    nearest_hits(some, "manhattan", query, k)
+                    for some, query in zip(near, block, strict=True)
+                ]
+            hits += near
         return hits
 
     def read(
@@ -309,22 +297,20 @@ class MilvusStore:
             yield from rows
             after = rows[-1]["id"]
 
-    def _ask(self, queries: Floats, n: int) -> list[Any]:
+    def _ask(self, queries: Floats, n: int) -> list[list[Hit]]:
         """The ``n`` nearest of each query (N, D), by the index."""
+        params = {"ef": max(2 * n, 256)}
         with _told(self._url):
-            answers: list[Any] = self._client.search(
+            answers = self._client.search(
                 self._collection,
                 data=list(queries),
                 limit=n,
                 output_fields=["identity", "vector"],
-                search_params={
-                    "metric_type": NEAR[self.header.metric],
-                    "params": {"ef": max(2 * n, 256)},
-                },
+                search_params={"metric_type": NEAR[self.header.metric], "params": params},
                 consistency_level="Strong",
                 timeout=SECONDS,
             )
-        return answers
+        return [[hit_of(one) for one in answer] for answer in answers]
 
     def _search_all(self, queries: Floats, k: int) -> list[list[Hit]]:
         """Search all entries here, for more neighbours than Milvus answers with."""

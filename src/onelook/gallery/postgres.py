@@ -65,15 +65,11 @@ class PostgresStore:
         self._table = _table_name(name)
         self._names, self._counts = f"{self._table}_names", f"{self._table}_counts"
         self._index = f"{self._table}_near"
-        self._has_index = self._index_is_there()
+        self._index_exists = f"to_regclass('{self._index}') IS NOT NULL"
+        self._look_for_index()
 
     @classmethod
     def open(cls, url: str) -> "PostgresStore":
-        """The gallery at ``url``.
-
-        Raises:
-            GalleryError: If there is none, it has another format, or the server is silent.
-        """
         dsn, name = _parse(url)
         connections = Connections(dsn, url)
         try:
@@ -89,11 +85,6 @@ class PostgresStore:
 
     @classmethod
     def create(cls, url: str, header: Header) -> "PostgresStore":
-        """A new, empty gallery at ``url``, in a database that exists.
-
-        Raises:
-            GalleryError: If the gallery exists, or its embeddings are too long.
-        """
         check_size(header, MOST_DIMENSIONS, "pgvector")
         dsn, name = _parse(url)
 
@@ -115,13 +106,11 @@ class PostgresStore:
 
     @classmethod
     def exists(cls, url: str) -> bool:
-        """Whether the database holds a gallery of that name."""
         dsn, name = _parse(url)
         with closing(Connections(dsn, url)) as connections:
             return connections.call(partial(_read_header, name)) is not None
 
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
-        """Keep entries in one transaction; which of them are new."""
         if not entries:
             return []
         rows = [
@@ -155,8 +144,17 @@ class PostgresStore:
 
     def search(self, queries: Floats, k: int) -> list[list[Hit]]:
         queries = check_queries(self.header, queries, k)
-        blocks = blocks_of(queries, k)
-        return [hits for block in blocks for hits in self._search_some(block, k)]
+        whole = k > MOST_FROM_INDEX or not self._has_index
+        statement = _search_statement(self._table, self.header, k, whole)
+        hits: list[list[Hit]] = []
+        for block in blocks_of(queries, k):
+            n_before = len(hits)
+            hits += [[] for _ in block]
+            rows = self._rows(statement, (list(block),), whole and self._has_index)
+            for number, entry_id, identity, vector in rows:
+                hit = Hit(entry_id, identity, vector.to_numpy())
+                hits[n_before + number - 1].append(hit)
+        return hits
 
     def read(
         self, identity: str | None = None, after: int = 0, limit: int = 1000
@@ -205,22 +203,18 @@ class PostgresStore:
         return n_forgotten
 
     def rename(self, identity: str, new: str) -> int:
-
         def work(connection: Any) -> int:
-            names = {"old": identity, "new": new}
             n_joined: int = connection.execute(
-                f"DELETE FROM {self._table} gone USING {self._table} kept "
-                "WHERE gone.identity = %(old)s AND kept.identity = %(new)s "
-                "AND gone.digest = kept.digest",
-                names,
+                f"DELETE FROM {self._table} gone USING {self._table} kept WHERE "
+                "gone.identity = %s AND kept.identity = %s AND gone.digest = kept.digest",
+                (identity, new),
             ).rowcount
             n_renamed: int = connection.execute(
-                f"UPDATE {self._table} SET identity = %(new)s WHERE identity = %(old)s",
-                names,
+                f"UPDATE {self._table} SET identity = %s WHERE identity = %s",
+                (new, identity),
             ).rowcount
-            n_gone = n_joined + n_renamed
-            self._count(connection, {identity: -n_gone, new: n_renamed})
-            return n_gone
+            self._count(connection, {identity: -n_joined - n_renamed, new: n_renamed})
+            return n_joined + n_renamed
 
         if identity == new:
             return self.identities().get(identity, 0)
@@ -230,11 +224,14 @@ class PostgresStore:
         """Counts, bytes of the table with its indexes, and how it searches."""
         ((n_identities, n_images, n_bytes, self._has_index),) = self._rows(
             "SELECT sum(n_identities)::bigint, sum(n_images)::bigint, "
-            f"pg_total_relation_size('{self._table}') "
-            f"+ pg_total_relation_size('{self._names}'), "
-            f"to_regclass('{self._index}') IS NOT NULL FROM {self._counts}"
+            f"pg_total_relation_size('{self._table}') + "
+            f"pg_total_relation_size('{self._names}'), {self._index_exists} "
+            f"FROM {self._counts}"
         )
-        return Stats(n_identities, n_images, n_bytes, self._search_name())
+        search = "pgvector HNSW" if self._has_index else "exact"
+        if self._has_index and self.header.embedding_size > INDEX_DIMENSIONS:
+            search += " (half precision), re-ranked"
+        return Stats(n_identities, n_images, n_bytes, search)
 
     def maintain(self) -> None:
         """Give the space of old rows back, and build the index where that is due."""
@@ -270,23 +267,6 @@ class PostgresStore:
             (n_new - n_gone, sum(changes.values()), SHARDS),
         )
 
-    def _search_name(self) -> str:
-        if not self._has_index:
-            return "exact"
-        half = self.header.embedding_size > INDEX_DIMENSIONS
-        return "pgvector HNSW" + (" (half precision), re-ranked" if half else "")
-
-    def _search_some(self, queries: Floats, k: int) -> list[list[Hit]]:
-        whole = k > MOST_FROM_INDEX or not self._has_index
-        statement = _search_statement(self._table, self.header, k, whole)
-        past_index = whole and self._has_index
-        hits: list[list[Hit]] = [[] for _ in queries]
-        for number, entry_id, identity, vector in self._rows(
-            statement, (list(queries),), past_index
-        ):
-            hits[number - 1].append(Hit(entry_id, identity, vector.to_numpy()))
-        return hits
-
     def _rows(
         self, statement: str, parameters: Any = None, past_index: bool = False
     ) -> list[Any]:
@@ -301,11 +281,8 @@ class PostgresStore:
 
         return self._connections.call(work, in_transaction=past_index)
 
-    def _index_is_there(self) -> bool:
-        ((found,),) = self._rows(
-            f"SELECT to_regclass('{self._index}') IS NOT NULL AS found"
-        )
-        return bool(found)
+    def _look_for_index(self) -> None:
+        ((self._has_index,),) = self._rows(f"SELECT {self._index_exists}")
 
     def _build_index(self) -> None:
         """Build the index where there are enough entries for one.
@@ -326,7 +303,7 @@ class PostgresStore:
 
         try:
             self._connections.call(work, in_transaction=True)
-            self._has_index = self._index_is_there()
+            self._look_for_index()
         except GalleryError as error:
             logger.warning("the gallery searches without an index: %s", error)
 
