@@ -1,11 +1,12 @@
 """Files and folders of IDENTITY/IMAGE: enroll them, or check how they are identified."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from onelook.gallery.gallery import Enrolled, Gallery, digest_of
 from onelook.progress import tracked
 from onelook.vectors import addresses_of, holds_files
 
+One = TypeVar("One")
 BLOCK = 64
 MANY = 10_000  # new images from which on a store may need a new index
 
@@ -97,7 +99,7 @@ def enroll_files(
         seen[who] += 1
         if at_most is None or seen[who] <= at_most:
             images.append((who, address))
-    for block in _blocks(images, "enrolling", progress):
+    for block in in_blocks(tracked(images, "enrolling", progress), BLOCK):
         new, unreadable = _enroll_block(gallery, block, metadata)
         n_new, bad = n_new + new, bad + unreadable
     if n_new >= MANY:
@@ -138,7 +140,8 @@ def check_folder(
     enrolled = gallery.identities()
     digests_of = cache(gallery.digests)  # of those that are asked about, no others
     answers = []
-    for block in _blocks(images_of_identities(folder), "identifying", progress):
+    images = images_of_identities(folder)
+    for block in in_blocks(tracked(images, "identifying", progress), BLOCK):
         left = [
             (who, address)
             for who, address in block
@@ -160,8 +163,8 @@ def check_folder(
     return result, answers
 
 
-def _blocks(
-    images: Sequence[tuple[str, str]], what: str, progress: bool
-) -> Iterator[Sequence[tuple[str, str]]]:
-    for start in tracked(range(0, len(images), BLOCK), what, progress):
-        yield images[start : start + BLOCK]
+def in_blocks(items: Iterable[One], size: int) -> Iterator[list[One]]:
+    """Lists of ``size`` items, the last one shorter."""
+    waiting = iter(items)
+    while block := list(islice(waiting, size)):
+        yield block

@@ -26,12 +26,7 @@ ROWS_AT = 8  # usearch's file begins with the shape of the matrix of rows
 
 
 class NearIndex:
-    """Finds near entries among those that a gallery held when its index was built.
-
-    Args:
-        index: usearch's index, mapped from the file.
-        metric: Distance by which it searches.
-    """
+    """Finds near entries among those that a gallery held when its index was built."""
 
     def __init__(self, index: Any, metric: Metric) -> None:
         self._index = index
@@ -121,16 +116,10 @@ def ids_of_rows(path: Path, token: str) -> Ids | None:
 
 
 def overwrite_rows(path: Path, token: str, gone: Sequence[int], size: int) -> bool:
-    """Overwrite the vectors of the ids ``gone`` with zeros, durably.
-
-    Args:
-        path: File of the index.
-        token: State that the file must have.
-        gone: Ids of the entries.
-        size: Length D of a vector.
+    """Overwrite vectors (N, size) of the ids ``gone`` with zeros, durably.
 
     Returns:
-        Whether the file has this state; otherwise nothing is written.
+        Whether the file has the state ``token``; otherwise nothing is written.
     """
     ids = ids_of_rows(path, token)
     if ids is None:

@@ -17,8 +17,6 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import numpy as np
-
 from onelook.errors import GalleryError
 from onelook.extras import import_extra
 from onelook.gallery.exact import nearest_hits
@@ -111,7 +109,6 @@ class MilvusStore:
             return _read_header(client, _collection_name(url), url) is not None
 
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
-        """Keep entries in one request, and return which of them are new."""
         if not entries:
             return []
         rows = list(map(row_of, entries, vectors_of(self.header, entries)))
@@ -174,11 +171,7 @@ class MilvusStore:
         return n_forgotten
 
     def rename(self, identity: str, new: str) -> int:
-        """Give all entries of ``identity`` the name ``new``, and return their number.
-
-        If it is interrupted, an identity of more than ``AT_ONCE`` images has both names
-        until it is renamed again.
-        """
+        """If interrupted, more than ``AT_ONCE`` images have both names until run again."""
         if identity == new:
             return sum(1 for _ in self._pages(["id"], _of(identity)))
         n_renamed = 0
@@ -203,7 +196,9 @@ class MilvusStore:
         with self._lock:
             for _ in range(2):  # others may write in between
                 self._read_names()
-                if self._count_rows() == len(self._names):
+                with _told(self._url):
+                    (counted,) = self._query(["count(*)"])
+                if counted["count(*)"] == len(self._names):
                     break
             else:  # some are gone: read all names again
                 self._forget_names()
@@ -215,7 +210,6 @@ class MilvusStore:
         self._compact()
 
     def close(self) -> None:
-        """Close the connection."""
         self._client.close()
 
     def _insert(self, rows: list[dict[str, Any]]) -> None:
@@ -250,11 +244,6 @@ class MilvusStore:
                     self._counts[before] -= 1
                     self._counts += Counter()  # drops names without entries
             self._known_until = max(self._known_until, row["written"])
-
-    def _count_rows(self) -> int:
-        with _told(self._url):
-            (answer,) = self._query(["count(*)"])
-        return int(answer["count(*)"])
 
     def _ids_of(self, keys: Sequence[str]) -> dict[str, list[int]]:
         """The ids of the entries that have these keys, the smallest first."""
@@ -310,14 +299,12 @@ class MilvusStore:
                 consistency_level="Strong",
                 timeout=SECONDS,
             )
-        return [[hit_of(one) for one in answer] for answer in answers]
+        return [[hit_of(one["id"], one["entity"]) for one in answer] for answer in answers]
 
     def _search_all(self, queries: Floats, k: int) -> list[list[Hit]]:
         """Search all entries here, for more neighbours than Milvus answers with."""
-        entries = [
-            Hit(row["id"], row["identity"], np.asarray(row["vector"], np.float32))
-            for row in self._pages(["id", "identity", "vector"])
-        ]
+        rows = self._pages(["id", "identity", "vector"])
+        entries = [hit_of(row["id"], row) for row in rows]
         return [nearest_hits(entries, self.header.metric, query, k) for query in queries]
 
     def _compact(self) -> None:
@@ -343,19 +330,15 @@ def _connect(url: str) -> Any:
     client = import_extra("pymilvus", "milvus").MilvusClient
     parts = urlsplit(url)
     options = parse_qs(parts.query)
+    scheme = "https" if parts.scheme == "milvuss" else "http"
     return client(
-        uri=f"{'https' if parts.scheme == 'milvuss' else 'http'}://{_address(url)}",
+        uri=f"{scheme}://{parts.hostname or 'localhost'}:{parts.port or 19530}",
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         token=options.get("token", [""])[0],
         db_name=parts.path.strip("/"),
         timeout=CONNECT_SECONDS,
     )
-
-
-def _address(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.hostname or 'localhost'}:{parts.port or 19530}"
 
 
 def _collection_name(url: str) -> str:

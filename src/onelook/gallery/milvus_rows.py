@@ -12,13 +12,8 @@ from onelook.errors import GalleryError
 from onelook.extras import import_extra
 from onelook.gallery.store import FORMAT, Entry, Floats, Header, Hit, Stored
 
-MOST_BYTES, NAME_BYTES = 65_535, 1024  # that Milvus keeps, in UTF-8
-LIMITS = {
-    "identity": NAME_BYTES,
-    "digest": NAME_BYTES,
-    "metadata": MOST_BYTES,
-    "thumbnail": MOST_BYTES,
-}
+# Bytes that Milvus keeps, in UTF-8.
+LIMITS = {"identity": 1024, "digest": 1024, "metadata": 65_535, "thumbnail": 65_535}
 NEAR = {"cosine": "COSINE", "euclidean": "L2", "manhattan": "L2"}
 WHOLE = ["id", "identity", "digest", "metadata", "thumbnail", "vector"]
 
@@ -63,20 +58,20 @@ def row_of(entry: Entry, vector: Floats) -> dict[str, Any]:
             "Milvus keeps texts of up to 64 kB and no original images; use a file or "
             "postgresql://… to keep originals"
         )
+    # With a letter before it: "" means no thumbnail, "b" an empty one.
+    picture = entry.thumbnail
+    text = "" if picture is None else "b" + base64.b64encode(picture).decode()
     row = {
         "identity": entry.identity,
         "digest": entry.digest,
         "metadata": json.dumps(entry.metadata),
-        # With a letter before it: "" means no thumbnail, "b" an empty one.
-        "thumbnail": ""
-        if entry.thumbnail is None
-        else "b" + base64.b64encode(entry.thumbnail).decode(),
+        "thumbnail": text,
     }
     for name, most in LIMITS.items():
-        if len(row[name].encode()) > most:
+        if (n_bytes := len(row[name].encode())) > most:
             raise GalleryError(
-                f"{name} of {entry.identity[:40]!r} takes {len(row[name].encode())} bytes, "
-                f"Milvus keeps {most}; shorten it, or use a file or postgresql://…"
+                f"{name} of {entry.identity[:40]!r} takes {n_bytes} bytes, Milvus "
+                f"keeps {most}; shorten it, or use a file or postgresql://…"
             )
     return row | {
         "who": sha256(entry.identity),
@@ -98,10 +93,9 @@ def stored_of(row: dict[str, Any]) -> Stored:
     )
 
 
-def hit_of(found: Any) -> Hit:
-    """A hit from Milvus's answer to a search."""
-    entity = found["entity"]
-    return Hit(found["id"], entity["identity"], np.asarray(entity["vector"], np.float32))
+def hit_of(entry_id: int, row: dict[str, Any]) -> Hit:
+    """The hit with this id, of a row with ``identity`` and ``vector``."""
+    return Hit(entry_id, row["identity"], np.asarray(row["vector"], np.float32))
 
 
 def sha256(text: str) -> str:

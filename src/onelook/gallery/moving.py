@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path, PurePath
-from typing import TypeVar
 
 from onelook.errors import DataError, GalleryError
-from onelook.gallery.folders import MANY
+from onelook.gallery.folders import MANY, in_blocks
 from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import Entry, GalleryStore, Stored, read_all, redact_url
 from onelook.gallery.stores import create_store, opened, store_exists
@@ -16,7 +14,6 @@ from onelook.vectors import read_vectors
 from onelook.verifier import Verifier
 
 BLOCK = 1024
-One = TypeVar("One")
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def migrate(
     left_behind: list[tuple[str, int]] = []
 
     def embedded(entries: Iterable[Stored]) -> Iterator[Entry]:
-        for block in _in_blocks(entries):
+        for block in in_blocks(entries, BLOCK):
             there = [one for one in block if one.original or one.thumbnail]
             left_behind.extend((o.identity, o.id) for o in block if o not in there)
             pictures = [one.original or one.thumbnail or b"" for one in there]
@@ -146,13 +143,7 @@ def _identity(address: str) -> str:
 
 def _fill(store: GalleryStore, entries: Iterable[Entry]) -> Moved:
     n_moved = n_known = 0
-    for block in _in_blocks(entries):
+    for block in in_blocks(entries, BLOCK):
         new = sum(store.enroll(block))
         n_moved, n_known = n_moved + new, n_known + len(block) - new
     return Moved(n_moved, n_known)
-
-
-def _in_blocks(entries: Iterable[One]) -> Iterator[list[One]]:
-    waiting = iter(entries)
-    while block := list(islice(waiting, BLOCK)):
-        yield block

@@ -241,7 +241,6 @@ class PostgresStore:
         self._build_index()
 
     def close(self) -> None:
-        """Close every connection."""
         self._connections.close()
 
     def _count(self, connection: Any, changes: Mapping[str, int]) -> None:

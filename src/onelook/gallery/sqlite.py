@@ -72,6 +72,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.index_path = path.with_name(f"{path.name}.usearch")
         self._reader = open_file(path)
         self._writer = open_file(path)
         self._read_lock = threading.RLock()
@@ -86,11 +87,6 @@ class SqliteStore:
         self._builder: threading.Thread | None = None
         self._closing = threading.Event()
         self._purge_if_interrupted()
-
-    @property
-    def index_path(self) -> Path:
-        """The file of the index."""
-        return self.path.with_name(f"{self.path.name}.usearch")
 
     @classmethod
     def open(cls, url: str) -> "SqliteStore":
@@ -170,12 +166,6 @@ class SqliteStore:
             return sqlite_rows.identities(self._reader)
 
     def forget(self, identity: str) -> int:
-        """Remove an identity, also from disk, and return the number of its entries.
-
-        Raises:
-            GalleryError: If another process keeps an old state of the file open too long
-                to clean the disk; the entries are removed all the same.
-        """
         with self._writing():
             n = sqlite_rows.forget(self._writer, identity)
         if n:

@@ -151,21 +151,12 @@ class GalleryStore(Protocol):
 
 
 def forget_identity(store: GalleryStore, identity: str) -> int:
-    """Remove an identity, also from disk, and return the number of its images.
-
-    Raises:
-        UnknownIdentityError: If it is not enrolled.
-    """
+    """``Gallery.forget``, which needs no model."""
     return some_images(store.forget(identity), identity)
 
 
 def rename_identity(store: GalleryStore, identity: str, new: str) -> int:
-    """Rename an identity, or join it to another, and return the number of its images.
-
-    Raises:
-        UnknownIdentityError: If it is not enrolled.
-        ValueError: If the new name cannot be kept.
-    """
+    """``Gallery.rename``, which needs no model."""
     return some_images(store.rename(identity, validate_name(new)), identity)
 
 
