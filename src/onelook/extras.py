@@ -9,15 +9,11 @@ from onelook.errors import MissingExtraError
 
 
 def import_extra(package: str, extra: str, purpose: str = "") -> ModuleType:
-    """The package, imported now.
-
-    Args:
-        package: Its name; a module inside it will do too.
-        extra: The extra of onelook that installs it.
-        purpose: What needs it, for the message.
+    """The package, or a module inside it, imported now.
 
     Raises:
-        MissingExtraError: If it is not installed or does not load; it names the extra.
+        OnelookError: If it is not installed or does not load. It names the extra of onelook
+            that installs it, and the ``purpose``, if any.
     """
     try:
         importlib.import_module(package.partition(".")[0])
@@ -28,18 +24,13 @@ def import_extra(package: str, extra: str, purpose: str = "") -> ModuleType:
 
 
 def file_of_extra(package: str, name: str, extra: str) -> Path:
-    """A file inside an installed package, which is found without importing the package.
+    """The file ``name`` in the folder of an installed package, which is not imported.
 
     Some packages of nothing but files need ``pkg_resources`` to be imported, which newer
     Pythons no longer bring.
 
-    Args:
-        package: Name that one would import.
-        name: Of the file, relative to the package.
-        extra: Of onelook, which brings the package.
-
     Raises:
-        MissingExtraError: If the package or the file is not there.
+        OnelookError: If the package or the file does not exist; it names the extra.
     """
     try:
         spec = importlib.util.find_spec(package)

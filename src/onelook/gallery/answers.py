@@ -131,7 +131,7 @@ def answer(
         scores: (N,) scores of the probe with them.
         dissimilarities: (N,) the same as numbers that shrink when alike.
         decision: Decision of the model, or None.
-        stats: Numbers of images and identities in the gallery.
+        stats: Size of the gallery.
         k: Number of matches.
     """
     best: dict[str, int] = {}

@@ -325,9 +325,8 @@ class Gallery:
         scores: NDArray[Any] = np.empty(0)
         dissimilarities = scores
         if hits:
-            others = np.stack([hit.vector for hit in hits])
             probes = np.repeat(vector[None], len(hits), axis=0)
-            scores = self.verifier.score(probes, others)
+            scores = self.verifier.score(probes, np.stack([hit.vector for hit in hits]))
             dissimilarities = self.verifier.dissimilarities(scores)
         decision = self.verifier.decision
         return answer(hits, scores, dissimilarities, decision=decision, stats=stats, k=k)

@@ -119,18 +119,17 @@ def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
             f"{path} is of the model {content.fingerprint}, the gallery of {expected}; "
             "embed the images again with the gallery's model"
         )
-    n_new, n_known = 0, 0
+    n_new = 0
     for start in range(0, len(content.paths), BLOCK):
         paths = content.paths[start : start + BLOCK]
-        done = gallery.enroll_vectors(
+        n_new += gallery.enroll_vectors(
             [_identity(address) for address in paths],
             content.vectors[start : start + BLOCK],
             [{"path": address} for address in paths],
-        )
-        n_new, n_known = n_new + done.n_new, n_known + done.n_known
+        ).n_new
     if n_new >= MANY:
         gallery.maintain()  # a program that only enrolls ends before its index is built
-    return Moved(n_new, n_known)
+    return Moved(n_new, len(content.paths) - n_new)
 
 
 def _identity(address: str) -> str:
