@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def whole_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """A file to write into, which takes the place of ``path`` once it is written whole.
 
     Until then an older file stays; after an error nothing is left behind. Missing folders
@@ -17,7 +18,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with fresh.open("wb") as file:
+        fresh.unlink(missing_ok=True)  # of a process that was killed: it has its own mode
+        with open(fresh, "xb", opener=partial(os.open, mode=mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -26,9 +28,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         fresh.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes | str) -> Path:
+def write_whole(path: Path, content: bytes | str, mode: int = 0o666) -> Path:
     """Write bytes, or a text as UTF-8, in one step; returns ``path``."""
-    with whole_file(path) as file:
+    with whole_file(path, mode) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
     return path
 

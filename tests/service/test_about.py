@@ -7,7 +7,7 @@ import pytest
 from asking import asking, drawing, omniglot, pair, several
 from prometheus_client.parser import text_string_to_metric_families
 
-from onelook.service.about import Histogram, Roc, describe_model
+from onelook.service.about import Histogram, describe_model
 from onelook.service.settings import ServiceSettings
 
 
@@ -48,7 +48,7 @@ def test_curves_of_the_calibration_stand_beside_the_decision():
     content = describe_model(other, "", "")
     assert content.decision is not None and "curves" not in content.decision
     assert content.calibration is not None
-    assert content.calibration.roc == Roc([0.2, 0.01], [0.95, 0.7])
+    assert (content.calibration.far, content.calibration.frr) == ([0.2, 0.01], [0.05, 0.3])
     assert content.calibration.histogram == Histogram(**curves["histogram"])
     assert content.calibration.thresholds == [0.1, 0.5]
 

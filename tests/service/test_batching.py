@@ -30,7 +30,7 @@ async def ask(batcher: Batcher, *numbers: int, n_images: int = 1) -> list:
     loop, uploads = asyncio.get_running_loop(), [Upload("image", b"")] * n_images
     futures = [loop.create_future() for _ in numbers]
     for number, future in zip(numbers, futures, strict=True):
-        batcher.put(Job(uploads, ["left"] * n_images, print, future, number))
+        batcher.put(Job(uploads, ["left"] * n_images, future, k=number))
     return await asyncio.gather(*futures, return_exceptions=True)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from onelook.errors import DataError, GalleryError, UnknownIdentityError
 from onelook.gallery.gallery import Gallery
-from onelook.service.failures import message_of, status_of
+from onelook.service.failures import status_and_message
 from onelook.service.settings import ServiceSettings
 
 SECRET = b"\x89PNG\r\n\x1a\nOTTER-IN-THE-IMAGE" + bytes(200)
@@ -294,11 +294,12 @@ def test_a_fault_of_the_code_is_an_answer_too(tmp_path, monkeypatch):
 
 
 def test_the_table_goes_by_the_first_that_fits():
-    assert status_of(UnknownIdentityError("x")) == 404
-    assert status_of(GalleryError("x")) == 503
-    assert status_of(DataError("x")) == 422
-    assert status_of(KeyError("x")) == 500
-    assert message_of(DataError("/a/path/of/the/server.png: x")).startswith("image: ")
+    assert status_and_message(UnknownIdentityError("x"))[0] == 404
+    assert status_and_message(GalleryError("x"))[0] == 503
+    assert status_and_message(DataError("x"))[0] == 422
+    assert status_and_message(KeyError("x"))[0] == 500
+    _, message = status_and_message(DataError("/a/path/of/the/server.png: x"))
+    assert message.startswith("image: ")
 
 
 def test_logs_hold_no_image_no_secret_and_no_name(tmp_path, caplog):

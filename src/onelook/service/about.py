@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 from onelook.service.access import may_write
-from onelook.service.backend import backend_of
+from onelook.service.backend import Served
 from onelook.service.cards import card_html
-from onelook.service.failures import Refusal
 from onelook.service.openapi import answers
 from onelook.verifier import Verifier
 
@@ -17,14 +16,6 @@ router = APIRouter(tags=["model"])
 open_router = APIRouter(tags=["service"])
 
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@dataclass(frozen=True)
-class Roc:
-    """Fraction of same pairs that are accepted, at each false-accept rate."""
-
-    far: list[float]
-    tar: list[float]
 
 
 @dataclass(frozen=True)
@@ -40,11 +31,10 @@ class Histogram:
 class Calibration:
     """What was measured when the model was calibrated, by threshold."""
 
-    roc: Roc
-    histogram: Histogram
     thresholds: list[float]
     far: list[float]
     frr: list[float]
+    histogram: Histogram
 
 
 @dataclass(frozen=True)
@@ -82,6 +72,7 @@ class Health:
     status: str
 
 
+_HISTOGRAM = Histogram(edges=[0.0, 0.5, 1.0], same=[0.1, 0.9], different=[0.8, 0.2])
 _MODEL = ModelAnswer(
     name="omniglot",
     purpose="drawings of characters",
@@ -92,19 +83,12 @@ _MODEL = ModelAnswer(
     card={"name": "omniglot"},
     card_text="Drawings of characters.",
     card_html="<p>Drawings of characters.</p>",
-    calibration=Calibration(
-        Roc([0.2, 0.01], [0.95, 0.7]),
-        Histogram([0.0, 0.5, 1.0], [0.1, 0.9], [0.8, 0.2]),
-        thresholds=[0.1, 0.6413],
-        far=[0.2, 0.01],
-        frr=[0.05, 0.3],
-    ),
+    calibration=Calibration([0.1, 0.6413], [0.2, 0.01], [0.05, 0.3], _HISTOGRAM),
 )
 
 
 @router.get("/v1/model", responses=answers(_MODEL), summary="The model that answers")
-async def model(request: Request) -> ModelAnswer:
-    backend = backend_of(request)
+async def model(backend: Served) -> ModelAnswer:
     card_text = backend.settings.card_text
     return describe_model(backend.verifier, backend.fingerprint, card_text)
 
@@ -115,8 +99,8 @@ async def model(request: Request) -> ModelAnswer:
     response_class=Response,
     summary="Figures for Prometheus",
 )
-async def metrics(request: Request) -> Response:
-    return Response(backend_of(request).metrics.text(), media_type=PROMETHEUS)
+async def metrics(backend: Served) -> Response:
+    return Response(backend.metrics.text(), media_type=PROMETHEUS)
 
 
 @open_router.get(
@@ -124,12 +108,11 @@ async def metrics(request: Request) -> Response:
     responses=answers(SettingsAnswer(True, True, 32 << 20, 40_000_000, 32, False)),
     summary="Limits, and what this caller may do",
 )
-async def settings(request: Request) -> SettingsAnswer:
-    backend = backend_of(request)
-    limits = backend.settings
+async def settings(request: Request, backend: Served) -> SettingsAnswer:
+    limits, has_gallery = backend.settings, backend.gallery is not None
     return SettingsAnswer(
-        writable=backend.has_gallery and may_write(request, limits),
-        gallery=backend.has_gallery,
+        writable=has_gallery and await may_write(request, limits),
+        gallery=has_gallery,
         max_bytes=limits.max_bytes,
         max_pixels=limits.max_pixels,
         max_images=limits.max_images,
@@ -147,9 +130,9 @@ async def healthz() -> Health:
 @open_router.get(
     "/readyz", responses=answers(Health("ready")), summary="Has the model run once?"
 )
-async def readyz(request: Request) -> Health:
-    if not backend_of(request).ready:
-        raise Refusal(503, "the model is warming up", {"Retry-After": "1"})
+async def readyz(backend: Served) -> Health:
+    if not backend.ready:
+        raise HTTPException(503, "the model is warming up")
     return Health("ready")
 
 
@@ -157,6 +140,8 @@ def describe_model(verifier: Verifier, fingerprint: str, card_text: str) -> Mode
     """What is known of a model."""
     decision = None if verifier.decision is None else verifier.decision.to_dict()
     curves = None if decision is None else decision.pop("curves", None)
+    if curves is not None:
+        curves["histogram"] = Histogram(**curves["histogram"])
     shape = verifier.input.input_shape
     return ModelAnswer(
         name=verifier.name,
@@ -168,16 +153,5 @@ def describe_model(verifier: Verifier, fingerprint: str, card_text: str) -> Mode
         card=verifier.card.model_dump(mode="json", exclude_defaults=True),
         card_text=card_text,
         card_html=card_html(card_text, verifier.name),
-        calibration=None if curves is None else _calibration(curves),
-    )
-
-
-def _calibration(curves: dict[str, Any]) -> Calibration:
-    far, frr = curves["far"], curves["frr"]
-    return Calibration(
-        roc=Roc(far, [1 - rate for rate in frr]),
-        histogram=Histogram(**curves["histogram"]),
-        thresholds=curves["thresholds"],
-        far=far,
-        frr=frr,
+        calibration=None if curves is None else Calibration(**curves),
     )

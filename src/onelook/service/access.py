@@ -1,10 +1,9 @@
 """Access: who may read or write, and the dependencies of routes that check it."""
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 from fastapi.security import HTTPBearer
 
-from onelook.service.backend import backend_of
-from onelook.service.failures import Refusal
+from onelook.service.backend import Served
 from onelook.service.settings import ServiceSettings
 from onelook.service.tokens import Token
 
@@ -12,36 +11,32 @@ from onelook.service.tokens import Token
 bearer = HTTPBearer(auto_error=False, description="A token of `onelook token`")
 
 
-def token_of(request: Request, settings: ServiceSettings) -> Token | None:
+async def token_of(request: Request, settings: ServiceSettings) -> Token | None:
     """The valid token of a request; None without one."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    if settings.tokens is None or scheme.lower() != "bearer":
+    given = await bearer(request)
+    if settings.tokens is None or given is None:
         return None
-    return settings.tokens.find(secret.strip())
+    return settings.tokens.find(given.credentials.strip())
 
 
-def may_write(request: Request, settings: ServiceSettings) -> bool:
+async def may_write(request: Request, settings: ServiceSettings) -> bool:
     """Whether the caller may enroll, rename and forget."""
-    token = token_of(request, settings)
+    token = await token_of(request, settings)
     allowed = settings.tokens is None or (token is not None and token.may_write)
     return allowed and not settings.read_only
 
 
-async def reader(request: Request) -> None:
+async def reader(request: Request, backend: Served) -> None:
     """Refuse a caller that may not read: a 401."""
-    settings = backend_of(request).settings
-    if settings.tokens is not None and token_of(request, settings) is None:
-        raise Refusal(
-            401,
-            "a valid token is required: Authorization: Bearer TOKEN",
-            {"WWW-Authenticate": "Bearer"},
-        )
+    settings = backend.settings
+    if settings.tokens is not None and await token_of(request, settings) is None:
+        why = "a valid token is required: Authorization: Bearer TOKEN"
+        raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
 
 
-async def writer(request: Request) -> None:
-    """Refuse a caller that may not write: a 401 or a 403."""
-    await reader(request)
-    settings = backend_of(request).settings
-    if not may_write(request, settings):
-        why = "this service is read-only" if settings.read_only else "the token only reads"
-        raise Refusal(403, f"{why}: nothing can be enrolled, renamed or forgotten")
+async def writer(request: Request, backend: Served) -> None:
+    """Refuse a caller that may not write: a 403."""
+    if not await may_write(request, backend.settings):
+        read_only = backend.settings.read_only
+        why = "this service is read-only" if read_only else "the token only reads"
+        raise HTTPException(403, f"{why}: nothing can be enrolled, renamed or forgotten")

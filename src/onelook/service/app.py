@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import Depends, FastAPI, Request, Security
+from fastapi import Depends, FastAPI, Security
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.cors import CORSMiddleware
@@ -74,8 +74,13 @@ def create_app(
     app.include_router(about.open_router)
     for module in (pairs, identities, about):
         app.include_router(module.router, dependencies=guarded)
-    _add_page(app)
-    openapi.describe(app)
+    app.mount("/web", StaticFiles(directory=WEB), name="web")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(WEB / "index.html")
+
+    openapi.describe(app)  # after the last route: another one makes the document again
     # The middleware that is added last runs first.
     if settings.cors:
         app.add_middleware(
@@ -87,11 +92,3 @@ def create_app(
     app.add_middleware(Guards, settings=settings)
     app.add_middleware(Observer, metrics=backend.metrics)
     return app
-
-
-def _add_page(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    async def page(_: Request) -> FileResponse:
-        return FileResponse(WEB / "index.html")
-
-    app.mount("/web", StaticFiles(directory=WEB), name="web")

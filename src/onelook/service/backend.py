@@ -4,15 +4,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from starlette.requests import Request
+from anyio import CapacityLimiter, to_thread
+from fastapi import Depends, HTTPException, Request
 
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
 from onelook.service.batching import Job, Upload, deliver
 from onelook.service.embedding import Embedder
-from onelook.service.failures import Refusal, overloaded
+from onelook.service.failures import overloaded
 from onelook.service.observing import Metrics
 from onelook.service.settings import ServiceSettings
 from onelook.service.uploads import Room
@@ -48,25 +49,24 @@ class Backend:
                     "compares images; use onelook compare"
                 )
         self.verifier = verifier
+        self.gallery = gallery
         self.settings = settings
         self.metrics = Metrics()
         self.room = Room(settings)
         self.fingerprint = verifier.fingerprint
         self.ready = False
-        self._gallery = gallery
         if gallery is not None:
             gallery.stats()  # creates a new gallery now, not during the first requests
-        self._n_slow = 0
 
     def start(self) -> None:
         """Start the threads, and warm up beside the first requests."""
-        self.embedder = Embedder(
-            self.verifier, self.settings, self.metrics.batch_size.observe
-        )
-        self.metrics.watch_waiting(lambda: self.embedder.n_waiting)
-        self._threads = ThreadPoolExecutor(GALLERY_THREADS, "onelook-gallery")
+        on_batch = self.metrics.batch_size.observe
+        self.embedder = Embedder(self.verifier, self.settings, on_batch)
+        self.metrics.waiting.set_function(lambda: self.embedder.n_waiting)
+        # In threads of their own: a gallery that hangs must not hold up comparisons.
+        self._searchers = ThreadPoolExecutor(GALLERY_THREADS, "onelook-gallery")
         # Explanations take seconds: one at a time leaves a core to other requests.
-        self._slow_thread = ThreadPoolExecutor(1, "onelook-explain")
+        self._one_at_a_time, self._n_slow = CapacityLimiter(1), 0
         self._warming = asyncio.get_running_loop().create_task(self._warm_up())
 
     async def _warm_up(self) -> None:
@@ -74,45 +74,32 @@ class Backend:
             await self.embedder.warm_up()
             self.ready = True
         except Exception:
-            log.exception("the model failed on a blank image; the service is not ready")
+            log.exception("the model failed on an example; the service is not ready")
 
     async def stop(self) -> None:
         """Finish accepted requests, then end the threads."""
         self.ready = False
         await self._warming
         self.embedder.close()
-        self._threads.shutdown()
-        self._slow_thread.shutdown()
-
-    @property
-    def has_gallery(self) -> bool:
-        return self._gallery is not None
-
-    @property
-    def gallery(self) -> Gallery:
-        """The gallery; raises a 404 where the service has none."""
-        if self._gallery is None:
-            raise Refusal(404, "this service has no gallery; start it with --gallery")
-        return self._gallery
+        self._searchers.shutdown()
 
     async def identify(self, image: Upload, k: int) -> Identification:
         """``Gallery.identify``; probes that were embedded together are searched together.
 
         Raises:
-            Refusal: If too many images are waiting.
+            HTTPException: If too many images are waiting.
             DataError: If it cannot be read.
             TooLargeError: If it has too many pixels.
         """
-        answer: Identification = await self.embedder.run(
-            (image,), ("left",), self._ask_gallery, k=k
-        )
+        finish = self._search_together
+        answer: Identification = await self.embedder.run((image,), ("left",), finish, k=k)
         return answer
 
-    def _ask_gallery(self, jobs: list[Job]) -> None:
-        # In threads of its own: a gallery that hangs must not hold up comparisons.
-        self._threads.submit(self._identify, jobs)
+    def _search_together(self, jobs: list[Job]) -> None:
+        self._searchers.submit(self._search, jobs)
 
-    def _identify(self, jobs: list[Job]) -> None:
+    def _search(self, jobs: list[Job]) -> None:
+        assert self.gallery is not None
         for k in sorted({job.k for job in jobs}):
             some = [job for job in jobs if job.k == k]
             try:
@@ -121,27 +108,35 @@ class Backend:
             except Exception as error:
                 deliver([(job.future, error) for job in some])
 
-    async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Run work that waits for disks or servers, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
     async def slowly(self, work: Callable[[], Result]) -> Result:
         """Run work that takes seconds, one call after the other.
 
         Raises:
-            Refusal: If too much of it is waiting.
+            HTTPException: If too much of it is waiting.
         """
         if self._n_slow >= MOST_SLOW:
             raise overloaded(f"{self._n_slow} explanations are waiting")
         self._n_slow += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._slow_thread, work)
+            return await to_thread.run_sync(work, limiter=self._one_at_a_time)
         finally:
             self._n_slow -= 1
 
 
-def backend_of(request: Request) -> Backend:
+async def backend_of(request: Request) -> Backend:
     """The backend of the application that received a request."""
-    backend = request.app.state.backend
-    assert isinstance(backend, Backend)
+    backend: Backend = request.app.state.backend
     return backend
+
+
+Served = Annotated[Backend, Depends(backend_of)]
+
+
+async def gallery_of(backend: Served) -> Gallery:
+    """The gallery; raises a 404 where the service has none."""
+    if backend.gallery is None:
+        raise HTTPException(404, "this service has no gallery; start it with --gallery")
+    return backend.gallery
+
+
+ServedGallery = Annotated[Gallery, Depends(gallery_of)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -36,15 +35,15 @@ class Job:
     Args:
         uploads: N images.
         sides: The encoder of each: "left" or "right".
-        finish: Delivers the answers of jobs whose vectors are known.
         future: Where the answer goes.
+        finish: Delivers the answers of jobs whose vectors are known; None for the vectors.
         k: Number of matches, where ``finish`` asks the gallery.
     """
 
     uploads: Sequence[Upload]
     sides: Sequence[str]
-    finish: "Callable[[list[Job]], None]"
     future: "asyncio.Future[Any]"
+    finish: "Callable[[list[Job]], object] | None" = None
     k: int = 0
     loaded: list[Any] = field(default_factory=list)
     vectors: Vectors = field(default_factory=lambda: np.empty((0, 0), np.float32))
@@ -96,8 +95,7 @@ class Batcher:
             self._queue.append(job)
             self._n_images += len(job.uploads)
             # Waking the thread costs as much as a job: only when it has cause to go on.
-            is_first = len(self._queue) == 1
-            if is_first or self._n_images >= self._largest or not self._coming():
+            if len(self._queue) == 1 or self._is_complete():
                 self._changed.notify()
 
     def close(self) -> None:
@@ -118,9 +116,8 @@ class Batcher:
     def _take(self) -> list[Job]:
         """The next batch; empty at the end."""
         with self._changed:
-            while not self._queue and not self._closed:
-                self._changed.wait()
-            self._gather()
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            self._changed.wait_for(self._is_complete, self._wait)
             batch: list[Job] = []
             size = 0
             while self._queue and size < self._largest:
@@ -129,14 +126,8 @@ class Batcher:
             self._n_images -= size
             return batch
 
-    def _gather(self) -> None:
-        """Wait for more, while there is more to come."""
-        ends = time.monotonic() + self._wait
-        while self._n_images < self._largest and self._coming() and not self._closed:
-            left = ends - time.monotonic()
-            if left <= 0:
-                return
-            self._changed.wait(left)
+    def _is_complete(self) -> bool:
+        return self._n_images >= self._largest or not self._coming() or self._closed
 
 
 def deliver(answers: Sequence[tuple["asyncio.Future[Any]", Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Failures: what the service refuses, and the answer that each exception becomes.
+"""Failures: the answer that each exception becomes.
 
 Every failure is ``{"error": "<message>"}``. No message holds a path of the server or the
 content of an image: messages of Pillow and of stores go into the log only.
@@ -8,34 +8,23 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
 from onelook.data.inputs.ink import NoInkError
-from onelook.errors import (
-    DataError,
-    GalleryError,
-    OnelookError,
-    TooLargeError,
-    UnknownIdentityError,
-)
+from onelook.errors import DataError, GalleryError, TooLargeError, UnknownIdentityError
 
 log = logging.getLogger("onelook.service")
 
-# The first that matches decides; everything else is 500.
-STATUSES: tuple[tuple[type[Exception], int], ...] = (
-    (UnknownIdentityError, 404),
-    (TooLargeError, 413),
-    (DataError, 422),
-    (GalleryError, 503),
-    (RequestValidationError, 400),
-    (ClientDisconnect, 400),
+_KINDS = (
+    *(AnyHTTPException, RequestValidationError, ClientDisconnect),
+    *(DataError, GalleryError),
 )
-RETRY_SECONDS = "1"
 _OUR_NAME = re.compile(r"(left|right|image(?: \d+)?): ")
 
 
@@ -46,51 +35,29 @@ class Failure:
     error: str
 
 
-class Refusal(OnelookError):
-    """A refused request, with its status and headers."""
-
-    def __init__(
-        self, status: int, message: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = dict(headers or {})
-
-
-def overloaded(what: str) -> Refusal:
+def overloaded(what: str) -> HTTPException:
     """The refusal of a request for which there is no room now."""
-    return Refusal(
-        503, f"the service is busy: {what}; try again", {"Retry-After": RETRY_SECONDS}
-    )
+    return HTTPException(503, f"the service is busy: {what}; try again")
 
 
-def status_of(error: Exception) -> int:
-    """The status of an exception, by the table."""
-    if isinstance(error, Refusal | HTTPException):
-        return error.status if isinstance(error, Refusal) else error.status_code
-    return next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
-
-
-def message_of(error: Exception) -> str:
-    """The message that the client gets for an exception."""
+def status_and_message(error: Exception) -> tuple[int, str]:
+    """What the client gets for an exception; the first case that matches decides."""
     match error:
-        case Refusal():
-            return str(error)
-        case HTTPException():
-            return str(error.detail)
+        case AnyHTTPException():
+            return error.status_code, str(error.detail)
         case UnknownIdentityError():
-            return "no such identity or picture; GET /v1/identities lists the names"
+            return 404, "no such identity or picture; GET /v1/identities lists the names"
         case TooLargeError():
-            return str(error)
+            return 413, str(error)
         case DataError():
-            return _unreadable(error)
+            return 422, _unreadable(error)
         case GalleryError():
-            return "the gallery does not answer; see the log of the service"
+            return 503, "the gallery does not answer; see the log of the service"
         case RequestValidationError():
-            return "; ".join(_fault(fault) for fault in error.errors())
+            return 400, "; ".join(map(_fault, error.errors()))
         case ClientDisconnect():
-            return "the connection was closed before the body was complete"
-    return "an error in the service; see its log"
+            return 400, "the connection was closed before the body was complete"
+    return 500, "an error in the service; see its log"
 
 
 def _unreadable(error: DataError) -> str:
@@ -102,20 +69,16 @@ def _unreadable(error: DataError) -> str:
     return f"{name[1] if name else 'image'}: {reason}"
 
 
-def _fault(fault: Mapping[str, object]) -> str:
-    location = fault.get("loc", ())
-    names = [str(part) for part in location] if isinstance(location, tuple) else []
-    return f"{'.'.join(names[1:]) or 'request'}: {fault.get('msg', 'not valid')}"
+def _fault(fault: Mapping[str, Any]) -> str:
+    return f"{'.'.join(map(str, fault['loc'][1:])) or 'request'}: {fault['msg']}"
 
 
 def failure(error: Exception) -> JSONResponse:
     """The answer that an exception becomes."""
-    status, headers = status_of(error), {}
-    if isinstance(error, Refusal | HTTPException):
-        headers = dict(error.headers or {})
-    elif status == 503:
-        headers = {"Retry-After": RETRY_SECONDS}
-    return JSONResponse({"error": message_of(error)}, status, headers)
+    status, message = status_and_message(error)
+    headers = error.headers if isinstance(error, AnyHTTPException) else None
+    retry = {"Retry-After": "1"} if status == 503 else {}
+    return JSONResponse({"error": message}, status, {**(headers or {}), **retry})
 
 
 async def _answer_failure(_: Request, error: Exception) -> JSONResponse:
@@ -125,6 +88,6 @@ async def _answer_failure(_: Request, error: Exception) -> JSONResponse:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer every failure of the application in the same shape."""
-    for kind in (Refusal, HTTPException, Exception, *(kind for kind, _ in STATUSES)):
+    """Answer failures in one shape; whatever else goes wrong, ``Guards`` answers."""
+    for kind in _KINDS:
         app.add_exception_handler(kind, _answer_failure)

@@ -8,10 +8,11 @@ make the browser send it a write (cross-site request forgery).
 import logging
 from urllib.parse import urlsplit
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from onelook.service.failures import Refusal, failure
+from onelook.service.failures import failure
 from onelook.service.settings import ServiceSettings
 
 log = logging.getLogger("onelook.service")
@@ -63,7 +64,7 @@ class Guards:
                 check_origin(Headers(scope=scope), self.settings)
             await self.app(scope, receive, send_guarded)
         except Exception as error:
-            if not isinstance(error, Refusal):
+            if not isinstance(error, HTTPException):
                 log.exception("an error in the service")
             if not begun:
                 await failure(error)(scope, receive, send_guarded)
@@ -73,7 +74,7 @@ def check_host(headers: Headers, settings: ServiceSettings) -> None:
     """Refuse a request for a host name that is not this service's."""
     host = headers.get("host", "")
     if settings.hosts is not None and _name(host) not in settings.hosts:
-        raise Refusal(421, "this service does not answer under that host name")
+        raise HTTPException(421, "this service does not answer under that host name")
 
 
 def check_origin(headers: Headers, settings: ServiceSettings) -> None:
@@ -81,12 +82,11 @@ def check_origin(headers: Headers, settings: ServiceSettings) -> None:
     origin = headers.get("origin")
     if origin is None:
         # Browsers that omit the origin say at least that the page is another's.
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            raise Refusal(403, "web pages of other origins may not use this service")
-        return
-    own = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        own = headers.get("sec-fetch-site") not in ("cross-site", "same-site")
+    else:
+        own = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
     if not own and origin not in settings.cors:
-        raise Refusal(403, "web pages of other origins may not use this service")
+        raise HTTPException(403, "web pages of other origins may not use this service")
 
 
 def _name(host: str) -> str:

@@ -2,26 +2,21 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
+from pydantic import AfterValidator
 
 from onelook.errors import UnknownIdentityError
 from onelook.gallery.answers import Identification, Match
 from onelook.gallery.store import MAX_NAME, Stored
 from onelook.service.access import writer
-from onelook.service.backend import Backend, backend_of
-from onelook.service.failures import Refusal
+from onelook.service.backend import Served, ServedGallery, gallery_of
 from onelook.service.openapi import answers, form_of, image_field, image_fields
 from onelook.service.pairs import UPLOAD_FAILURES
-from onelook.service.uploads import (
-    body_of,
-    identity_name,
-    json_object,
-    read_form,
-)
+from onelook.service.uploads import body_of, identity_name, json_object, read_form
 
 router = APIRouter(prefix="/v1", tags=["gallery"])
 
@@ -33,7 +28,9 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
         "description": "A small picture, 96 pixels at most",
     }
 }
-Identity = Annotated[str, Path(min_length=1, max_length=MAX_NAME)]
+Identity = Annotated[
+    str, Path(min_length=1, max_length=MAX_NAME), AfterValidator(identity_name)
+]
 LARGEST_ENTRY = 2**63 - 1
 _IDENTIFIED = Identification(
     identity="Ada",
@@ -106,17 +103,17 @@ class RenameAnswer:
 
 @router.post(
     "/identify",
+    dependencies=[Depends(gallery_of)],
     responses=answers(_IDENTIFIED, 404, *UPLOAD_FAILURES),
     openapi_extra=form_of({"image": image_field("An image file")}),
     summary="Who or what is this?",
 )
 async def identify(
     request: Request,
+    backend: Served,
     k: Annotated[int, Query(ge=1, le=100, description="Number of matches")] = 5,
 ) -> Identification:
     """`curl -F image=@who.png http://127.0.0.1:8000/v1/identify?k=3`"""
-    backend = backend_of(request)
-    backend.gallery  # noqa: B018  (a 404 without one, before the body is read)
     async with read_form(request, backend.room, ("image",)) as form:
         return await backend.identify(form.image("image"), k)
 
@@ -139,13 +136,12 @@ async def identify(
     ),
     summary="Add images of an identity",
 )
-async def enroll(request: Request) -> EnrollAnswer:
+async def enroll(request: Request, backend: Served, gallery: ServedGallery) -> EnrollAnswer:
     """`curl -F identity=Ada -F images=@ada.png http://127.0.0.1:8000/v1/enroll`"""
-    backend = backend_of(request)
-    gallery, texts = backend.gallery, ("identity", "metadata")
+    texts = ("identity", "metadata")
     async with read_form(request, backend.room, ("images",), texts, many=True) as form:
         if "identity" not in form.texts:
-            raise Refusal(400, "the field identity is missing; put a name there")
+            raise HTTPException(400, "the field identity is missing; put a name there")
         identity = identity_name(form.texts["identity"])
         metadata = json_object(form.texts.get("metadata") or "{}", "metadata")
         images = form.images["images"]
@@ -157,34 +153,29 @@ async def enroll(request: Request) -> EnrollAnswer:
             return EnrollAnswer(identity, done.n_new, done.n_known)
 
         with backend.embedder.places(len(images)):
-            return await backend.in_thread(work)
+            return await run_in_threadpool(work)
 
 
+# Routes that are not coroutines run in threads: they wait for disks or servers.
 @router.get(
     "/identities",
     responses=answers(IdentityPage([IdentityRow("Ada", 3, 17)], "Ada", 120), 404),
     summary="Enrolled identities, by name",
 )
-async def list_identities(
-    request: Request,
+def list_identities(
+    gallery: ServedGallery,
     after: Annotated[str, Query(description="The last name of the page before")] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> IdentityPage:
-    backend = backend_of(request)
-    gallery = backend.gallery
-
-    def work() -> IdentityPage:
-        counts = gallery.identities()
-        names = [name for name in sorted(counts) if name > after]
-        rows = []
-        for name in names[:limit]:
-            with suppress(UnknownIdentityError):  # another process may have forgotten it
-                first = gallery.images(name, limit=1)[0]
-                rows.append(IdentityRow(name, counts[name], first.id))
-        following = names[limit - 1] if len(names) > limit else None
-        return IdentityPage(rows, following, len(counts))
-
-    return await backend.in_thread(work)
+    counts = gallery.identities()
+    names = [name for name in sorted(counts) if name > after]
+    rows = []
+    for name in names[:limit]:
+        with suppress(UnknownIdentityError):  # another process may have forgotten it
+            first = gallery.images(name, limit=1)[0]
+            rows.append(IdentityRow(name, counts[name], first.id))
+    following = names[limit - 1] if len(names) > limit else None
+    return IdentityPage(rows, following, len(counts))
 
 
 # Before the identity itself: a name may hold slashes.
@@ -194,11 +185,8 @@ async def list_identities(
     response_class=Response,
     summary="A picture of an identity's first image",
 )
-async def show_identity(request: Request, identity: Identity) -> Response:
-    backend = backend_of(request)
-    name = identity_name(identity)
-    entries = await backend.in_thread(partial(backend.gallery.images, name, 0, 1))
-    return _thumbnail(entries[0])
+def show_identity(gallery: ServedGallery, identity: Identity) -> Response:
+    return _thumbnail(gallery.images(identity, limit=1)[0])
 
 
 @router.get(
@@ -206,10 +194,11 @@ async def show_identity(request: Request, identity: Identity) -> Response:
     responses=answers(IdentityAnswer("Ada", [EntryRow(17, {"camera": "door"})]), 404),
     summary="The images of an identity",
 )
-async def read_identity(request: Request, identity: Identity) -> IdentityAnswer:
-    backend = backend_of(request)
-    name = identity_name(identity)
-    return IdentityAnswer(name, await backend.in_thread(partial(_entries, backend, name)))
+def read_identity(gallery: ServedGallery, identity: Identity) -> IdentityAnswer:
+    rows: list[EntryRow] = []
+    while entries := gallery.images(identity, rows[-1].entry if rows else 0):
+        rows += [EntryRow(one.id, one.metadata) for one in entries]
+    return IdentityAnswer(identity, rows)
 
 
 @router.delete(
@@ -218,11 +207,17 @@ async def read_identity(request: Request, identity: Identity) -> IdentityAnswer:
     responses=answers(ForgetAnswer("Ada", 3), 404),
     summary="Remove an identity, from disk too",
 )
-async def forget(request: Request, identity: Identity) -> ForgetAnswer:
-    backend = backend_of(request)
-    name = identity_name(identity)
-    n = await backend.in_thread(partial(backend.gallery.forget, name))
-    return ForgetAnswer(name, n)
+def forget(gallery: ServedGallery, identity: Identity) -> ForgetAnswer:
+    return ForgetAnswer(identity, gallery.forget(identity))
+
+
+async def _new_name(request: Request, backend: Served) -> str:
+    async with body_of(request, backend.room) as body:
+        content = json_object(body, "the body")
+    new = content.get("identity")
+    if not isinstance(new, str) or len(content) > 1:
+        raise HTTPException(400, 'send {"identity": "the new name"}')
+    return identity_name(new)
 
 
 @router.patch(
@@ -232,30 +227,19 @@ async def forget(request: Request, identity: Identity) -> ForgetAnswer:
     openapi_extra=form_of({"identity": _NAME}, kind="application/json"),
     summary="Give an identity another name",
 )
-async def rename(
-    request: Request,
+def rename(
+    gallery: ServedGallery,
     identity: Identity,
+    new: Annotated[str, Depends(_new_name)],
     join: Annotated[
         bool, Query(description="Merge it with an identity that has the new name")
     ] = False,
 ) -> RenameAnswer:
-    backend = backend_of(request)
-    gallery, name = backend.gallery, identity_name(identity)
-    async with body_of(request, backend.room) as body:
-        content = json_object(body, "the body")
-    new = content.get("identity")
-    if not isinstance(new, str) or len(content) > 1:
-        raise Refusal(400, 'send {"identity": "the new name"}')
-    identity_name(new)
-
-    def work() -> int:
-        if not join and new != name and gallery.has(new):
-            gallery.images(name, limit=1)  # an unknown name is reported first
-            raise Refusal(409, "that name is taken; ?join=true merges the two")
-        gallery.rename(name, new)
-        return gallery.identities()[new]
-
-    return RenameAnswer(new, await backend.in_thread(work))
+    if not join and new != identity and gallery.has(new):
+        gallery.images(identity, limit=1)  # an unknown name is reported first
+        raise HTTPException(409, "that name is taken; ?join=true merges the two")
+    gallery.rename(identity, new)
+    return RenameAnswer(new, gallery.identities()[new])
 
 
 @router.get(
@@ -264,23 +248,15 @@ async def rename(
     response_class=Response,
     summary="A picture of an enrolled image",
 )
-async def show_entry(
-    request: Request, entry: Annotated[int, Path(ge=1, le=LARGEST_ENTRY)]
+def show_entry(
+    gallery: ServedGallery, entry: Annotated[int, Path(ge=1, le=LARGEST_ENTRY)]
 ) -> Response:
-    backend = backend_of(request)
-    return _thumbnail(await backend.in_thread(partial(backend.gallery.entry, entry)))
-
-
-def _entries(backend: Backend, identity: str) -> list[EntryRow]:
-    rows: list[EntryRow] = []
-    while entries := backend.gallery.images(identity, rows[-1].entry if rows else 0):
-        rows += [EntryRow(one.id, one.metadata) for one in entries]
-    return rows
+    return _thumbnail(gallery.entry(entry))
 
 
 def _thumbnail(entry: Stored) -> Response:
     picture = entry.thumbnail
     if picture is None:
-        raise Refusal(404, "no such picture")
+        raise HTTPException(404, "no such picture")
     kind = PICTURE_TYPES.get(picture[:4], "application/octet-stream")
     return Response(picture, media_type=kind)

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,35 +24,30 @@ class Metrics:
     """The metrics of one service, in their own registry."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
+        labels = ("method", "route", "status")
         self.requests = Counter(
-            "onelook_requests",
-            "Answered requests",
-            ("method", "route", "status"),
-            registry=self.registry,
+            "onelook_requests", "Answered requests", labels, registry=registry
         )
         self.seconds = Histogram(
             "onelook_request_seconds",
             "Seconds from the head of a request to the end of its answer",
             ("route",),
             buckets=SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
         self.batch_size = Histogram(
             "onelook_batch_size",
             "Images embedded together",
             buckets=SIZES,
-            registry=self.registry,
+            registry=registry,
         )
         self.waiting = Gauge(
             "onelook_waiting_images",
             "Images that are accepted but not answered",
-            registry=self.registry,
+            registry=registry,
         )
-        ProcessCollector(registry=self.registry)
-
-    def watch_waiting(self, count: Callable[[], int]) -> None:
-        self.waiting.set_function(count)
+        ProcessCollector(registry=registry)
 
     def text(self) -> bytes:
         """All metrics in the text format of Prometheus."""
@@ -74,8 +68,7 @@ class Observer:
 
         async def send_seen(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            status = message.get("status", status)
             await send(message)
 
         try:

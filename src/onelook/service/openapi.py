@@ -20,8 +20,6 @@ _REASONS = {
     503: "The service is busy; Retry-After says when to try again",
 }
 ALWAYS = (400, 401, 403, 421, 503)
-# FastAPI's own validation error, which this service answers with 400.
-_VALIDATION = ("HTTPValidationError", "ValidationError")
 
 
 def answers(
@@ -69,19 +67,14 @@ def form_of(
 
 
 def describe(app: FastAPI) -> None:
-    """Remove FastAPI's own validation error from the document."""
-    original = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = original()
-            for operations in document["paths"].values():
-                for operation in operations.values():
-                    answer = operation["responses"].get("422", {})
-                    if answer.get("description") == "Validation Error":
-                        del operation["responses"]["422"]
-            for name in _VALIDATION:
-                document["components"]["schemas"].pop(name, None)
-        return original()
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    """Remove FastAPI's own validation error, a 400 here, from the document."""
+    document = app.openapi()  # the application keeps and serves this object
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if (
+                operation["responses"].get("422", {}).get("description")
+                == "Validation Error"
+            ):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

@@ -1,12 +1,12 @@
 """Pairs: the routes that need no gallery: compare, embed, explain."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 
 from onelook.comparison import Comparison
-from onelook.service.backend import backend_of
+from onelook.service.backend import Served
 from onelook.service.openapi import answers, form_of, image_field, image_fields
 from onelook.service.uploads import read_form
 
@@ -16,6 +16,7 @@ UPLOAD_FAILURES = (408, 413, 422)
 _PAIR_FORM = form_of(
     {"left": image_field("One image file"), "right": image_field("The other")}
 )
+_PICTURE = "data:image/png;base64,…"
 _PAIR = Comparison("a.png", "b.png", 0.8124, 0.1876, 0.9858, True, 0.6413, 0.01)
 
 
@@ -38,6 +39,11 @@ class Explanation(Comparison):
     pictures: Pictures = dataclasses.field(kw_only=True)
 
 
+def _explained(values: dict[str, Any], pictures: Pictures) -> Explanation:
+    given = {name: value for name, value in values.items() if name != "verdict"}
+    return Explanation(**given, pictures=pictures)
+
+
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
     """One vector for each image, in the order in which the images came."""
@@ -53,35 +59,25 @@ class Embeddings:
     openapi_extra=_PAIR_FORM,
     summary="Do two images show the same thing?",
 )
-async def compare(request: Request) -> Comparison:
+async def compare(request: Request, backend: Served) -> Comparison:
     """`curl -F left=@a.png -F right=@b.png http://127.0.0.1:8000/v1/compare`"""
-    backend = backend_of(request)
     async with read_form(request, backend.room, ("left", "right")) as form:
         left, right = form.image("left"), form.image("right")
         score = await backend.embedder.score(left, right)
     return backend.verifier.judge(left.filename, right.filename, score)
 
 
-def _explained(pair: Comparison, pictures: dict[str, str]) -> Explanation:
-    values = pair.to_dict()
-    del values["verdict"]
-    return Explanation(**values, pictures=Pictures(**pictures))
-
-
 @router.post(
     "/explain",
     responses=answers(
-        _explained(
-            _PAIR, dict.fromkeys(Pictures.__annotations__, "data:image/png;base64,…")
-        ),
+        _explained(_PAIR.to_dict(), Pictures(*["data:image/png;base64,…"] * 6)),
         *UPLOAD_FAILURES,
     ),
     openapi_extra=_PAIR_FORM,
     summary="Which parts of two images make them alike, and which set them apart?",
 )
-async def explain(request: Request) -> Explanation:
+async def explain(request: Request, backend: Served) -> Explanation:
     """`curl -F left=@a.png -F right=@b.png http://127.0.0.1:8000/v1/explain`"""
-    backend = backend_of(request)
     async with read_form(request, backend.room, ("left", "right")) as form:
         left, right = form.image("left"), form.image("right")
 
@@ -92,10 +88,9 @@ async def explain(request: Request) -> Explanation:
             for image in (left, right):
                 backend.embedder.check_header(image)
             found = explain_pair(backend.verifier, left.data, right.data)
-            pair = dataclasses.replace(
-                found.comparison, left=left.filename, right=right.filename
-            )
-            return _explained(pair, overlays_of(found))
+            values = found.comparison.to_dict()
+            values |= {"left": left.filename, "right": right.filename}
+            return _explained(values, Pictures(**overlays_of(found)))
 
         with backend.embedder.places(2):
             return await backend.slowly(work)
@@ -111,13 +106,13 @@ async def explain(request: Request) -> Explanation:
 )
 async def embed(
     request: Request,
+    backend: Served,
     side: Annotated[
         Literal["left", "right"],
         Query(description="Which encoder, where the model has two"),
     ] = "left",
 ) -> Embeddings:
     """`curl -F images=@a.png -F images=@b.png http://127.0.0.1:8000/v1/embed`"""
-    backend = backend_of(request)
     async with read_form(request, backend.room, ("images",), many=True) as form:
         images = form.images["images"]
         vectors = await backend.embedder.embed(images, [side] * len(images))

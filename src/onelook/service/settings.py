@@ -46,15 +46,8 @@ class ServiceSettings:
     card_text: str = ""
 
     def __post_init__(self) -> None:
-        for name in (
-            "max_bytes",
-            "max_pixels",
-            "max_images",
-            "max_waiting",
-            "max_held_bytes",
-            "body_seconds",
-            "batch_size",
-        ):
+        limits = ("max_bytes", "max_pixels", "max_images", "max_waiting", "max_held_bytes")
+        for name in (*limits, "body_seconds", "batch_size"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.batch_wait < 0:

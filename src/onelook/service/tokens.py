@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from onelook.errors import OnelookError
+from onelook.files import write_whole
 
 FORMAT = 1
 PREFIX = "onelook_"
@@ -47,7 +48,8 @@ class Tokens:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._changed, self._known = _stamp(self.path), read_tokens(self.path)
+        self._changed = _stamp(self.path)
+        self._known = read_tokens(self.path)
 
     def find(self, secret: str) -> Token | None:
         """The token with this secret; None if there is none, or the file is gone.
@@ -57,21 +59,18 @@ class Tokens:
         self._refresh()
         found = None
         for token in self._known:
-            digest = _hash(token.salt, secret)
-            if hmac.compare_digest(digest, token.sha256):
+            if hmac.compare_digest(_hash(token.salt, secret), token.sha256):
                 found = token
         return found
 
     def _refresh(self) -> None:
+        changed = _stamp(self.path)
+        if changed == self._changed:
+            return
         try:
-            changed = _stamp(self.path)
-            if changed != self._changed:
-                self._known = read_tokens(self.path)
-                self._changed = changed
-        except TokenError:
-            # A file that is lost or open to others lets no request in.
-            self._known = []
-            self._changed = (0, 0, 0)
+            self._known, self._changed = read_tokens(self.path), changed
+        except TokenError:  # a file that is lost or open to others lets no request in
+            self._known, self._changed = [], None
 
 
 def add_token(path: str | Path, name: str, may_write: bool) -> str:
@@ -137,28 +136,15 @@ def _hash(salt: str, secret: str) -> str:
     return hashlib.sha256(f"{salt}{secret}".encode("utf-8", "replace")).hexdigest()
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Values that change with the file or its mode."""
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Values that change with the file or its mode; None without a file."""
     try:
         status = os.stat(path)
-    except OSError as error:
-        raise TokenError(
-            f"no token file {path}: make one with onelook token {path} --name NAME"
-        ) from error
+    except OSError:
+        return None
     return status.st_ctime_ns, status.st_ino, status.st_size
 
 
 def _write(path: Path, tokens: list[Token]) -> None:
-    """Replace the file in one step by one that only its owner can ever open."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    text = json.dumps({"format": FORMAT, "tokens": [asdict(t) for t in tokens]}, indent=1)
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    content = {"format": FORMAT, "tokens": [asdict(token) for token in tokens]}
+    write_whole(path, json.dumps(content, indent=1) + "\n", mode=0o600)

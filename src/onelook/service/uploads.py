@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.requests import Request
+from fastapi import HTTPException, Request
 
 from onelook.gallery.store import MAX_NAME, validate_name
 from onelook.service.batching import Upload
-from onelook.service.failures import Refusal, overloaded
+from onelook.service.failures import overloaded
 from onelook.service.multipart import Part, parse_multipart
 from onelook.service.settings import ServiceSettings
 
@@ -23,16 +23,13 @@ class Room:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
-        self._free = settings.max_held_bytes
+        self.free = settings.max_held_bytes
 
     def take(self, n_bytes: int) -> None:
         """Reserve memory; raises a 503 where too little is left."""
-        if n_bytes > self._free:
+        if n_bytes > self.free:
             raise overloaded("too many bytes are being sent to it")
-        self._free -= n_bytes
-
-    def give_back(self, n_bytes: int) -> None:
-        self._free += n_bytes
+        self.free -= n_bytes
 
 
 @asynccontextmanager
@@ -40,13 +37,15 @@ async def body_of(request: Request, room: Room) -> AsyncIterator[bytes]:
     """The body of a request, within limits; its memory is reserved inside the block.
 
     Raises:
-        Refusal: 413 for too many bytes (before reading where their number is declared),
-            408 where they come too slowly, 503 where other bodies fill the memory.
+        HTTPException: 413 for too many bytes (before reading where their number is
+            declared), 408 where they come too slowly, 503 where others fill the memory.
     """
     limit, seconds = room.settings.max_bytes, room.settings.body_seconds
+    # The rest of the body is not read, so the connection cannot be used again.
+    message, closing = f"the request has more than {limit:,} bytes", {"Connection": "close"}
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
-        raise _too_large(limit)
+        raise HTTPException(413, message, closing)
     chunks: list[bytes] = []
     held = 0
     try:
@@ -54,22 +53,16 @@ async def body_of(request: Request, room: Room) -> AsyncIterator[bytes]:
             async with asyncio.timeout(seconds):
                 async for chunk in request.stream():
                     if held + len(chunk) > limit:
-                        raise _too_large(limit)
+                        raise HTTPException(413, message, closing)
                     room.take(len(chunk))
                     held += len(chunk)
                     chunks.append(chunk)
         except TimeoutError as error:
-            raise Refusal(408, f"the body took more than {seconds:g} seconds") from error
+            late = f"the body took more than {seconds:g} seconds"
+            raise HTTPException(408, late) from error
         yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
     finally:
-        room.give_back(held)
-
-
-def _too_large(limit: int) -> Refusal:
-    # The rest of the body is not read, so the connection cannot be used again.
-    return Refusal(
-        413, f"the request has more than {limit:,} bytes", {"Connection": "close"}
-    )
+        room.free += held
 
 
 @dataclass(frozen=True)
@@ -103,15 +96,16 @@ async def read_form(
         many: Whether an image field may be repeated.
 
     Raises:
-        Refusal: As ``body_of``, and if a field is missing, unknown or repeated.
+        HTTPException: As ``body_of``, and if a field is missing, unknown or repeated.
     """
     async with body_of(request, room) as body:
-        most = room.settings.max_images + len(images) + len(texts) + 1
-        parts = parse_multipart(request.headers.get("content-type", ""), body, most)
+        n_parts = room.settings.max_images + len(images) + len(texts) + 1
+        parts = parse_multipart(request.headers.get("content-type", ""), body, n_parts)
         fields: dict[str, list[Part]] = {}
         for part in parts:
             fields.setdefault(part.name, []).append(part)
-        _check_fields(fields, images, texts, room.settings.max_images if many else 1)
+        most = dict.fromkeys(images, room.settings.max_images if many else 1)
+        _check_fields(fields, most, texts)
         yield Form(
             {name: _uploads(fields[name], name, many) for name in images},
             {name: _text(fields[name][0], name) for name in texts if name in fields},
@@ -119,42 +113,40 @@ async def read_form(
 
 
 def _check_fields(
-    fields: Mapping[str, Sequence[Part]],
-    images: Sequence[str],
-    texts: Sequence[str],
-    most: int,
+    fields: Mapping[str, Sequence[Part]], most: Mapping[str, int], texts: Sequence[str]
 ) -> None:
+    """Refuse fields that are unknown, missing or sent too often."""
     for name, parts in fields.items():
-        if name in images and len(parts) > most:
-            message = f"{name}: {len(parts)} images; send at most {most}"
-            raise Refusal(413 if most > 1 else 400, message)
+        if name not in (*most, *texts):
+            known = ", ".join([*most, *texts])
+            raise HTTPException(400, f"unknown field {name[:40]!r}; known: {known}")
         if name in texts and len(parts) > 1:
-            raise Refusal(400, f"{name}: sent {len(parts)} times; send it once")
-        if name not in images and name not in texts:
-            known = ", ".join([*images, *texts])
-            raise Refusal(400, f"unknown field {name[:40]!r}; known: {known}")
-    for name in images:
+            raise HTTPException(400, f"{name}: sent {len(parts)} times; send it once")
+        if name in most and len(parts) > most[name]:
+            status = 413 if most[name] > 1 else 400
+            message = f"{name}: {len(parts)} images; send at most {most[name]}"
+            raise HTTPException(status, message)
+    for name in most:
         if name not in fields:
-            raise Refusal(400, f"the field {name} is missing; put an image file there")
+            raise HTTPException(
+                400, f"the field {name} is missing; put an image file there"
+            )
 
 
 def _uploads(parts: Sequence[Part], field: str, many: bool) -> list[Upload]:
+    # Of the client's name of a file only the last part is kept.
+    names = [part.filename.replace("\\", "/").rpartition("/")[2] for part in parts]
     return [
-        Upload(f"image {i}" if many else field, part.data, _file_name(part) or field)
-        for i, part in enumerate(parts, 1)
+        Upload(f"image {i}" if many else field, part.data, name[:MAX_NAME] or field)
+        for i, (part, name) in enumerate(zip(parts, names, strict=True), 1)
     ]
-
-
-def _file_name(part: Part) -> str:
-    """The client's name of a file, without folders."""
-    return part.filename.replace("\\", "/").rpartition("/")[2][:MAX_NAME]
 
 
 def _text(part: Part, field: str) -> str:
     try:
         return part.data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refusal(400, f"{field}: not UTF-8") from error
+        raise HTTPException(400, f"{field}: not UTF-8") from error
 
 
 def identity_name(text: str) -> str:
@@ -162,24 +154,24 @@ def identity_name(text: str) -> str:
     try:
         return validate_name(text)
     except ValueError as error:
-        raise Refusal(400, str(error)) from error
+        raise HTTPException(400, str(error)) from error
 
 
 def json_object(text: str | bytes, field: str) -> dict[str, Any]:
     """A JSON object that every store can keep.
 
     Raises:
-        Refusal: If it is not one, too long, or holds what some stores refuse: numbers that
-            are not finite, NUL characters, lone surrogates.
+        HTTPException: If it is not one, too long, or holds what some stores refuse:
+            numbers that are not finite, NUL characters, lone surrogates.
     """
     if len(text) > MAX_JSON:
-        raise Refusal(413, f"{field}: more than {MAX_JSON:,} bytes of JSON")
+        raise HTTPException(413, f"{field}: more than {MAX_JSON:,} bytes of JSON")
     try:
         value = json.loads(text)
         plain = json.dumps(value, allow_nan=False, ensure_ascii=False)
         plain.encode("utf-8")
     except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"{field}: not JSON that a gallery can keep") from error
+        raise HTTPException(400, f"{field}: not JSON that a gallery can keep") from error
     if not isinstance(value, dict) or "\\u0000" in plain:
-        raise Refusal(400, f"{field}: expected a JSON object without NUL characters")
+        raise HTTPException(400, f"{field}: expected a JSON object without NUL characters")
     return value

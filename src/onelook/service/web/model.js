@@ -90,7 +90,7 @@ class Threshold {
     const frr = interpolate(calibration.thresholds, calibration.frr, threshold);
     this.histogram.replaceChildren(drawHistogram(calibration.histogram, threshold, width));
     this.roc.replaceChildren(
-      drawRoc(calibration.roc, [far, 1 - frr], this.roc.clientWidth),
+      drawRoc(calibration, [far, frr], this.roc.clientWidth),
     );
     this.far.show(far, `different things falsely accepted ${inCases(far)}`);
     this.frr.show(frr, `the same thing falsely rejected ${inCases(frr)}`);

@@ -52,11 +52,12 @@ export function drawHistogram(histogram, threshold, width) {
 
 /**
  * Same pairs accepted against different pairs accepted, the latter on a logarithmic axis.
- * @param {{far: number[], tar: number[]}} curve
- * @param {[number, number]} point FAR and TAR of the threshold.
+ * @param {{far: number[], frr: number[]}} curve
+ * @param {[number, number]} point FAR and FRR of the threshold.
  * @param {number} width In pixels.
  */
-export function drawRoc({ far, tar }, point, width) {
+export function drawRoc({ far, frr }, point, width) {
+  const tar = frr.map((share) => 1 - share);
   const x = (share) => {
     const decades = Math.log10(Math.max(share, SMALLEST_FAR) / SMALLEST_FAR);
     const all = -Math.log10(SMALLEST_FAR);
@@ -67,7 +68,6 @@ export function drawRoc({ far, tar }, point, width) {
     Math.floor(10 * Math.min(...tar.filter((_, i) => far[i] >= 0.001), 0.9)) / 10,
   );
   const y = scale(low, 1, HEIGHT - ROC_EDGE.bottom, ROC_EDGE.top);
-  const inside = (share) => Math.max(low, share);
   const order = far
     .map((_, i) => i)
     .filter((i) => tar[i] >= low)
@@ -93,7 +93,7 @@ export function drawRoc({ far, tar }, point, width) {
       "axis-label middle",
     ),
     svg("path", { d: path.join(""), class: "curve" }),
-    svg("circle", { cx: x(point[0]), cy: y(inside(point[1])), r: 6, class: "point" }),
+    svg("circle", { cx: x(point[0]), cy: y(Math.max(low, 1 - point[1])), r: 6, class: "point" }),
   ]);
 }
 
