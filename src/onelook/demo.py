@@ -1,7 +1,6 @@
 """The demonstration: train a twin network on real images in about a minute, and use it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.data.inputs.decoding import picture_of
@@ -18,19 +17,11 @@ from onelook.training.train import Run, train
 from onelook.verifier import Verifier
 
 Echo = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class DemoData:
-    """The recipe that the demonstration trains, its data, and the classes of the test."""
-
-    recipe: str
-    folder: str | Path | None
-    test: Dataset
+Folder = str | Path | None
 
 
 def demo(
-    data: str | Path | None = None,
+    data: Folder = None,
     out: str | Path = "runs/demo",
     progress: bool = True,
     echo: Echo = print,
@@ -44,31 +35,31 @@ def demo(
         progress: Report progress on standard error.
         echo: Function that prints a line.
     """
-    found = find_demo_data(data, echo)
-    echo(f"training {found.recipe} into {out}: about a minute on two free cores")
+    recipe, folder, test = _find_data(data, echo)
+    echo(f"training {recipe} into {out}: about a minute on two free cores")
     run = train(
-        found.recipe,
-        found.folder,
+        recipe,
+        folder,
         out,
         progress=progress,
         overwrite=True,
-        measure=lambda verifier: _measure(verifier, found, echo),
+        measure=lambda verifier: _measure(verifier, folder, test, echo),
     )
-    _compare_two_pairs(run, found.test, echo)
+    _compare_two_pairs(run, test, echo)
     echo(f"\n{run}")
     return run
 
 
-def _measure(verifier: Verifier, found: DemoData, echo: Echo) -> Rows:
+def _measure(verifier: Verifier, folder: Folder, test: Dataset, echo: Echo) -> Rows:
     """Print figures on classes that training has not seen; the first ones come back."""
     echo("trained; results on classes that training has not seen:\n")
-    if found.folder is not None:
-        one_shot = omniglot_20_runs(verifier, omniglot_runs(found.folder))
+    if folder is not None:
+        one_shot = omniglot_20_runs(verifier, omniglot_runs(folder))
     else:
-        one_shot = n_way_k_shot(verifier, found.test, found.test.n_classes, 1)
+        one_shot = n_way_k_shot(verifier, test, test.n_classes, 1)
     assert verifier.card.metrics is not None  # it was just trained
     threshold = verifier.card.metrics.best_threshold
-    pairs = verify_all_pairs(verifier, found.test, max_pairs=20_000, threshold=threshold)
+    pairs = verify_all_pairs(verifier, test, max_pairs=20_000, threshold=threshold)
     echo(f"{one_shot}\n{pairs}")
     return [
         (f"one-shot accuracy, {one_shot.n_way} unseen classes", f"{one_shot.accuracy:.4f}"),
@@ -76,8 +67,8 @@ def _measure(verifier: Verifier, found: DemoData, echo: Echo) -> Rows:
     ]
 
 
-def find_demo_data(data: str | Path | None, echo: Echo) -> DemoData:
-    """Omniglot if it is here or can be fetched, else the digits of scikit-learn."""
+def _find_data(data: Folder, echo: Echo) -> tuple[str, Folder, Dataset]:
+    """A recipe, its data and its test: Omniglot where it can be had, else digits."""
     try:
         root = find("omniglot", data)
     except DataError:
@@ -88,9 +79,9 @@ def find_demo_data(data: str | Path | None, echo: Echo) -> DemoData:
             root = download("omniglot")
         except DataError as error:
             echo(f"{error}\nusing the handwritten digits of scikit-learn instead")
-            return DemoData("digits", None, digits_part("test"))
+            return "digits", None, digits_part("test")
     echo(f"Omniglot: {root}")
-    return DemoData("omniglot-fast", root, omniglot(root, "evaluation"))
+    return "omniglot-fast", root, omniglot(root, "evaluation")
 
 
 def _compare_two_pairs(run: Run, test: Dataset, echo: Echo) -> None:

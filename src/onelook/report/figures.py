@@ -27,10 +27,12 @@ CLASSES = (
 MARKERS = "osD^vP"
 # Rates worth a tick on a DET axis, as fractions.
 DET_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95)
-DASHED: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (3, 3))}
-# What a dot at the threshold in use looks like.
-IN_USE: dict[str, Any] = {"color": DIFFERENT, "marker": "o", "markersize": 6}
-IN_USE |= {"clip_on": False, "zorder": 3}
+DASHED: Any = {"color": MUTED, "linewidth": 0.8, "linestyle": (0, (3, 3))}
+FAR, FRR = "different pairs accepted (FAR)", "same pairs rejected (FRR)"
+# A dot at the threshold in use.
+IN_USE: Any = {"color": DIFFERENT, "marker": "o", "markersize": 6, "clip_on": False}
+# Text beside a point.
+BESIDE: Any = {"textcoords": "offset points"}
 STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": RULE,
@@ -66,17 +68,16 @@ def to_address(figure: Figure) -> str:
 
 
 def _new_figure(
-    x_label: str, y_label: str, width: float = 340, height: float = 230
+    x_label: str, y_label: str, width: float = 340, height: float = 270
 ) -> tuple[Figure, Axes]:
     """An empty figure of ``width`` x ``height`` points."""
     figure = Figure(figsize=(width / 72, height / 72))
-    axes = figure.add_subplot(xlabel=x_label, ylabel=y_label)
-    return figure, axes
+    return figure, figure.add_subplot(xlabel=x_label, ylabel=y_label)
 
 
 def _note(axes: Axes, y: float, text: str) -> None:
     """A bold figure at the right edge of a plot, ``y`` as a share of its height."""
-    look: dict[str, Any] = {"ha": "right", "size": 11, "weight": "bold"}
+    look: Any = {"ha": "right", "size": 11, "weight": "bold"}
     axes.text(0.97, y, text, transform=axes.transAxes, **look)
 
 
@@ -96,7 +97,7 @@ def draw_curve(
         name: Name of the values.
         mark_highest: Whether to mark the highest value with its number.
     """
-    figure, axes = _new_figure("epoch", name)
+    figure, axes = _new_figure("epoch", name, height=230)
     if len(values) > 60:
         kernel = np.ones(max(5, len(values) // 40))
         counts = np.convolve(np.ones_like(values), kernel, "same")
@@ -115,24 +116,17 @@ def draw_curve(
     if mark_highest:
         at = int(values.argmax())
         axes.plot(epochs[at], values[at], **IN_USE)
-        right = epochs[at] > (epochs[0] + epochs[-1]) / 2
-        axes.annotate(
-            f"{values[at]:.4g}",
-            (epochs[at], values[at]),
-            xytext=(-3 if right else 3, 7),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            weight="bold",
-        )
+        is_late = epochs[at] > (epochs[0] + epochs[-1]) / 2
+        look: Any = {"xytext": (-3, 7), "ha": "right"} if is_late else {"xytext": (3, 7)}
+        place = epochs[at], values[at]
+        axes.annotate(f"{values[at]:.4g}", place, weight="bold", **look, **BESIDE)
     return figure
 
 
 @rc_context(STYLE)
 def draw_roc(curve: RocCurve, point: tuple[float, float] | None) -> Figure:
     """Same pairs accepted by different pairs accepted; ``point`` is (FAR, FRR) in use."""
-    figure, axes = _new_figure(
-        "different pairs accepted (FAR)", "same pairs accepted (TAR)", height=270
-    )
+    figure, axes = _new_figure(FAR, "same pairs accepted (TAR)")
     axes.plot([0, 1], [0, 1], **DASHED)
     # Points closer than a hair's breadth draw as one.
     hair = np.round(np.stack([curve.far, curve.tar], axis=1), 3)
@@ -150,9 +144,7 @@ def draw_det(curve: RocCurve, point: tuple[float, float] | None) -> Figure:
     """False rejects by false accepts on normal deviates; ``point`` is (FAR, FRR) in use."""
     from scipy.special import ndtri
 
-    figure, axes = _new_figure(
-        "different pairs accepted (FAR)", "same pairs rejected (FRR)", height=270
-    )
+    figure, axes = _new_figure(FAR, FRR)
     # A rate of 0 or 1 lies at infinity; it is drawn just outside the axes.
     far, frr = (np.clip(rate, 1e-6, 1 - 1e-6) for rate in (curve.far, 1 - curve.tar))
     axes.plot(ndtri(far), ndtri(frr), color=SAME)
@@ -201,14 +193,9 @@ def draw_histogram(
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.07), ncols=2, borderaxespad=0.2)
     if threshold is not None:
         axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.annotate(
-            f"threshold {threshold:.4f}",
-            (threshold, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="right" if threshold > (low + high) / 2 else "left",
-        )
+        look: Any = {"ha": "right" if threshold > (low + high) / 2 else "left"}
+        look |= {"xycoords": ("data", "axes fraction"), "xytext": (0, 5)}
+        axes.annotate(f"threshold {threshold:.4f}", (threshold, 1), **look, **BESIDE)
     axes.margins(x=0.01)
     axes.set_ylim(bottom=0)
     return figure
@@ -217,12 +204,12 @@ def draw_histogram(
 @rc_context(STYLE)
 def draw_reliability(bins: Reliability) -> Figure:
     """Stated probability and share that is the same; larger marks stand for more pairs."""
-    figure, axes = _new_figure("probability stated", "share that is the same", height=270)
+    figure, axes = _new_figure("probability stated", "share that is the same")
     axes.plot([0, 1], [0, 1], **DASHED)
     axes.plot(bins.stated, bins.happened, color=SAME, linewidth=1.4, clip_on=False)
     sizes = 16 + 180 * np.sqrt(bins.weight / bins.weight.max())
-    look: dict[str, Any] = {"color": SAME, "alpha": 0.45, "linewidths": 0}
-    axes.scatter(bins.stated, bins.happened, s=sizes, clip_on=False, zorder=3, **look)
+    look: Any = {"color": SAME, "alpha": 0.45, "linewidths": 0, "clip_on": False}
+    axes.scatter(bins.stated, bins.happened, s=sizes, zorder=3, **look)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     _note(axes, 0.06, f"ECE {bins.error:.3f}")
     return figure
@@ -236,16 +223,13 @@ def draw_confusion(names: Sequence[str], shares: NDArray[np.float64]) -> Figure:
     figure, axes = _new_figure("answer", "true class", side, side - 20)
     axes.grid(False)
     for row, column in zip(*np.nonzero(shares), strict=True):
-        share = float(shares[row, column])
-        look: dict[str, Any] = {"alpha": 0.15 + 0.85 * share, "linewidth": 0}
-        look["color"] = SAME if row == column else DIFFERENT
-        corner = column - 0.46, row - 0.46
-        axes.add_patch(Rectangle(corner, 0.92, 0.92, **look))
+        share, corner = float(shares[row, column]), (column - 0.46, row - 0.46)
+        look: Any = {"color": SAME if row == column else DIFFERENT, "linewidth": 0}
+        axes.add_patch(Rectangle(corner, 0.92, 0.92, alpha=0.15 + 0.85 * share, **look))
         if n <= 12:
             text = f"{share:.2f}".lstrip("0") if share < 1 else "1"
-            place: dict[str, Any] = {"ha": "center", "va": "center", "size": 7}
-            colour = "white" if share > 0.55 else INK
-            axes.text(column, row, text, color=colour, **place)
+            place: Any = {"ha": "center", "va": "center", "size": 7}
+            axes.text(column, row, text, color="white" if share > 0.55 else INK, **place)
     shown = [shorten(name, 22) for name in names]
     axes.set_xticks(range(n), shown, rotation=90)
     axes.set_yticks(range(n), shown)
@@ -266,8 +250,8 @@ def place_on_map(embeddings: NDArray[Any], seed: int = 0) -> NDArray[np.float64]
         if values.shape[1] > 50 and len(values) > 50:
             values = PCA(50, random_state=seed).fit_transform(values)
         values = (values - values.mean(axis=0)) / (values.std() or 1.0)
-        start = values[:, :2] if values.shape[1] >= 2 else np.pad(values, ((0, 0), (0, 1)))
-        start = start / (np.std(start[:, 0]) or 1.0) * 1e-4
+        start = np.pad(values, ((0, 0), (0, 1)))[:, :2]
+        start *= 1e-4 / (np.std(start[:, 0]) or 1.0)
         perplexity = min(30.0, max(2.0, (len(values) - 1) / 3))
         tsne = TSNE(perplexity=perplexity, init=start, random_state=seed)
         return np.asarray(tsne.fit_transform(values), dtype=np.float64)
@@ -298,8 +282,8 @@ def draw_map(
         points = places[labels == label]
         colour = CLASSES[rank % len(CLASSES)]
         marker = MARKERS[rank // len(CLASSES) % len(MARKERS)]
-        look: dict[str, Any] = {"color": colour, "marker": marker, "linewidths": 0}
-        axes.scatter(points[:, 0], points[:, 1], s=16, alpha=0.85, **look)
+        look: Any = {"color": colour, "alpha": 0.85, "linewidths": 0}
+        axes.scatter(points[:, 0], points[:, 1], s=16, marker=marker, **look)
         # The name or picture of a class goes above most of its points.
         centre = np.median(points, axis=0)
         by_distance = np.square(points - centre).sum(axis=1).argsort()
@@ -313,9 +297,8 @@ def draw_map(
             picture = pixels[np.flatnonzero(labels == label)[by_distance[0]]]
             _add_thumbnail(axes, picture, at, colour)
         else:
-            above: dict[str, Any] = {"xytext": (0, 5), "textcoords": "offset points"}
-            name = shorten(class_names[label], 20)
-            axes.annotate(name, (at[0], at[1]), ha="center", size=8, **above)
+            look = {"ha": "center", "size": 8, "xytext": (0, 5)}
+            axes.annotate(shorten(class_names[label], 20), (at[0], at[1]), **look, **BESIDE)
     axes.margins(0.06)
     return figure
 
@@ -327,5 +310,5 @@ def _add_thumbnail(
     zoom = 26 / max(picture.shape[:2])
     image = OffsetImage(as_rgb(picture), zoom=zoom, interpolation="antialiased")
     frame = {"edgecolor": colour, "facecolor": "white", "linewidth": 1.4}
-    place: dict[str, Any] = {"xybox": (0, 22), "boxcoords": "offset points", "pad": 0.1}
+    place: Any = {"xybox": (0, 22), "boxcoords": "offset points", "pad": 0.1}
     axes.add_artist(AnnotationBbox(image, (at[0], at[1]), bboxprops=frame, **place))

@@ -104,10 +104,7 @@ def draw_columns(
     box, gap, margin, between = 112.0, 6.0, 18.0, 22.0
     widths = [len(pictures) * (box + gap) - gap for _, pictures, _ in columns]
     width = sum(widths) + between * (len(columns) - 1) + 2 * margin
-    lines = _wrapped(title, width - 2 * margin)
-    top = margin + LINE * len(lines) + 8
-    sheet = _Sheet(width, top + box + 6 + LINE + margin)
-    sheet.add_text("\n".join(lines), width / 2, margin - 4, 10, INK)
+    sheet, top = _titled(title, width, box + 6 + LINE + margin, margin)
     x = margin
     for (caption, pictures, colour), span in zip(columns, widths, strict=True):
         for i, picture in enumerate(pictures):
@@ -137,11 +134,8 @@ def draw_boxes(
     box, small, margin = 520.0, 120.0, 18.0
     height, width = picture.shape[:2]
     scale = box / max(height, width)
-    lines = _wrapped(title, margin + small + box)
-    top = margin + LINE * len(lines) + 8
-    total = 3 * margin + small + box
-    sheet = _Sheet(total, top + max(small + 20, height * scale) + margin)
-    sheet.add_text("\n".join(lines), total / 2, margin - 4, 10, INK)
+    below = max(small + 20, height * scale) + margin
+    sheet, top = _titled(title, 3 * margin + small + box, below, margin)
     sheet.add_picture(query, margin, top, small)
     sheet.add_text("query", margin + small / 2, top + small + 6, 9, MUTED)
     x = 2 * margin + small + (box - width * scale) / 2
@@ -262,13 +256,16 @@ def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(PIXELS * size)
 
 
-def _wrapped(title: str, width: float) -> list[str]:
-    """Lines of at most ``width`` points."""
+def _titled(title: str, width: float, below: float, margin: float) -> tuple[_Sheet, float]:
+    """A sheet with a title in as many lines as it needs, and where what is below begins."""
     font, lines = _font(10), [""]
     for word in title.split():
         longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= PIXELS * width:
+        if font.getlength(longer) <= PIXELS * (width - 2 * margin):
             lines[-1] = longer
         else:
             lines.append(word)
-    return lines
+    top = margin + LINE * len(lines) + 8
+    sheet = _Sheet(width, top + below)
+    sheet.add_text("\n".join(lines), width / 2, margin - 4, 10, INK)
+    return sheet, top

@@ -26,8 +26,7 @@ class HealthCheck:
     def __init__(
         self, margin: float | None, learning_rate: float, checkpoint: str | Path
     ) -> None:
-        self.margin = margin
-        self.learning_rate = learning_rate
+        self.margin, self.learning_rate = margin, learning_rate
         self.checkpoint = checkpoint
         self.losses: deque[float] = deque(maxlen=CHECK_EVERY * CHECKS_IN_A_ROW)
         self.collapsed_checks = 0
@@ -64,21 +63,16 @@ class HealthCheck:
             )
 
     def _stuck(self) -> str:
-        mean = sum(self.losses) / len(self.losses)
-        for name, value in _stuck_values(self.margin):
+        mean, margin = sum(self.losses) / len(self.losses), self.margin or math.nan
+        values = {
+            "margin": margin,
+            "squared margin": margin**2,
+            "value for half the pairs at the squared margin": margin**2 / 2,
+        }
+        for name, value in values.items():
             if abs(mean - value) < 0.02 * value:
                 return f"and the loss is stuck at {mean:.4g}, its {name}"
         return f"and the loss stays at {mean:.4g}"
-
-
-def _stuck_values(margin: float | None) -> list[tuple[str, float]]:
-    if margin is None:
-        return []
-    return [
-        ("margin", margin),
-        ("squared margin", margin**2),
-        ("value for half the pairs at the squared margin", margin**2 / 2),
-    ]
 
 
 def relative_spread(embeddings: Tensor) -> float:

@@ -89,9 +89,8 @@ class BinaryCrossEntropyLoss(nn.Module):
         """Loss (scalar) of logits (N,) and truths (N,) bool."""
         _check_length("is_same", is_same, scores)
         scores = _at_least_float32(scores)
-        costs = F.binary_cross_entropy_with_logits(
-            scores, is_same.to(scores.dtype), reduction="none"
-        )
+        truth = is_same.to(scores.dtype)
+        costs = F.binary_cross_entropy_with_logits(scores, truth, reduction="none")
         if not self.balanced:
             return _mean(costs)
         return (_mean(costs[is_same]) + _mean(costs[~is_same])) / 2
@@ -117,8 +116,7 @@ class RegressionLoss(nn.Module):
         super().__init__()
         if not maximum > minimum:
             raise ValueError(f"maximum must be above minimum={minimum}, got {maximum}")
-        self.minimum = minimum
-        self.maximum = maximum
+        self.minimum, self.maximum = minimum, maximum
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Loss (scalar) of scores (N,) and targets (N,) in [minimum, maximum]."""
@@ -164,25 +162,20 @@ class TripletMarginLoss(nn.Module):
         if mining not in ("all", "hard", "semi-hard"):
             raise ValueError(f"unknown mining {mining!r}; known: all, hard, semi-hard")
         self.margin = _positive("margin", margin)
-        self.mining = mining
-        self.squared = squared
-        self.active_only = active_only
+        self.mining, self.squared, self.active_only = mining, squared, active_only
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Loss (scalar) of embeddings (N, D) with labels (N,) int64."""
         if not len(embeddings):
             return _mean(_at_least_float32(embeddings))
-        matrix = (
-            squared_euclidean_distance_matrix if self.squared else euclidean_distance_matrix
-        )
-        distance = matrix(embeddings, embeddings)  # (N, N)
+        plain, squared = euclidean_distance_matrix, squared_euclidean_distance_matrix
+        distance = (squared if self.squared else plain)(embeddings, embeddings)  # (N, N)
         is_positive, is_negative = _pair_masks(embeddings, labels)
         if self.mining == "hard":
-            anchors = torch.nonzero(is_positive.any(1) & is_negative.any(1))[:, 0]  # (A,)
-            near, far = distance[anchors], distance[anchors]
-            positive = far.masked_fill(~is_positive[anchors], -torch.inf).amax(1)  # (A,)
-            negative = near.masked_fill(~is_negative[anchors], torch.inf).amin(1)  # (A,)
-            return self._average(positive - negative)
+            anchors = is_positive.any(1) & is_negative.any(1)  # (N,), A of them
+            far = distance.masked_fill(~is_positive, -torch.inf)[anchors]  # (A, N)
+            near = distance.masked_fill(~is_negative, torch.inf)[anchors]  # (A, N)
+            return self._average(far.amax(1) - near.amin(1))
         # One row for each anchor and positive: far fewer than N * N * N triplets.
         anchor, positive_index = torch.nonzero(is_positive & is_negative.any(1)[:, None]).T
         positive = distance[anchor, positive_index]  # (A,)
@@ -237,10 +230,9 @@ class RatioLoss(nn.Module):
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """Loss (scalar) of embeddings (N, D) of anchors, positives and negatives."""
-        difference = euclidean_distance(anchor, positive) - euclidean_distance(
-            anchor, negative
-        )  # (N,)
-        return _mean(2 * torch.sigmoid(difference).square())
+        near = euclidean_distance(anchor, positive)  # (N,)
+        far = euclidean_distance(anchor, negative)  # (N,)
+        return _mean(2 * torch.sigmoid(near - far).square())
 
 
 class SupervisedContrastiveLoss(nn.Module):
@@ -324,10 +316,9 @@ class PrototypicalLoss(nn.Module):
                 f"n_shot={self.n_shot} leaves no query: give at least {self.n_shot + 1} "
                 f"samples_per_class, got at most {int(members.sum(0).max())}"
             )
-        supports = members * is_support[:, None]  # (N, C)
         sums = embeddings.new_zeros(len(classes), embeddings.shape[1])
         sums = sums.index_add(0, class_of[is_support], embeddings[is_support])
-        prototypes = sums / supports.sum(0)[:, None]  # (C, D)
+        prototypes = sums / members[is_support].sum(0)[:, None]  # (C, D)
         distance = squared_euclidean_distance_matrix(embeddings[~is_support], prototypes)
         return F.cross_entropy(-distance, class_of[~is_support])
 

@@ -1,13 +1,17 @@
 """Losses of the package pytorch-metric-learning, through one adapter."""
 
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from onelook.extras import import_extra
+
+# Arguments that are objects of the package, and its modules that hold them.
+PARTS = {
+    "distance": "distances", "reducer": "reducers", "embedding_regularizer": "regularizers",
+}  # fmt: skip
 
 
 class PytorchMetricLearningLoss(nn.Module):
@@ -36,9 +40,7 @@ class PytorchMetricLearningLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.loss = _from_pml("losses", loss, arguments or {})
-        self.miner = None
-        if miner is not None:
-            self.miner = _from_pml("miners", miner, miner_arguments or {})
+        self.miner = _from_pml("miners", miner, miner_arguments or {}) if miner else None
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Loss (scalar) of embeddings (N, D) with labels (N,) int64."""
@@ -52,35 +54,26 @@ class PytorchMetricLearningLoss(nn.Module):
 
 def _from_pml(module_name: str, class_name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """An object of pytorch-metric-learning, with the objects that its arguments name."""
-    module = _import_pml(module_name)
+    purpose = "the loss 'pytorch-metric-learning'"
+    module = import_extra(f"pytorch_metric_learning.{module_name}", "losses", purpose)
     known = {
         name: value
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, nn.Module)
-    }
-    parts = {
-        "distance": "distances",
-        "reducer": "reducers",
-        "embedding_regularizer": "regularizers",
-    }
-    built = {
-        key: _from_pml(parts[key], value["name"], value.get("arguments", {}))
-        if key in parts and isinstance(value, Mapping)
-        else value
-        for key, value in arguments.items()
     }
     if class_name not in known:
         raise ValueError(
             f"pytorch-metric-learning has no {class_name!r} in {module_name}; "
             f"known: {', '.join(sorted(known))}"
         )
+    built = {
+        key: _from_pml(PARTS[key], value["name"], value.get("arguments", {}))
+        if key in PARTS and isinstance(value, Mapping)
+        else value
+        for key, value in arguments.items()
+    }
     try:
         instance: nn.Module = known[class_name](**built)
     except TypeError as error:
         raise ValueError(f"{class_name} of pytorch-metric-learning: {error}") from error
     return instance
-
-
-def _import_pml(module_name: str) -> ModuleType:
-    purpose = "the loss 'pytorch-metric-learning'"
-    return import_extra(f"pytorch_metric_learning.{module_name}", "losses", purpose)

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,9 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
     """The optimizer over ``model``'s parameters, each group with its ``base_rate``.
 
     Args:
-        model: Its parameters are grouped by the prefixes of ``layer_rates`` and
-        ``layer_decays``.
-        settings: Of the recipe.
+        model: Network whose parameters are grouped by the prefixes of ``layer_rates`` and
+            ``layer_decays``.
+        settings: Optimizer settings of a recipe.
 
     Raises:
         ValueError: If a prefix names no parameter.
@@ -31,9 +31,10 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
             raise ValueError(
                 f"no parameter starts with {prefix!r}; there are {', '.join(names)}"
             )
-    orthogonal = _hidden_convolutions(model) if settings.name == "muon" else set()
+    # Muon is for the weights of all convolutions but the first, which sees pixels.
+    kernels = [name for name, weight in model.named_parameters() if weight.ndim == 4]
     for name, parameter in model.named_parameters():
-        is_orthogonal = name in orthogonal
+        is_orthogonal = settings.name == "muon" and name in kernels[1:]
         rate = settings.muon_rate if is_orthogonal else settings.learning_rate
         rate *= _by_prefix(settings.layer_rates, name, 1.0)
         decay = settings.muon_decay if is_orthogonal else settings.weight_decay
@@ -41,28 +42,18 @@ def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.opti
         if settings.name in ("adamw", "muon") and parameter.ndim < 2:
             decay = 0.0  # norms and biases are scales, not weights
         grouped.setdefault((rate, decay, is_orthogonal), []).append(parameter)
-    groups = [
-        {
-            "params": parameters,
-            "base_rate": rate,
-            "lr": rate,
-            "weight_decay": decay,
-            **({"orthogonal": is_orthogonal} if settings.name == "muon" else {}),
-        }
-        for (rate, decay, is_orthogonal), parameters in grouped.items()
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "base_rate": rate, "lr": rate, "weight_decay": decay}
+        for (rate, decay, _), parameters in grouped.items()
     ]
     if settings.name == "muon":
+        for group, (_, _, is_orthogonal) in zip(groups, grouped, strict=True):
+            group["orthogonal"] = is_orthogonal
         return Muon(groups)
     if settings.name == "sgd":
         return torch.optim.SGD(groups, momentum=settings.momentum[0], fused=True)
     kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
     return kind(groups, fused=True)
-
-
-def _hidden_convolutions(model: nn.Module) -> set[str]:
-    """Names of the weights of all convolutions but the first, which sees pixels."""
-    kernels = [name for name, weight in model.named_parameters() if weight.ndim == 4]
-    return set(kernels[1:])
 
 
 def _by_prefix(table: dict[str, float], name: str, default: float) -> float:
@@ -116,6 +107,5 @@ class AveragedWeights(Generic[Model]):
         averages: list[Tensor] = [*self.model.parameters()]
         values: list[Tensor] = [*model.parameters()]
         torch._foreach_lerp_(averages, values, 1 - decay)
-        copies, buffers = list(self.model.buffers()), list(model.buffers())
-        if buffers:
-            torch._foreach_copy_(copies, buffers)
+        if buffers := list(model.buffers()):
+            torch._foreach_copy_(list(self.model.buffers()), buffers)

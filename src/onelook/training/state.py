@@ -20,8 +20,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What ``save_state`` wrote; only tensors and plain values are read, nothing is
-    executed.
+    """What ``save_state`` wrote: only tensors and plain values, so no code is run.
 
     Raises:
         CheckpointError: If the file cannot be read or is of another format.
@@ -35,7 +34,6 @@ def load_state(path: Path) -> dict[str, Any]:
     if state.get("format") != STATE_FORMAT:
         raise CheckpointError(
             f"{path} has format {state.get('format')!r}, this onelook reads "
-            f"{STATE_FORMAT}; "
-            "train again without --resume"
+            f"{STATE_FORMAT}; train again without --resume"
         )
     return state
