@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 
-from onelook.data.inputs import ImageInput
+from onelook.data.inputs import ImageInput, StrokeInput, TextInput
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
 from onelook.model_folder import FORMAT, write_folder
 from onelook.models.network import build_model
 from onelook.models.siamese import Siamese
 from onelook.models.similarity import EuclideanSimilarity
-from onelook.recipe import ImageSettings
+from onelook.recipe import ImageSettings, SequenceSettings
 from onelook.runtime.onnx import OnnxEncoder
 from onelook.verifier import from_function, from_model, load
 
@@ -268,3 +268,31 @@ def test_a_device_that_does_not_exist_is_named(verifier, tmp_path):
     with pytest.raises(ValueError, match="no device 'quantum' for ONNX Runtime here"):
         load(folder, device="quantum", runtime="onnx")
     assert isinstance(load(folder, device="cpu").encoder, OnnxEncoder)
+
+
+def test_texts_and_strokes_answer_through_onnx_runtime(images, tmp_path):
+    texts = TextInput.fit(["a dog runs far", "a cat sat"], SequenceSettings(kind="text"))
+    tokens = {"vocabulary_size": len(texts.vocabulary) + 2, "token_size": 8}
+    network = {**MODEL, "encoder": {"name": "lstm", "arguments": tokens}}
+    written = from_model(build_model(network), texts, network=network)
+    read = load(written.save(tmp_path / "texts"), runtime="onnx")
+    many = ["a dog", "", "the cat that sat far away runs"]
+    np.testing.assert_allclose(read.embed(many), written.embed(many), atol=1e-6)
+
+    strokes = StrokeInput(SequenceSettings(kind="strokes"))
+    arguments = {"embedding_size": 8, "width": 8, "hidden_size": 8}
+    network = {
+        **MODEL,
+        "right_encoder": {"name": "stroke-lstm", "arguments": arguments},
+        "similarity": {"name": "weighted-l1", "arguments": {}},
+    }
+    pixels = ImageInput(ImageSettings(height=16, width=16))
+    written = from_model(build_model(network), pixels, strokes, network=network)
+    read = load(written.save(tmp_path / "pseudo"), runtime="onnx")
+    assert set(read.encoder.graphs) == {"left", "right"}
+    assert read.fingerprint == written.fingerprint
+    left, right = read.embed(images), read.embed_loaded(strokes.example(), "right")
+    expected = written.embed_loaded(strokes.example(), "right")
+    np.testing.assert_allclose(right, expected, atol=1e-5)
+    expected = written.score_matrix(written.embed(images), expected)
+    np.testing.assert_allclose(read.score_matrix(left, right), expected, atol=1e-5)
