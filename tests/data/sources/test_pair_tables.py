@@ -5,6 +5,12 @@ import pytest
 
 from onelook.data.sources.pair_tables import read_pair_table
 from onelook.errors import DataError
+from onelook.recipe import DataSettings
+
+
+def read(path, root="", same=None, **settings):
+    settings = DataSettings(source="pair-table", **settings)
+    return read_pair_table(path, settings, root, same)
 
 
 def text(folder, content, name="pairs.txt"):
@@ -15,9 +21,9 @@ def text(folder, content, name="pairs.txt"):
 
 def test_a_table_of_texts_keeps_quotes_commas_and_newlines(tmp_path):
     content = 'left,label,right\n"a ""b"", c",4.5,plain\n"two\nlines",1,x\nlast,2,y\n'
-    pairs = read_pair_table(
+    pairs = read(
         text(tmp_path, content, "t.csv"),
-        label_kind="target",
+        label="target",
         left_side="text",
         right_side="text",
     )
@@ -32,11 +38,11 @@ def test_a_table_pairs_an_image_with_a_text(tmp_path, separator):
     (tmp_path / "1.png").touch()
     content = f"# same=0\nid{separator}picture{separator}title{separator}match\n"
     content += f"7{separator}1.png{separator}a cat{separator}0\n"
-    pairs = read_pair_table(
+    pairs = read(
         text(tmp_path, content, "t.csv"),
-        left="picture",
-        right="title",
-        label="match",
+        left_column="picture",
+        right_column="title",
+        label_column="match",
         right_side="text",
         root=tmp_path,
     )
@@ -46,7 +52,7 @@ def test_a_table_pairs_an_image_with_a_text(tmp_path, separator):
 
 def test_words_as_labels_need_no_convention(tmp_path):
     path = text(tmp_path, "left,right,label\na,b,same\na,c,Different\n")
-    pairs = read_pair_table(path, left_side="text", right_side="text")
+    pairs = read(path, left_side="text", right_side="text")
     assert pairs.is_same.tolist() == [True, False]
 
 
@@ -65,10 +71,10 @@ def test_words_as_labels_need_no_convention(tmp_path):
         ("left,right,label\na,,1\n", {"same": 1}, "pairs.txt:2: column 'right' is empty"),
         (
             "left,right,label\na,b,x\n",
-            {"label_kind": "target"},
+            {"label": "target"},
             "must be a number, got 'x'",
         ),
-        ("left,right,label\na,b,nan\n", {"label_kind": "target"}, "must be a number"),
+        ("left,right,label\na,b,nan\n", {"label": "target"}, "must be a number"),
         (
             'left,right,label\n\n"a,b,1\nc,d,1\n',
             {"same": 1},
@@ -90,4 +96,4 @@ def test_words_as_labels_need_no_convention(tmp_path):
 def test_a_malformed_table_is_named_with_its_line(tmp_path, content, options, message):
     options = {"left_side": "text", "right_side": "text", **options}
     with pytest.raises(DataError, match=message):
-        read_pair_table(text(tmp_path, content), **options)
+        read(text(tmp_path, content), **options)

@@ -72,34 +72,25 @@ def _check_depth(
             f"no images in {root} at depth {depth}, which looks for "
             f"{'GROUP/' * depth}CLASS/IMAGE; {n_best:,} lie as {example!r}: {advice}"
         )
-    deeper = {d: n for d, n in elsewhere.items() if d > depth}
+    deeper = Counter({d: n for d, n in elsewhere.items() if d > depth})
+    shallower = sum(elsewhere.values()) - sum(deeper.values())
+    suffixes = [PurePosixPath(n).suffix.lower() for n in tree.names]
+    others = Counter(x or "no suffix" for x in suffixes if x not in IMAGE_SUFFIXES)
     if deeper:
-        best = max(deeper, key=lambda d: deeper[d])
         logger.warning(
-            "%s: %d images lie deeper than --depth %d and are left out; if the classes are "
-            "there, under groups such as alphabets, pass --depth %d",
-            root,
-            sum(deeper.values()),
-            depth,
-            best,
+            f"{root}: {sum(deeper.values())} images lie deeper than --depth {depth} and "
+            "are left out; if the classes are there, under groups such as alphabets, pass "
+            f"--depth {deeper.most_common(1)[0][0]}"
         )
-    shallower = sum(n for d, n in elsewhere.items() if d < depth)
     if shallower:
         logger.warning(
-            "%s: %d images lie in no class folder and are left out", root, shallower
+            f"{root}: {shallower} images lie in no class folder and are left out"
         )
-    others = Counter(
-        PurePosixPath(n).suffix.lower() or "no suffix"
-        for n in tree.names
-        if PurePosixPath(n).suffix.lower() not in IMAGE_SUFFIXES
-    )
     if others:
         kinds = ", ".join(f"{suffix}: {n}" for suffix, n in others.most_common(5))
         logger.warning(
-            "%s: %d files that are no images are left out (%s)",
-            root,
-            sum(others.values()),
-            kinds,
+            f"{root}: {len(suffixes) - len(names)} files that are no images are left out "
+            f"({kinds})"
         )
 
 

@@ -26,7 +26,7 @@ def digits(cache: str | Path | None = None) -> Dataset:
     Args:
         cache: The folder for ``digits.zip``; ``cache_folder()`` by default.
     """
-    return _digits("digits", _as_they_are, cache)
+    return _digits("digits", lambda image: image, cache)
 
 
 def digits_upscaled(cache: str | Path | None = None) -> Dataset:
@@ -52,10 +52,6 @@ def _digits(
         labels=np.array([int(n.partition("/")[0]) for n in tree.names], dtype=np.int64),
         class_names=tuple("0123456789"),
     )
-
-
-def _as_they_are(image: Image.Image) -> Image.Image:
-    return image
 
 
 def _in_a_frame(image: Image.Image) -> Image.Image:

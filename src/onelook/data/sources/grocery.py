@@ -13,7 +13,6 @@ from onelook.data.items import Dataset
 from onelook.data.sources.class_folders import class_folder
 from onelook.data.sources.source import Source, unknown_part
 from onelook.errors import DataError
-from onelook.recipe import DataSettings
 
 
 def grocery(root: str | Path, part: str = "photos") -> Dataset:
@@ -46,14 +45,10 @@ def grocery(root: str | Path, part: str = "photos") -> Dataset:
     return both if part == "all" else both.of_split(part)
 
 
-def _open(root: str | Path, settings: DataSettings) -> Dataset:
-    return grocery(root, settings.part)
-
-
 SOURCE = Source(
     "grocery",
     "40 products: 1,597 photographs from shops and 40 catalogue pictures",
-    _open,
+    lambda root, settings: grocery(root, settings.part),
     parts=("photos", "catalogue", "all"),
     marks=("catalogue/Anjou.jpg",),
 )

@@ -11,7 +11,6 @@ from onelook.data.archives import Tree, locate, open_tree
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sources.fetch import Archive
 from onelook.data.sources.pair_files import (
-    decode_lines,
     parse_pairs,
     read_lines,
     read_pairs,
@@ -149,7 +148,7 @@ def folds_of_part(part: str) -> list[int]:
 
 def _read_people(path: Path, faces: _Faces, with_folds: bool) -> dict[str, int]:
     """Fold of each person, from 1, out of ``PERSON COUNT`` lines below their count."""
-    lines = decode_lines(path, path.read_bytes())
+    lines = read_lines(path)
     at = 0
 
     def count() -> int:

@@ -12,24 +12,16 @@ from numpy.typing import NDArray
 from onelook.data.archives import Tree, locate, open_tree
 from onelook.data.items import Dataset
 from onelook.data.sources.fetch import Archive
-from onelook.data.sources.pair_files import decode_lines
+from onelook.data.sources.pair_files import read_lines
 from onelook.data.sources.source import Source
 from onelook.errors import DataError
 from onelook.recipe import DataSettings
 
 SMALL1 = ("Balinese", "Early_Aramaic", "Greek", "Korean", "Latin")
 SMALL2 = ("Greek", "Japanese_(katakana)", "Latin", "Sanskrit", "Tagalog")
-RUN_ALPHABETS = (
-    "Atlantean",
-    "Ge_ez",
-    "Glagolitic",
-    "Gurmukhi",
-    "Kannada",
-    "Malayalam",
-    "Manipuri",
-    "Old_Church_Slavonic_(Cyrillic)",
-    "Tengwar",
-    "Tibetan",
+RUN_ALPHABETS = tuple(
+    "Atlantean Ge_ez Glagolitic Gurmukhi Kannada Malayalam Manipuri "
+    "Old_Church_Slavonic_(Cyrillic) Tengwar Tibetan".split()
 )
 N_CHARACTERS = {"background": 964, "evaluation": 659}
 
@@ -117,7 +109,7 @@ def _run(tree: Tree, name: str, labels: str) -> OneShotRun:
     """One run, from lines ``runNN/test/itemMM.png runNN/training/classMM.png``."""
     above = labels[: -len(f"{name}/class_labels.txt")]
     where = tree.address(labels)
-    lines = [x.split() for x in decode_lines(where, tree.read_bytes(labels)) if x.strip()]
+    lines = [line.split() for line in read_lines(where) if line.strip()]
     queries = tuple(fields[0] for fields in lines)
     support = tuple(sorted(fields[-1] for fields in lines))
     wrong = next((f for f in lines if len(f) != 2), None)
@@ -148,9 +140,8 @@ def omniglot_koch(root: str | Path) -> Dataset:
     neither alphabet nor drawer number.
     """
     whole = omniglot(root, "all")
-    assert (
-        whole.groups is not None and whole.drawers is not None and whole.splits is not None
-    )
+    drawers = whole.drawers
+    assert whole.groups is not None and drawers is not None and whole.splits is not None
     missing = sorted(set(RUN_ALPHABETS) - set(whole.group_names))
     if missing:
         raise DataError(
@@ -160,7 +151,6 @@ def omniglot_koch(root: str | Path) -> Dataset:
     of_runs = np.isin(whole.groups, [whole.group_names.index(a) for a in RUN_ALPHABETS])
     background = whole.splits == "background"
     splits = np.full(len(whole), "", dtype="<U5")
-    drawers = whole.drawers
     splits[background & (drawers <= 12)] = "train"
     splits[~background & ~of_runs & (drawers > 12) & (drawers <= 16)] = "val"
     splits[of_runs & (drawers > 16)] = "test"
@@ -215,11 +205,8 @@ def read_drawings(root: str | Path, part: str) -> list[Item]:
     n_characters = len({item.key[:2] for item in items})
     if n_characters != N_CHARACTERS[part]:
         logger.warning(
-            "%s has %d characters, Omniglot's %s part has %d: is it whole?",
-            tree.base.rstrip("!/"),
-            n_characters,
-            part,
-            N_CHARACTERS[part],
+            f"{tree.base.rstrip('!/')} has {n_characters} characters, Omniglot's {part} "
+            f"part has {N_CHARACTERS[part]}: is it whole?"
         )
     return items
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from onelook.data.archives import address_exists
 from onelook.data.items import ARCHIVE_SEPARATOR, Pairs
-from onelook.data.reading import split_address
+from onelook.data.reading import read_bytes, split_address
 from onelook.data.sources.source import Source
 from onelook.errors import DataError
 from onelook.files import write_whole
@@ -152,12 +152,7 @@ def write_pairs(path: str | Path, pairs: Pairs, same: int = 1) -> None:
     lines = [f"# same={same}\n"]
     for left, right, is_same in zip(pairs.left, pairs.right, pairs.is_same, strict=True):
         for name in (left, right):
-            if (
-                name != name.strip()
-                or not name
-                or name[0] == "#"
-                or re.search(r"[\t\r\n]", name)
-            ):
+            if not re.fullmatch(r"(?![#\s])[^\t\r\n]+(?<!\s)", name):
                 raise DataError(f"path {name!r} does not fit into a pair file; rename it")
         lines.append(f"{left}\t{right}\t{same if is_same else 1 - same}\n")
     write_whole(Path(path), "".join(lines))
@@ -170,15 +165,7 @@ def check_same(same: int | None) -> None:
 
 def read_lines(path: str | Path) -> list[str]:
     """Lines of a UTF-8 file, without their ends; a byte order mark is dropped."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    return decode_lines(path, data)
-
-
-def decode_lines(path: str | Path, data: bytes) -> list[str]:
-    """The lines of UTF-8 text that was read from ``path``."""
+    data = read_bytes(str(path))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -206,9 +193,8 @@ def convention(path: str | Path, lines: Sequence[str], same: int | None) -> int 
         for other, whose in ((same, "the option --same"), (found, "an earlier line")):
             if other is not None and other != int(match[1]):
                 raise DataError(
-                    f"{path}:{number}: the file says same={match[1]}, "
-                    f"{whose} says {other}; "
-                    "correct the one that is wrong"
+                    f"{path}:{number}: the file says same={match[1]}, {whose} says "
+                    f"{other}; correct the one that is wrong"
                 )
         found = int(match[1])
     return same if found is None else found

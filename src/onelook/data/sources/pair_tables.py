@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from onelook.data.items import Pairs, SideKind
+from onelook.data.items import Pairs
 from onelook.data.sources.pair_files import (
     CONVENTION,
     check_exist,
@@ -25,15 +25,10 @@ from onelook.recipe import DataSettings
 
 def read_pair_table(
     path: str | Path,
-    *,
-    left: str = "left",
-    right: str = "right",
-    label: str = "label",
-    label_kind: Literal["is_same", "target"] = "is_same",
-    left_side: SideKind = "path",
-    right_side: SideKind = "path",
+    settings: DataSettings,
     root: str | Path = "",
     same: int | None = None,
+    *,
     quotes: bool = True,
 ) -> Pairs:
     """Read pairs from a table with column names: CSV, or with tabs or semicolons.
@@ -41,47 +36,38 @@ def read_pair_table(
     Args:
         path: The file, UTF-8. Lines before the column names may start with ``#``, such as
             ``# same=1``.
-        left: Name of the column of left sides.
-        right: Name of the column of right sides.
-        label: Name of the column of labels.
-        label_kind: ``"is_same"`` for ``same``/``different`` or 0/1 (then the convention
-            must be known, as for ``read_pairs``), ``"target"`` for a number that grows with
-            likeness.
-        left_side: Whether the left column holds paths or the texts themselves.
-        right_side: The same for the right column.
+        settings: Names of the columns, what they hold, and what a label means:
+            ``same``/``different`` or 0/1, or a number that grows with likeness.
         root: What paths are relative to; see ``resolver``.
-        same: 0 or 1: the label of a pair of the same class.
-        quotes: Whether ``"`` quotes a field, as in CSV; otherwise it is text like any
-            other.
+        same: The label of a pair of the same class, 1 or 0, where the file does not say it.
+        quotes: Whether ``"`` quotes a field, as in CSV; otherwise it is text.
 
     Raises:
-        DataError: If a column is missing, a row is malformed or a file does not exist.
+        DataError: If a column is missing, a row is malformed or a file is not there.
         ValueError: If ``same`` is neither 0 nor 1.
     """
     check_same(same)
     lines = read_lines(path)
     start = next((i for i, x in enumerate(lines) if x.strip() and x.strip()[0] != "#"), 0)
     known = convention(path, lines[:start], same)
-    columns = (left, right, label)
-    kinds = (left_side, right_side)
+    columns = (settings.left_column, settings.right_column, settings.label_column)
+    kinds = (settings.left_side, settings.right_side)
     to_address = resolver(root)
 
     def parse(row: list[str]) -> tuple[str, str, float]:
-        for value, column in zip(row[:2], columns, strict=False):
+        sides = []
+        for value, column, kind in zip(row, columns, kinds, strict=False):
             if not value.strip():
                 raise DataError(f"column {column!r} is empty")
-        sides = [
-            to_address(value) if kind == "path" else value
-            for value, kind in zip(row, kinds, strict=False)
-        ]
+            sides.append(to_address(value) if kind == "path" else value)
         check_exist(side for side, kind in zip(sides, kinds, strict=True) if kind == "path")
-        return sides[0], sides[1], _table_label(row[2].strip(), label_kind, known)
+        return sides[0], sides[1], _table_label(row[2].strip(), settings.label, known)
 
     rows = _table_rows(path, lines, start, columns, quotes)
-    pairs = parse_pairs(path, rows, parse, graded=label_kind == "target")
+    pairs = parse_pairs(path, rows, parse, graded=settings.label == "target")
     if not len(pairs):
         raise DataError(f"{path} holds no pairs below its line of column names")
-    return replace(pairs, left_side=left_side, right_side=right_side)
+    return replace(pairs, left_side=kinds[0], right_side=kinds[1])
 
 
 def _table_rows(
@@ -141,24 +127,14 @@ def _table_label(value: str, kind: str, same: int | None) -> float:
 def _read(
     path: str | Path, root: str | Path, settings: DataSettings, same: int | None = None
 ) -> Pairs:
-    return read_pair_table(
-        path,
-        left=settings.left_column,
-        right=settings.right_column,
-        label=settings.label_column,
-        label_kind=settings.label,
-        left_side=settings.left_side,
-        right_side=settings.right_side,
-        root=root,
-        same=same,
-    )
+    return read_pair_table(path, settings, root, same)
 
 
 SOURCE = Source(
     "pair-table",
     "your table of pairs of images or texts, with column names",
-    lambda root, settings: _read(
-        Path(root) / (settings.pair_file or "pairs.csv"), root, settings
+    lambda root, settings: read_pair_table(
+        Path(root) / (settings.pair_file or "pairs.csv"), settings, root
     ),
     protocol="pairs",
     yours="the folder of the table",

@@ -10,7 +10,6 @@ from onelook.data.sources.fetch import Archive
 from onelook.data.sources.pair_tables import read_pair_table
 from onelook.data.sources.source import Source, unknown_part
 from onelook.errors import DataError
-from onelook.files import cache_folder, write_whole
 from onelook.recipe import DataSettings
 
 _HOME = "http://alt.qcri.org/semeval2014/task1/data/uploads"
@@ -19,6 +18,17 @@ _FILES = {
     "trial": ("SICK_trial.txt", "sick_trial.zip"),
     "test": ("SICK_test_annotated.txt", "sick_test_annotated.zip"),
 }
+
+
+_COLUMNS = DataSettings(
+    source="sick",
+    left_column="sentence_A",
+    right_column="sentence_B",
+    label_column="relatedness_score",
+    left_side="text",
+    right_side="text",
+    label="target",
+)
 
 
 def sick(root: str | Path, split: str = "train") -> Pairs:
@@ -42,37 +52,22 @@ def sick(root: str | Path, split: str = "train") -> Pairs:
             f"no {text} and no {archive} in {root}; "
             "onelook data sick --download fetches the official archives"
         )
+    table = str(found)
     if found.suffix == ".zip":
-        found = _unzipped(found, text)
-    pairs = read_pair_table(
-        found,
-        left="sentence_A",
-        right="sentence_B",
-        label="relatedness_score",
-        label_kind="target",
-        left_side="text",
-        right_side="text",
-        quotes=False,
-    )
+        tree = open_tree(found)
+        name = next((n for n in tree.names if PurePosixPath(n).name == text), None)
+        if name is None:
+            raise DataError(f"{found} holds no {text}; fetch it again")
+        table = tree.address(name)
+    pairs = read_pair_table(table, _COLUMNS, quotes=False)
     assert pairs.targets is not None and pairs.line_numbers is not None
     outside = np.flatnonzero((pairs.targets < 1) | (pairs.targets > 5))
     if len(outside):
         raise DataError(
-            f"{found}:{pairs.line_numbers[outside[0]]}: relatedness must be from 1 to 5, "
+            f"{table}:{pairs.line_numbers[outside[0]]}: relatedness must be from 1 to 5, "
             f"got {pairs.targets[outside[0]]}"
         )
     return pairs
-
-
-def _unzipped(archive: Path, member: str) -> Path:
-    """One text file of an archive, put into the cache."""
-    tree = open_tree(archive)
-    name = next((n for n in tree.names if PurePosixPath(n).name == member), None)
-    if name is None:
-        raise DataError(f"{archive} holds no {member}; fetch it again")
-    target = cache_folder() / "sick" / member
-    write_whole(target, tree.read_bytes(name))
-    return target
 
 
 def _open(root: str | Path, settings: DataSettings) -> Pairs:

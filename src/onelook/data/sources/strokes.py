@@ -16,7 +16,6 @@ from onelook.data.sources.omniglot import (
 )
 from onelook.data.sources.source import Source, unknown_part
 from onelook.errors import DataError
-from onelook.recipe import DataSettings
 
 N_FOLDS = 4
 
@@ -62,15 +61,11 @@ def strokes(root: str | Path, part: str = "all") -> Dataset:
     return both.subset(in_fold if part.startswith("fold") else ~in_fold)
 
 
-def _open(root: str | Path, settings: DataSettings) -> Dataset:
-    return strokes(root, settings.part)
-
-
 _FOLDS = [f"fold{fold}" for fold in range(1, N_FOLDS + 1)]
 SOURCE = Source(
     "strokes",
     "Omniglot's drawings of eight alphabets beside their pen strokes",
-    _open,
+    lambda root, settings: strokes(root, settings.part),
     parts=("all", *_FOLDS, *(f"not-{fold}" for fold in _FOLDS)),
     protocol="strokes-20w",
     archives=OMNIGLOT.archives,
