@@ -56,19 +56,14 @@ def embed_files(
         DataError: If nothing is there, or, at the end, if files could not be read.
     """
     addresses = addresses_of(verifier, paths, side)
-    kept: list[str] = []
-    parts: list[NDArray[np.float32]] = []
+    found: list[tuple[str, NDArray[np.float32]]] = []
     bad: list[tuple[str, str]] = []
     for start in tracked(range(0, len(addresses), BLOCK), "embedding", progress):
-        good, vectors, refused = _embed_block(
-            verifier, addresses[start : start + BLOCK], side
-        )
-        kept += good
-        parts += [vectors] if good else []
-        bad += refused
-    if not skip_bad or not kept:
+        found += _embed_block(verifier, addresses[start : start + BLOCK], side, bad)
+    if not skip_bad or not found:
         refuse_bad(bad, len(addresses), "files")
-    return Vectors(tuple(kept), np.concatenate(parts), bad, verifier.fingerprint)
+    kept, vectors = zip(*found, strict=True)
+    return Vectors(kept, np.stack(vectors), bad, verifier.fingerprint)
 
 
 def write_vectors(path: str | Path, content: Vectors) -> Path:
@@ -82,12 +77,8 @@ def write_vectors(path: str | Path, content: Vectors) -> Path:
     check_ending(target)
     with whole_file(target) as file:
         if target.suffix == ".npz":
-            np.savez(
-                file,
-                paths=np.array(content.paths),
-                vectors=content.vectors,
-                fingerprint=np.array(content.fingerprint),
-            )
+            columns = {"paths": np.array(content.paths), "vectors": content.vectors}
+            np.savez(file, **columns, fingerprint=np.array(content.fingerprint))
         else:
             _write_parquet(file, content)
     return target
@@ -105,10 +96,9 @@ def read_vectors(path: str | Path) -> Vectors:
     """
     source = Path(path).expanduser()
     check_ending(source)
+    read = _read_npz if source.suffix == ".npz" else _read_parquet
     try:
-        paths, vectors, fingerprint = (
-            _read_npz(source) if source.suffix == ".npz" else _read_parquet(source)
-        )
+        paths, vectors, fingerprint = read(source)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{source} cannot be read as embeddings: {error}; write such a file with: "
@@ -167,26 +157,17 @@ def holds_files(path: str | Path) -> bool:
 
 
 def _embed_block(
-    verifier: Verifier, addresses: Sequence[str], side: str
-) -> tuple[list[str], NDArray[np.float32], list[tuple[str, str]]]:
-    """Addresses, vectors and what is bad; one by one where the block has a bad file."""
+    verifier: Verifier, addresses: Sequence[str], side: str, bad: list[tuple[str, str]]
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """Addresses with their vectors; one by one where some are bad: they go into ``bad``."""
     try:
-        return list(addresses), verifier.embed(addresses, side), []
+        return list(zip(addresses, verifier.embed(addresses, side), strict=True))
     except DataError as error:
         if len(addresses) == 1:
-            return (
-                [],
-                np.empty((0, 0), np.float32),
-                [(addresses[0], _reason(error, addresses[0]))],
-            )
-    kept: list[str] = []
-    parts: list[NDArray[np.float32]] = []
-    bad: list[tuple[str, str]] = []
-    for address in addresses:
-        good, vectors, refused = _embed_block(verifier, [address], side)
-        kept, bad = kept + good, bad + refused
-        parts += [vectors] if good else []
-    return kept, np.concatenate(parts) if parts else np.empty((0, 0), np.float32), bad
+            bad.append((addresses[0], _reason(error, addresses[0])))
+            return []
+    blocks = [_embed_block(verifier, [address], side, bad) for address in addresses]
+    return [entry for block in blocks for entry in block]
 
 
 def _reason(error: DataError, address: str) -> str:

@@ -77,23 +77,16 @@ class Augment:
         if settings.erasing:
             images = self._erase(images, generator)
         if settings.invert:
-            inverted = _per_image(
-                torch.rand(len(images), generator=generator) < 0.5, images
-            )
-            images = torch.where(inverted, 1 - images, images)
+            inverted = torch.rand(len(images), generator=generator) < 0.5
+            images = torch.where(_per_image(inverted, images), 1 - images, images)
         return images
 
     def _move(self, images: Tensor, generator: Generator) -> Tensor:
         """All geometric parts in one resampling."""
-        n, _, height, width = images.shape
-        matrices = self._output_to_input(n, height, width, generator)
-        grid = F.affine_grid(
-            matrices.to(images.device, images.dtype),
-            list(images.shape),
-            align_corners=False,
-        )  # (B, H, W, 2)
+        matrices = self._output_to_input(images, generator).to(images)
+        grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
         if self.has_elastic:
-            grid = grid + self._displacement(images, generator)
+            grid = grid + self._displacement(images, generator)  # (B, H, W, 2)
         fill = self.settings.fill
         if fill == "border":
             return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -101,11 +94,10 @@ class Augment:
             return F.grid_sample(images - fill, grid, align_corners=False) + fill
         return F.grid_sample(images, grid, align_corners=False)
 
-    def _output_to_input(
-        self, n: int, height: int, width: int, generator: Generator
-    ) -> Tensor:
+    def _output_to_input(self, images: Tensor, generator: Generator) -> Tensor:
         """(B, 2, 3) maps from output to input, in the units of ``affine_grid``."""
         settings = self.settings
+        n, _, height, width = images.shape
         linear = torch.eye(2).repeat(n, 1, 1)  # (B, 2, 2), input to output, in pixels
         shift = torch.zeros(n, 2)
         if self.has_affine:
@@ -162,9 +154,8 @@ class Augment:
     def _change_light(self, images: Tensor, generator: Generator) -> Tensor:
         settings = self.settings
         if settings.brightness:
-            images = (images * self._factor(settings.brightness, images, generator)).clamp(
-                0, 1
-            )
+            factor = self._factor(settings.brightness, images, generator)
+            images = (images * factor).clamp(0, 1)
         if settings.contrast:
             factor = self._factor(settings.contrast, images, generator)
             mean = images.mean((1, 2, 3), keepdim=True)
@@ -195,10 +186,8 @@ class Augment:
         in_rows = (rows >= top[:, None]) & (rows < (top + tall)[:, None])  # (B, H)
         in_columns = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
         in_rows &= (taken < settings.erasing)[:, None]
-        erased = (
-            in_rows.to(images.device)[:, None, :, None]
-            & in_columns.to(images.device)[:, None, None, :]
-        )  # (B, 1, H, W)
+        inside = in_rows[:, None, :, None] & in_columns[:, None, None, :]
+        erased = inside.to(images.device)  # (B, 1, H, W)
         if settings.fill == "border":
             return torch.where(erased, images.mean((1, 2, 3), keepdim=True), images)
         return images.masked_fill(erased, settings.fill)
