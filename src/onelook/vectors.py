@@ -77,8 +77,8 @@ def write_vectors(path: str | Path, content: Vectors) -> Path:
     check_ending(target)
     with whole_file(target) as file:
         if target.suffix == ".npz":
-            columns = {"paths": np.array(content.paths), "vectors": content.vectors}
-            np.savez(file, **columns, fingerprint=np.array(content.fingerprint))
+            paths, fingerprint = np.array(content.paths), np.array(content.fingerprint)
+            np.savez(file, paths=paths, vectors=content.vectors, fingerprint=fingerprint)
         else:
             _write_parquet(file, content)
     return target
