@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from contract import HEADER, entries_of, vectors_of
+from contract import HEADER, entries_of, vectors_of, with_digests
 from many import assert_finds, people
 
 from onelook.errors import GalleryError
@@ -105,6 +105,22 @@ def test_no_copy_of_any_row_lies_about(path, store):
     assert set(copies(gone)) == {(0,) * 5}
     assert set(copies(left)) == {(1,) * 5}
     assert store.stats().n_images == 250
+
+
+def test_what_a_rename_joins_leaves_the_disk(path, store):
+    kept, joined = (
+        entries_of("Ada", vectors_of(30)),
+        entries_of("Bo", vectors_of(40, seed=1)),
+    )
+    joined = with_digests(joined, [e.digest for e in kept] + [f"Bo-{i}" for i in range(10)])
+    store.enroll(kept + joined)
+    assert store.rename("Bo", "Ada") == 40
+    assert store.identities() == {"Ada": 40} and store.stats().n_images == 40
+    disk = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert [disk.count(e.vector.tobytes()) for e in kept + joined] == [1] * 30 + [
+        0
+    ] * 30 + [1] * 10
+    assert b"picture Bo 29 " not in disk and b"picture Bo 30 " in disk
 
 
 def test_a_compaction_that_was_cut_off_is_finished(path, store, monkeypatch):
