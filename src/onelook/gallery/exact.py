@@ -27,12 +27,9 @@ class Vectors(NamedTuple):
 
 
 class Rows:
-    """Vectors with their ids, to which more are added and from which some are removed.
+    """Vectors (N, size) with their ids, of which some are added and some removed.
 
     Not thread-safe, but what ``now`` returned stays as it was.
-
-    Args:
-        size: Length D of a vector.
     """
 
     def __init__(self, size: int) -> None:

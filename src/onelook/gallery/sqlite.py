@@ -195,10 +195,9 @@ class SqliteStore:
                     f"open for more than {WAIT_SECONDS:g} s; end that process or its long "
                     "read, then run maintain"
                 )
-            if gone:  # one statement is a transaction of its own
-                self._writer.execute(
-                    "UPDATE state SET purged = max(purged, ?)", [gone[-1][0]]
-                )
+            if gone:
+                last = [gone[-1][0]]
+                self._writer.execute("UPDATE state SET purged = max(purged, ?)", last)
 
     def _overwrite_in_index(self, gone: Sequence[int]) -> None:
         for unfinished in self.path.parent.glob(f"{self.index_path.name}.*"):

@@ -12,13 +12,7 @@ from typing import Any
 
 from onelook.errors import GalleryError
 from onelook.gallery.sqlite_rows import SCHEMA
-from onelook.gallery.store import (
-    FORMAT,
-    Header,
-    already_exists,
-    no_gallery,
-    wrong_format,
-)
+from onelook.gallery.store import FORMAT, Header, already_exists, no_gallery, wrong_format
 
 APPLICATION = 0x6F6E6C6B  # "onlk": SQLite's mark of the application that owns a file
 WAIT_SECONDS = 30.0  # for other processes that write or keep an old state open
@@ -41,7 +35,14 @@ def create_file(path: Path, header: Header) -> None:
             errors_of(path),
             closing(sqlite3.connect(fresh, isolation_level=None)) as connection,
         ):
-            _write_empty(connection, header)
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.executescript(SCHEMA)
+            content = json.dumps(asdict(header))
+            connection.execute("INSERT INTO header VALUES (?)", [content])
+            connection.execute("PRAGMA journal_mode = WAL")
         os.link(fresh, path)  # unlike a rename it never replaces another file
         sync_folder(path.parent)
     except OSError as error:
@@ -52,16 +53,6 @@ def create_file(path: Path, header: Header) -> None:
         ) from error
     finally:
         fresh.unlink(missing_ok=True)
-
-
-def _write_empty(connection: sqlite3.Connection, header: Header) -> None:
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA application_id = {APPLICATION}")
-    connection.execute(f"PRAGMA user_version = {FORMAT}")
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.executescript(SCHEMA)
-    connection.execute("INSERT INTO header VALUES (?)", [json.dumps(asdict(header))])
-    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def open_file(path: Path) -> sqlite3.Connection:
