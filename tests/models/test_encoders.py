@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from onelook.errors import OnelookError
-from onelook.models.encoders import ENCODERS, build_encoder
+from onelook.models.encoders import ENCODERS, build_encoder, encoder_settings
 from onelook.models.encoders.att import AttEncoder
 from onelook.models.encoders.external import EfficientNetLite0Encoder, TimmEncoder
 from onelook.models.encoders.koch import KochEncoder
@@ -126,23 +126,32 @@ def test_att_says_which_dropout_it_takes():
         AttEncoder(dropout=1.5)
 
 
-def test_build_encoder_takes_settings_and_forced_facts():
-    settings = NamedSettings(name="compact", arguments={"width": 8})
-    encoder = build_encoder(settings, input_shape=(3, 40, 32), vocabulary_size=7)
-    assert encoder.input_shape == (3, 40, 32)
+def test_the_data_adds_what_an_encoder_needs():
+    facts = {"input_shape": (3, 40, 32), "vocabulary_size": 7}
+    compact = NamedSettings(name="compact", arguments={"width": 8})
+    arguments = {"width": 8, "input_shape": (3, 40, 32)}
+    assert encoder_settings(compact, facts) == {"name": "compact", "arguments": arguments}
     text = NamedSettings(name="lstm", arguments={"vocabulary_size": 3, "hidden_size": 9})
-    assert build_encoder(text, vocabulary_size=11).tokens.num_embeddings == 11
-    assert build_encoder(NamedSettings(name="att"), input_shape=[1, 100, 100])
+    arguments = {"vocabulary_size": 7, "hidden_size": 9}
+    assert encoder_settings(text, facts) == {"name": "lstm", "arguments": arguments}
+    att = NamedSettings(name="att")
+    assert encoder_settings(att, {"input_shape": [1, 100, 100]})["arguments"] == {}
+    with pytest.raises(
+        ValueError, match=r"'att' takes images of shape \(1, 100, 100\).*got \(1, 28, 28\)"
+    ):
+        encoder_settings(att, {"input_shape": (1, 28, 28)})
 
 
 def test_every_encoder_says_its_sizes():
     images = {"input_shape": (1, 48, 48)}
-    forced = {"compact": images, "lstm": {"vocabulary_size": 10}}
-    forced["dlib-faces"] = {"pretrained": False}
-    forced["mirrored"] = {"encoder": {"name": "att", "arguments": {}}}
+    arguments = {"compact": images, "lstm": {"vocabulary_size": 10}}
+    arguments["dlib-faces"] = {"pretrained": False}
+    arguments["mirrored"] = {"encoder": {"name": "att", "arguments": {}}}
     with torch.device("meta"):
         for name in sorted(set(ENCODERS) - {"timm", "efficientnet-lite0"}):
-            encoder = build_encoder(NamedSettings(name=name), **forced.get(name, {}))
+            encoder = build_encoder(
+                NamedSettings(name=name, arguments=arguments.get(name, {}))
+            )
             assert encoder.embedding_size > 0
             assert encoder.input_shape is None or len(encoder.input_shape) == 3
 
@@ -158,14 +167,6 @@ def test_build_encoder_errors_list_what_is_known():
         build_encoder(NamedSettings(name="lstm"))
     with pytest.raises(ValueError, match="encoder 'att' cannot be built from .*'dropout'"):
         build_encoder(NamedSettings(name="att", arguments={"dropout": "much"}))
-    with (
-        torch.device("meta"),
-        pytest.raises(
-            ValueError,
-            match=r"'koch' takes images of shape \(1, 105, 105\).*got \(1, 28, 28\)",
-        ),
-    ):
-        build_encoder(NamedSettings(name="koch"), input_shape=(1, 28, 28))
 
 
 def test_efficientnet_knows_a_palace_and_a_daisy():

@@ -23,9 +23,7 @@ def build_named(
         kind: What the table holds, for messages: ``"encoder"``, say.
         known: Name to class.
         settings: The name and the arguments that a user chose.
-        forced: Facts that the caller knows better than the user, such as a vocabulary's
-            size. They win over ``settings``; those that the class does not take are left
-            out.
+        forced: Facts that win over ``settings``, as far as the class takes them.
 
     Raises:
         ValueError: If the name or an argument is unknown, missing or of a wrong type.

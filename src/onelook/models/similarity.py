@@ -11,13 +11,15 @@ that of a distance is 0.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from onelook.models.named import build_named
 from onelook.recipe import NamedSettings
+
+Formula = Callable[[Tensor, Tensor], Tensor]
 
 # Entries of one block of a float64 matrix: 64 MB.
 BLOCK_ENTRIES = 2**23
@@ -155,75 +157,57 @@ class Similarity(nn.Module):
         raise NotImplementedError
 
 
-class NegativeDistance(Similarity):
-    """A distance with its sign turned.
+class FormulaSimilarity(Similarity):
+    """Scores by formulas without weights, one of pairs and one of all combinations."""
 
-    Args:
-        name: ``"euclidean"``, ``"squared-euclidean"`` or ``"manhattan"``.
-    """
-
-    def __init__(
-        self, name: Literal["euclidean", "squared-euclidean", "manhattan"]
-    ) -> None:
-        super().__init__()
-        self.name = name
+    formulas: ClassVar[tuple[Formula, Formula]]
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Scores (N,), at most 0."""
-        return 0.0 - DISTANCES[self.name][0](left, right)  # 0 - 0, not -0
+        return self.formulas[0](left, right)
 
     def matrix(self, left: Tensor, right: Tensor) -> Tensor:
-        """Scores (N, M), at most 0."""
-        return 0.0 - DISTANCES[self.name][1](left, right)
+        return self.formulas[1](left, right)
 
 
-class EuclideanSimilarity(NegativeDistance):
-    """Scores are negative Euclidean distances."""
-
-    def __init__(self) -> None:
-        super().__init__("euclidean")
-
-
-class SquaredEuclideanSimilarity(NegativeDistance):
-    """Scores are negative squared Euclidean distances."""
-
-    def __init__(self) -> None:
-        super().__init__("squared-euclidean")
-
-
-class ManhattanSimilarity(NegativeDistance):
-    """Scores are negative Manhattan distances."""
-
-    def __init__(self) -> None:
-        super().__init__("manhattan")
-
-
-class CosineSimilarity(Similarity):
+class CosineSimilarity(FormulaSimilarity):
     """Scores are cosines, in [-1, 1]."""
 
     name = "cosine"
-
-    def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Scores (N,) in [-1, 1]."""
-        return cosine_similarity(left, right)
-
-    def matrix(self, left: Tensor, right: Tensor) -> Tensor:
-        """Scores (N, M) in [-1, 1]."""
-        return cosine_similarity_matrix(left, right)
+    formulas = (cosine_similarity, cosine_similarity_matrix)
 
 
-class ExponentialSimilarity(Similarity):
-    """Scores are ``exp(-manhattan_distance)``."""
+class ExponentialSimilarity(FormulaSimilarity):
+    """Scores are ``exp(-manhattan_distance)``, in [0, 1]."""
 
     name = "exponential"
+    formulas = (exponential_similarity, exponential_similarity_matrix)
+
+
+class EuclideanSimilarity(FormulaSimilarity):
+    """Scores are negative Euclidean distances."""
+
+    name = "euclidean"
+    formulas = (euclidean_distance, euclidean_distance_matrix)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Scores (N,) in [0, 1]."""
-        return exponential_similarity(left, right)
+        return 0.0 - super().forward(left, right)  # 0 - 0, not -0
 
     def matrix(self, left: Tensor, right: Tensor) -> Tensor:
-        """Scores (N, M) in [0, 1]."""
-        return exponential_similarity_matrix(left, right)
+        return 0.0 - super().matrix(left, right)
+
+
+class SquaredEuclideanSimilarity(EuclideanSimilarity):
+    """Scores are negative squared Euclidean distances."""
+
+    name = "squared-euclidean"
+    formulas = (squared_euclidean_distance, squared_euclidean_distance_matrix)
+
+
+class ManhattanSimilarity(EuclideanSimilarity):
+    """Scores are negative Manhattan distances."""
+
+    name = "manhattan"
+    formulas = (manhattan_distance, manhattan_distance_matrix)
 
 
 class WeightedL1Head(Similarity):
@@ -256,13 +240,11 @@ class WeightedL1Head(Similarity):
                 nn.init.normal_(self.linear.bias, 0.5, 0.01)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Logits (N,)."""
         left, right = _comparable(left, right)
         weight = self.linear.weight.to(left.dtype)  # (1, D)
         return ((left - right).abs() * weight).sum(-1) + self._bias()
 
     def matrix(self, left: Tensor, right: Tensor) -> Tensor:
-        """Logits (N, M)."""
         left, right = _comparable(left, right)
         weight = self.linear.weight[0].to(left.dtype)  # (D,)
         # w |a - b| = sign(w) | |w| a - |w| b |: two L1 distances, with no (N, M, D) memory.
@@ -297,29 +279,20 @@ class ConcatenationHead(Similarity):
         self.linear = nn.Linear(2 * embedding_size, 1)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Logits (N,)."""
         u, v = self._halves(left, right)
         return u + v
 
     def matrix(self, left: Tensor, right: Tensor) -> Tensor:
-        """Logits (N, M)."""
         u, v = self._halves(left, right)
         return u[:, None] + v[None, :]
 
     def _halves(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         left, right = _comparable(left, right)
-        for_left, for_right = self.linear.weight.to(left.dtype).chunk(
-            2, dim=1
-        )  # (1, D) each
+        weight = self.linear.weight.to(left.dtype)  # (1, 2 D)
+        for_left, for_right = weight.chunk(2, dim=1)
         return (left * for_left).sum(-1), (right * for_right).sum(-1) + self.linear.bias
 
 
-Formula = Callable[[Tensor, Tensor], Tensor]
-DISTANCES: dict[str, tuple[Formula, Formula]] = {
-    "euclidean": (euclidean_distance, euclidean_distance_matrix),
-    "squared-euclidean": (squared_euclidean_distance, squared_euclidean_distance_matrix),
-    "manhattan": (manhattan_distance, manhattan_distance_matrix),
-}
 SIMILARITIES: dict[str, type[Similarity]] = {
     "euclidean": EuclideanSimilarity,
     "squared-euclidean": SquaredEuclideanSimilarity,
@@ -338,9 +311,8 @@ def build_similarity(settings: NamedSettings, embedding_size: int) -> Similarity
     Raises:
         ValueError: If the name or an argument is unknown; the message lists the known.
     """
-    return build_named(
-        "similarity", SIMILARITIES, settings, {"embedding_size": embedding_size}
-    )
+    facts = {"embedding_size": embedding_size}
+    return build_named("similarity", SIMILARITIES, settings, facts)
 
 
 def _comparable(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,12 +11,11 @@ import torch
 from torch import nn
 
 from onelook.card import Start, TrainingCard
-from onelook.data.inputs import Input
 from onelook.errors import CheckpointError, TrainingError
-from onelook.models.encoders import required_arguments
+from onelook.models.encoders import encoder_settings
 from onelook.models.network import build_model
 from onelook.progress import progress_bar
-from onelook.recipe import NamedSettings, Recipe
+from onelook.recipe import Recipe
 from onelook.training.augment import Augment
 from onelook.training.data import TrainingData
 from onelook.training.device import choose_device, trains_in_bf16
@@ -304,18 +303,13 @@ def model_settings(recipe: Recipe, material: TrainingData) -> dict[str, Any]:
     right = None
     if recipe.right_encoder is not None:
         assert material.right_input is not None
-        right = _encoder_settings(recipe.right_encoder, material.right_input)
+        facts = material.right_input.encoder_arguments()
+        right = encoder_settings(recipe.right_encoder, facts)
     return {
-        "encoder": _encoder_settings(recipe.encoder, material.input),
+        "encoder": encoder_settings(recipe.encoder, material.input.encoder_arguments()),
         "right_encoder": right,
         "similarity": recipe.similarity.model_dump(),
     }
-
-
-def _encoder_settings(settings: NamedSettings, taken: Input) -> dict[str, Any]:
-    needed = required_arguments(settings.name)
-    facts = {k: value for k, value in taken.encoder_arguments().items() if k in needed}
-    return {"name": settings.name, "arguments": {**settings.arguments, **facts}}
 
 
 def _seed_global(seed: int, device: torch.device) -> None:

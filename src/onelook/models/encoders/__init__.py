@@ -6,6 +6,7 @@ sequences.
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -59,42 +60,44 @@ def encoder_class(name: str) -> type[nn.Module]:
     return found
 
 
-def required_arguments(name: str) -> set[str]:
-    """Names of the arguments without which an encoder cannot be built."""
-    parameters = inspect.signature(encoder_class(name)).parameters
-    return {key for key, one in parameters.items() if one.default is one.empty}
+def encoder_settings(settings: NamedSettings, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Name and arguments of a recipe's encoder, with what the data says of required ones.
+
+    Raises:
+        ValueError: If the encoder takes images of another shape than ``input_shape``.
+    """
+    chosen = encoder_class(settings.name)
+    takes, given = getattr(chosen, "input_shape", None), facts.get("input_shape")
+    if given is not None and isinstance(takes, tuple) and takes != tuple(given):
+        raise ValueError(
+            f"encoder {settings.name!r} takes images of shape {takes} (channels, "
+            f"height, width), got {tuple(given)}; change the recipe's images"
+        )
+    parameters = inspect.signature(chosen).parameters.values()
+    needed = [one.name for one in parameters if one.default is one.empty]
+    given_facts = {name: facts[name] for name in needed if name in facts}
+    return {"name": settings.name, "arguments": {**settings.arguments, **given_facts}}
 
 
-def build_encoder(settings: NamedSettings, **forced: Any) -> Any:
+def build_encoder(settings: NamedSettings) -> Any:
     """The encoder that a recipe names, with its ``embedding_size`` and ``input_shape``.
 
     Args:
         settings: A name from ``ENCODERS`` or the path of a class, and its arguments.
-        **forced: Facts that the data gives, such as ``vocabulary_size`` or ``input_shape``.
-            They win over the settings; an encoder that does not take one is built without
-            it.
 
     Raises:
-        ValueError: If the name or an argument is unknown or missing, or the encoder takes
-            images of another shape than a forced ``input_shape``.
+        ValueError: If the name or an argument is unknown or missing.
 
     Example:
-        >>> encoder = build_encoder(NamedSettings(name="lstm"), vocabulary_size=1000)
-        >>> encoder.embedding_size
+        >>> arguments = {"vocabulary_size": 1000}
+        >>> build_encoder(NamedSettings(name="lstm", arguments=arguments)).embedding_size
         50
     """
     known = {settings.name: encoder_class(settings.name)}
-    encoder: Any = build_named("encoder", known, settings, forced)
+    encoder: Any = build_named("encoder", known, settings)
     if not hasattr(encoder, "embedding_size"):
         raise ValueError(
             f"the encoder {settings.name!r} needs an attribute embedding_size, the length "
             "of its embeddings"
-        )
-    wanted = forced.get("input_shape")
-    takes = getattr(encoder, "input_shape", None)
-    if wanted is not None and takes is not None and tuple(takes) != tuple(wanted):
-        raise ValueError(
-            f"encoder {settings.name!r} takes images of shape {tuple(takes)} (channels, "
-            f"height, width), got {tuple(wanted)}; change the recipe's images"
         )
     return encoder
