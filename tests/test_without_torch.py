@@ -56,6 +56,26 @@ def test_enroll_and_identify(three, tmp_path):
     assert json.loads(onelook("identify", three[0], "-g", gallery, "--json"))
 
 
+SERVE = """
+from fastapi.testclient import TestClient
+import onelook
+from onelook.service.app import create_app
+from onelook.service.server import limit_threads
+limit_threads()
+model = onelook.load("omniglot")
+gallery = onelook.Gallery(model, sys.argv[1])
+with TestClient(create_app(model, gallery), base_url="http://localhost") as client:
+    files = {side: open(sys.argv[2], "rb") for side in ("left", "right")}
+    assert client.post("/v1/compare", files=files).json()["verdict"] == "same"
+"""
+
+
+def test_serve(three, tmp_path):
+    block = SCRIPT.partition("from onelook.cli")[0]
+    command = [sys.executable, "-c", block + SERVE, tmp_path / "gallery.db", three[0]]
+    subprocess.run(command, check=True)
+
+
 def test_evaluate(shapes_folder):
     words = ("evaluate", "omniglot", "--protocol", "folder-one-shot")
     assert "accuracy" in onelook(*words, "--data", shapes_folder)

@@ -20,5 +20,6 @@ def threads() -> int:
 def use_threads(n: int) -> None:
     """Let what computes from now on in this process use ``n`` threads."""
     os.environ["OMP_NUM_THREADS"] = str(n)
-    if "torch" in sys.modules:  # it has read the variable already
-        sys.modules["torch"].set_num_threads(n)
+    torch = sys.modules.get("torch")
+    if torch is not None:  # it has read the variable already
+        torch.set_num_threads(n)
