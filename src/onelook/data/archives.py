@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.data.items import ARCHIVE_SEPARATOR
-from onelook.data.reading import open_archive, read_bytes, split_address
+from onelook.data.reading import open_archive, split_address
 from onelook.errors import DataError
 from onelook.files import cache_folder
 
@@ -33,10 +33,6 @@ class Tree:
     def address(self, name: str) -> str:
         """The address of one file: ``FOLDER/NAME`` or ``ARCHIVE.zip!/NAME``."""
         return self.base + name
-
-    def read_bytes(self, name: str) -> bytes:
-        """The content of one small file, such as a list of labels."""
-        return read_bytes(self.address(name))
 
 
 def open_tree(path: str | Path) -> Tree:

@@ -103,12 +103,13 @@ class Dataset:
 
     def of_split(self, split: str) -> "Dataset":
         """The items of one official split."""
-        known = [] if self.splits is None else sorted(set(self.splits.tolist()))
-        if self.splits is None or split not in known:
+        splits = np.array([], str) if self.splits is None else self.splits
+        known = sorted(set(splits.tolist()))
+        if split not in known:
             raise DataError(
                 f"{self.name} has no split {split!r}; known: {', '.join(known) or 'none'}"
             )
-        return self.subset(self.splits == split, f"{self.name} {split}")
+        return self.subset(splits == split, f"{self.name} {split}")
 
     def of_groups(self, names: Iterable[str]) -> "Dataset":
         """The items of the named groups, such as alphabets."""
@@ -145,8 +146,12 @@ class Dataset:
             DataError: If there are too few classes or groups.
         """
         if by == "name":
-            places = np.array([_place(name, seed) for name in self.class_names])
-            is_held = (places >= 1 - fraction)[self.labels]
+            digests = (
+                hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
+                for name in self.class_names
+            )
+            places = np.array([int.from_bytes(digest[:6], "big") for digest in digests])
+            is_held = (places / 2**48 >= 1 - fraction)[self.labels]
             if is_held.all() or not is_held.any():
                 raise DataError(
                     f"{self.name} has {self.n_classes} classes, and by their names seed "
@@ -163,10 +168,8 @@ class Dataset:
             order = np.random.default_rng(seed).permutation(n)
             n_trained = int(np.clip(np.round((1 - fraction) * n), 1, n - 1))
             is_held = np.isin(whole, order[n_trained:])
-        return (
-            self.subset(~is_held, f"{self.name} train"),
-            self.subset(is_held, f"{self.name} validation"),
-        )
+        held = self.subset(is_held, f"{self.name} validation")
+        return self.subset(~is_held, f"{self.name} train"), held
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,12 +298,6 @@ def connected_components(
         if (nearer == first).all():
             return np.unique(first, return_inverse=True)[1].astype(np.int64)
         first = nearer
-
-
-def _place(name: str, seed: int) -> float:
-    """A number in [0, 1) that only the name and the seed decide."""
-    digest = hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def _renumber(

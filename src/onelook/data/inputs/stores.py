@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onelook.data.inputs.sequences import Sequences
 from onelook.data.reading import open_archive, refuse_bad, split_address
 from onelook.errors import DataError
-from onelook.files import cache_folder
+from onelook.files import cache_folder, write_whole
 from onelook.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -203,14 +203,9 @@ class SequenceStore(Rows):
 
 
 def _key(distinct: Sequence[str], source: PixelSource) -> str:
-    """24 hexadecimal digits that change with preprocessing, addresses and contents.
-
-    Content is known by CRC and size in an archive, by size and time of change on disk:
-    reading a million files again to reopen a store would take minutes.
-    """
-    digest = hashlib.sha256(
-        json.dumps([STORE_FORMAT, source.to_dict()], sort_keys=True).encode()
-    )
+    """24 hexadecimal digits that change with preprocessing, addresses and contents."""
+    settings = json.dumps([STORE_FORMAT, source.to_dict()], sort_keys=True)
+    digest = hashlib.sha256(settings.encode())
     if not all(os.path.isabs(address) for address in distinct):
         digest.update(os.getcwd().encode("utf-8", "surrogateescape"))
     for address in distinct:
@@ -220,6 +215,7 @@ def _key(distinct: Sequence[str], source: PixelSource) -> str:
 
 
 def _identity(address: str) -> str:
+    # Reading a million files again to reopen a store would take minutes.
     archive, member = split_address(address)
     try:
         if archive:
@@ -255,10 +251,7 @@ def _write(
             "addresses": kept,
             "bad": bad,
         }
-        with open(unfinished / "index.json", "w", encoding="utf-8") as file:
-            json.dump(index, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write_whole(unfinished / "index.json", json.dumps(index))
         if PixelStore._open(folder) is None:  # else another process was quicker
             shutil.rmtree(folder, ignore_errors=True)  # what is there is damaged
             try:

@@ -74,10 +74,10 @@ def lfw(root: str | Path, variant: str | None = None) -> Dataset:
 
 def lfw_view1(root: str | Path, split: str = "train", variant: str | None = None) -> Pairs:
     """The pairs of View 1, for development: ``"train"`` (2,200) or ``"test"`` (1,000)."""
-    names = {"train": "pairsDevTrain.txt", "test": "pairsDevTest.txt"}
-    if split not in names:
+    if split not in ("train", "test"):
         raise ValueError(f"unknown split {split!r} of LFW's View 1; known: train, test")
-    return read_lfw_pairs(_list(root, names[split]), _faces(root, variant).find)
+    path = _list(root, f"pairsDev{split.title()}.txt")
+    return read_lfw_pairs(path, _faces(root, variant).find)
 
 
 def lfw_view2(root: str | Path, variant: str | None = None) -> Pairs:
@@ -108,22 +108,16 @@ def lfw_people(root: str | Path, part: str, variant: str | None = None) -> Datas
         ValueError: If the part is unknown.
         DataError: If the list is malformed, or names an image that does not exist.
     """
-    names = {
-        "DevTrain": "peopleDevTrain.txt",
-        "DevTest": "peopleDevTest.txt",
-        "folds": "people.txt",
-    }
     left_out = folds_of_part(part) if part.startswith("not-fold") else []
-    kind = "folds" if left_out else part
-    if kind not in names:
+    in_folds = part == "folds" or bool(left_out)
+    if not in_folds and part not in ("DevTrain", "DevTest"):
         raise unknown_part(SOURCE, part)
-    path = _list(root, names[kind])
+    path = _list(root, "people.txt" if in_folds else f"people{part}.txt")
     faces = _faces(root, variant)
-    folds = _read_people(path, faces, with_folds=kind == "folds")
+    folds = _read_people(path, faces, in_folds)
     whole = _people_dataset(faces)
-    of_class = np.array([folds.get(name, 0) for name in whole.class_names], dtype=np.int64)
-    fold_of = of_class[whole.labels]
-    if kind == "folds":
+    fold_of = np.array([folds.get(name, 0) for name in whole.class_names])[whole.labels]
+    if in_folds:
         whole = replace(whole, folds=fold_of)
     kept = (fold_of > 0) & ~np.isin(fold_of, left_out)
     return whole.subset(kept, f"{whole.name} {part}")
@@ -181,14 +175,10 @@ def _read_people(path: Path, faces: _Faces, with_folds: bool) -> dict[str, int]:
 
 def _people_dataset(faces: _Faces) -> Dataset:
     photographs = sorted(faces.addresses)
-    people = sorted({person for person, _ in photographs})
-    index = {person: i for i, person in enumerate(people)}
-    return Dataset(
-        name=f"LFW {faces.variant}",
-        paths=tuple(faces.addresses[photograph] for photograph in photographs),
-        labels=np.array([index[person] for person, _ in photographs], dtype=np.int64),
-        class_names=tuple(people),
-    )
+    people, labels = np.unique([person for person, _ in photographs], return_inverse=True)
+    paths = tuple(faces.addresses[photograph] for photograph in photographs)
+    names = tuple(people.tolist())
+    return Dataset(f"LFW {faces.variant}", paths, labels.astype(np.int64), names)
 
 
 def _list(root: str | Path, name: str) -> Path:
@@ -220,7 +210,7 @@ def _candidates(base: Path, variant: str) -> list[Path]:
         return [base] if _variant_of(base.name) == variant else []
     found = [base / place / name for place in _PLACES for name in names]
     found = [path for path in found if path.exists()]
-    if _variant_of(base.name) == variant and _holds_people(base):
+    if _variant_of(base.name) == variant and next(base.glob("*/*_0001.jpg"), None):
         found.insert(0, base)
     return found
 
@@ -230,13 +220,6 @@ def _variant_of(name: str) -> str:
     if "funneled" not in lower:
         return "plain"
     return "deep-funneled" if "deep" in lower else "funneled"
-
-
-def _holds_people(folder: Path) -> bool:
-    """Whether ``folder/PERSON/PERSON_0001.jpg`` is there for some folder in it."""
-    if not folder.is_dir():
-        return False
-    return any((sub / f"{sub.name}_0001.jpg").is_file() for sub in folder.iterdir())
 
 
 def _photographs(tree: Tree, variant: str) -> dict[tuple[str, int], str]:
@@ -344,7 +327,7 @@ def _source(
         protocol="lfw-view1",
         archives=(photographs, *_LISTS),
         marks=tuple(
-            s + suffix for v in VARIANTS.values() for s in v for suffix in SUFFIXES
+            stem + end for v in VARIANTS.values() for stem in v for end in SUFFIXES
         ),
         folder="lfw",
         # Ten folds would decode nearly the same photographs ten times.
