@@ -131,32 +131,16 @@ def _groups(edges: NDArray[np.int64], widest: float) -> Iterator[NDArray[np.int6
     """Members of every group of boxes (N, 4) with gaps of at most ``widest`` inside."""
     groups = [np.array([i]) for i in range(len(edges))]
     yield from groups
-    if len(edges) < 2:
-        return
-    low, high = edges[:, None, :2], edges[None, :, 2:]
-    gaps = np.maximum(low - high, 0)  # (N, N, 2): from the end of j to the start of i
-    distances = np.linalg.norm(np.maximum(gaps, gaps.transpose(1, 0, 2)), axis=2)
-    for distance, a, b in _chain(distances):
-        if distance > widest:
-            return
-        joined = np.concatenate([groups[a], groups[b]])
-        for member in joined:
-            groups[member] = joined
-        yield joined
-
-
-def _chain(distances: NDArray[np.float64]) -> list[tuple[float, int, int]]:
-    """The N - 1 joins of single linkage, nearest first: Prim's tree of distances (N, N)."""
-    at, others = 0, np.arange(1, len(distances))
-    near = np.full(len(others), np.inf)
-    joins = []
-    while len(others):
-        near = np.minimum(near, distances[at, others])
-        nearest = int(near.argmin())
-        joins.append((float(near[nearest]), at, int(others[nearest])))
-        at = int(others[nearest])
-        others, near = np.delete(others, nearest), np.delete(near, nearest)
-    return sorted(joins, key=lambda join: join[0])
+    low, high = edges[:, :2], edges[:, 2:]
+    a, b = np.triu_indices(len(edges), 1)
+    gaps = np.maximum(np.maximum(low[a] - high[b], low[b] - high[a]), 0)  # (pairs, 2)
+    distances = np.linalg.norm(gaps, axis=1)
+    for i in np.argsort(distances, kind="stable")[: np.count_nonzero(distances <= widest)]:
+        if groups[a[i]] is not groups[b[i]]:  # they are joined, nearest first
+            joined = np.concatenate([groups[a[i]], groups[b[i]]])
+            for member in joined:
+                groups[member] = joined
+            yield joined
 
 
 def _load_drawing(

@@ -28,26 +28,18 @@ def progress_bar(
     if not shown:
         yield lambda n=1, text="": None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import console as consoles
+    from rich import progress as bars
 
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn() if unit == "bytes" else MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+    console = consoles.Console(stderr=True)
+    bar = bars.Progress(
+        "{task.description}",
+        bars.BarColumn(),
+        bars.DownloadColumn() if unit == "bytes" else bars.MofNCompleteColumn(),
+        "{task.fields[text]}",
+        bars.TimeElapsedColumn(),
+        "left",
+        bars.TimeRemainingColumn(),
         console=console,
         transient=True,
         disable=not console.is_terminal,

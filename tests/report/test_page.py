@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from onelook.comparison import Comparison
 from onelook.errors import OnelookError
 from onelook.metrics import far_at, frr_at, reliability
 from onelook.report.inputs import ReportInputs, ShownPair
@@ -15,6 +16,15 @@ from onelook.report.page import write_report
 
 def picture(seed=0, shape=(20, 30)):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def shown(left, right, left_name, right_name, is_same, far_apart, p=None, marked=None):
+    """A pair that the model judges different; without a verdict where p is None."""
+    threshold, verdict = (None, None) if p is None else (1.0, False)
+    answer = Comparison(
+        left_name, right_name, 0.0, far_apart, p, verdict, threshold, far=None
+    )
+    return ShownPair(left, right, is_same, answer, marked)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +62,12 @@ def full_inputs():
         pixels=rng.integers(0, 256, (40, 8, 8), dtype=np.uint8),
         confusion=(["a", "b"], np.array([[9, 1], [3, 7]])),
         hardest=[
-            ShownPair(picture(1), picture(2, (9, 9, 3)), "Ada", "Bob", False, 1.2345, 0.25),
-            ShownPair(picture(3, (9, 9, 1)), picture(4), "Cleo", "Cleo", True, 9.0),
+            shown(picture(1), picture(2, (9, 9, 3)), "Ada", "Bob", False, 1.2345, 0.25),
+            shown(picture(3, (9, 9, 1)), picture(4), "Cleo", "Cleo", True, 9.0),
         ],
         typical=[
-            ShownPair(picture(5), picture(6), "Dan", "Eve", False, 0.5, 0.1, "different"),
-            ShownPair(picture(5), picture(6), "Fay", "Fay", True, 0.6, 0.2, "different"),
+            shown(picture(5), picture(6), "Dan", "Eve", False, 0.5, 0.1),
+            shown(picture(5), picture(6), "Fay", "Fay", True, 0.6, 0.2),
         ],
         calibration=[("threshold", "score 1.0000")],
         reliability=reliability([0.2, 0.2, 0.9, 0.9], [True, False, True, True], 0.5),
@@ -230,7 +240,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path, monkeypatch):
 
 def test_what_misled_the_model_is_shown_beside_a_wrong_pair(tmp_path):
     marks = picture(5, (20, 30, 3)), picture(6, (20, 30, 3))
-    pair = ShownPair(picture(1), picture(2), "Ada", "B<b", True, 1.2, marked=marks)
+    pair = shown(picture(1), picture(2), "Ada", "B<b", True, 1.2, marked=marks)
     page = write_report(ReportInputs("t", hardest=[pair]), tmp_path / "r.html").read_text()
     assert page.count("<img ") == 4
     assert 'alt="set apart: Ada"' in page and 'alt="set apart: B&lt;b"' in page

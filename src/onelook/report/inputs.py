@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from onelook.calibration.calibrate import Calibration
 from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
+from onelook.comparison import Comparison
 from onelook.metrics import Reliability
 from onelook.report.pictures import Picture
 from onelook.verifier import Verifier
@@ -16,20 +17,15 @@ from onelook.verifier import Verifier
 
 @dataclass(frozen=True, eq=False)
 class ShownPair:
-    """A pair and what the model says of it; pictures are (H, W) or (H, W, C) uint8.
+    """Pictures of a pair, whether they show the same thing, and what the model answers.
 
-    ``verdict`` is the model's: "same", "different" or "unsure"; empty without a decision.
     ``marked`` are both pictures with the parts marked that mislead the model.
     """
 
     left: Picture
     right: Picture
-    left_name: str
-    right_name: str
     is_same: bool
-    dissimilarity: float
-    probability: float | None = None
-    verdict: str = ""
+    answer: Comparison
     marked: tuple[Picture, Picture] | None = None
 
 

@@ -60,14 +60,16 @@ def _pairs(inputs: ReportInputs) -> Part:
 
 
 def _card(pair: ShownPair) -> Part:
-    pictures = [(pair.left, pair.left_name), (pair.right, pair.right_name)]
+    answer, truth = pair.answer, "same" if pair.is_same else "different"
+    pictures = [(pair.left, answer.left), (pair.right, answer.right)]
     if pair.marked is not None:
         what = "set apart" if pair.is_same else "made alike"
-        marks = zip(pair.marked, (pair.left_name, pair.right_name), strict=True)
-        pictures += [(mark, f"{what}: {name}") for mark, name in marks]
-    truth = "same" if pair.is_same else "different"
-    mark = {"unsure": "", truth: " ✓"}.get(pair.verdict, " ✗")
-    return {"pair": pair, "pictures": pictures, "truth": truth, "mark": mark}
+        pictures += [
+            (mark, f"{what}: {name}")
+            for mark, (_, name) in zip(pair.marked, pictures, strict=True)
+        ]
+    mark = {"unsure": "", truth: " ✓"}.get(answer.verdict, " ✗")
+    return {"answer": answer, "pictures": pictures, "truth": truth, "mark": mark}
 
 
 def _roc_and_det(inputs: ReportInputs) -> Part:

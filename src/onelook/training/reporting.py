@@ -139,19 +139,10 @@ def _shown_pair(
     if held_out.class_names:
         names = [held_out.class_names[label] for label in held_out.labels[items]]
     answer = verifier.judge(names[0], names[1], float(pairs.scores[i]))
-    left, right = _pictures(verifier, held_out, items)
     has_time = time.monotonic() < until
-    return ShownPair(
-        left=left,
-        right=right,
-        left_name=answer.left,
-        right_name=answer.right,
-        is_same=is_same,
-        dissimilarity=answer.dissimilarity,
-        probability=answer.probability,
-        verdict=answer.verdict or "",
-        marked=_marked(verifier, held_out, items, is_same) if has_time else None,
-    )
+    marked = _marked(verifier, held_out, items, is_same) if has_time else None
+    left, right = _pictures(verifier, held_out, items)
+    return ShownPair(left, right, is_same, answer, marked)
 
 
 def _marked(

@@ -1,6 +1,7 @@
 """Validation on held-out classes: the figure that chooses the epoch, and scored pairs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,25 +75,9 @@ def validate(
     if settings.figure == "verification":
         pairs = held_out_pairs(verifier, held_out, left, right, seed)
         return roc_auc(pairs.scores, pairs.is_same)
+    described = held_out.labels, held_out.groups, held_out.drawers
+    how: Any = {"n_way": settings.n_way, "seed": seed}
+    how["score_matrix"] = verifier.score_matrix
     if right is not left:
-        matches = match_sides(
-            left,
-            right,
-            held_out.labels,
-            held_out.groups,
-            held_out.drawers,
-            n_way=settings.n_way,
-            seed=seed,
-            score_matrix=verifier.score_matrix,
-        )
-        return float(matches.credits.mean())
-    return within_group_accuracy(
-        left,
-        held_out.labels,
-        held_out.groups,
-        held_out.drawers,
-        n_way=settings.n_way,
-        n_trials=settings.n_trials,
-        seed=seed,
-        score_matrix=verifier.score_matrix,
-    )
+        return float(match_sides(left, right, *described, **how).credits.mean())
+    return within_group_accuracy(left, *described, n_trials=settings.n_trials, **how)
