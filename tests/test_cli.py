@@ -492,3 +492,38 @@ def test_export_writes_an_older_model_for_answers_without_pytorch(onelook, tmp_p
     assert new.card.metrics == old.card.metrics and new.decision == old.decision
     status, _, err = onelook("export", "omniglot")
     assert status == 1 and "--out FOLDER writes a copy" in err
+
+
+def test_a_cohort_is_stored_by_calibrate_and_taken_by_compare(
+    onelook, shapes_folder, tmp_path
+):
+    images = sorted(str(path) for path in shapes_folder.rglob("*.png"))
+    few = tmp_path / "few"
+    few.mkdir()
+    for i, path in enumerate(images[:5]):
+        shutil.copy(path, few / f"{i}.png")
+    mine = ("--model", "omniglot")
+    status, _, err = onelook("compare", *images[:2], *mine, "--cohort", few)
+    assert status == 1 and "a cohort needs at least 20 different images" in err
+
+    arguments = (
+        "calibrate",
+        "omniglot",
+        "--cohort",
+        shapes_folder,
+        "--out",
+        tmp_path / "m",
+    )
+    status, printed, err = onelook(*arguments, "--json")
+    assert status == 0, err
+    stored = json.loads(printed)
+    asked = ("compare", *images[:2], "--json", "--model")
+    answers = [
+        json.loads(onelook(*asked, "omniglot", "--cohort", shapes_folder)[1]),
+        json.loads(onelook(*asked, tmp_path / "m")[1]),
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0]["cohort"] == stored["normalised_by"]
+    assert answers[0]["threshold"] == stored["threshold"]
+    plain = json.loads(onelook(*asked, "omniglot")[1])
+    assert plain["cohort"] == "" and plain["threshold"] != stored["threshold"]

@@ -53,6 +53,7 @@ def test_what_was_written_is_read(folder):
         "seen": tuple(DECISION["seen"]),
         "intervals": {k: tuple(v) for k, v in DECISION["intervals"].items()},
         "identify": tuple(DECISION["identify"]),
+        **{"kind": "plain", "cohort_size": 0, "cohorts": ()},
     }
     assert plain["model"] == content()["model"]
     assert read_file(folder / "model.safetensors", found.weights.sha256) == WEIGHTS

@@ -1,5 +1,6 @@
 """Verifier: saved and loaded, refused when damaged, the same answer through every door."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -296,3 +297,67 @@ def test_texts_and_strokes_answer_through_onnx_runtime(images, tmp_path):
     np.testing.assert_allclose(right, expected, atol=1e-5)
     expected = written.score_matrix(written.embed(images), expected)
     np.testing.assert_allclose(read.score_matrix(left, right), expected, atol=1e-5)
+
+
+BESIDE = dataclasses.replace(
+    DECISION,
+    cohorts=(
+        dataclasses.replace(DECISION, threshold=0.2, kind="centred", cohort_size=20),
+        dataclasses.replace(DECISION, threshold=1.5, kind="normalised", cohort_size=40),
+    ),
+)
+
+
+@pytest.fixture
+def folder_of_40(tmp_path):
+    rng = np.random.default_rng(1)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (20, 20), np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+def test_a_cohort_gives_other_scores_and_thresholds_and_says_so(
+    verifier, images, folder_of_40
+):
+    verifier.decision = BESIDE
+    here = verifier.with_cohort(folder_of_40)
+    answer = here.compare(images[0], images[1])
+    assert (answer.threshold, answer.cohort) == (1.5, "normalised by 40 images: here")
+    assert "there; normalised by 40 images: here" in str(answer)
+    paths = sorted(folder_of_40.iterdir())[:30]
+    centred = here.with_cohort(paths, "thirty").compare(images[0], images[1])
+    assert (centred.threshold, centred.cohort) == (0.2, "centred by 30 images: thirty")
+    left, right = verifier.embed(images[:2]) - verifier.embed(paths).mean(0)
+    cosine = left @ right / np.linalg.norm(left) / np.linalg.norm(right)
+    assert centred.score == pytest.approx(cosine, abs=1e-4)
+    ranked = here.rank(images[0], images[1:])
+    assert ranked[0].score == max(a.score for a in ranked)
+    assert verifier.compare(images[0], images[1]).cohort == ""
+    assert here.plain is verifier and here.fingerprint == verifier.fingerprint
+
+
+def test_a_cohort_is_saved_with_the_model(verifier, images, folder_of_40, tmp_path):
+    verifier.decision = BESIDE
+    here = verifier.with_cohort(folder_of_40)
+    folder = here.save(tmp_path / "model")
+    loaded = load(folder)
+    assert loaded.plain.decision == BESIDE and loaded.normalised_by == here.normalised_by
+    answers = [one.compare(images[0], images[1]) for one in (here, loaded)]
+    assert answers[0].score == pytest.approx(answers[1].score, abs=1e-3)
+    content = bytearray((folder / "cohort.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "cohort.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="cohort.safetensors is not the file"):
+        load(folder)
+    verifier.save(folder)
+    assert not (folder / "cohort.safetensors").exists() and load(folder).cohort is None
+
+
+def test_a_model_without_thresholds_beside_cohorts_says_what_to_do(verifier, folder_of_40):
+    with pytest.raises(DataError, match="no thresholds beside cohorts: onelook calibrate"):
+        verifier.with_cohort(folder_of_40)
+    verifier.decision = None
+    here = verifier.with_cohort(folder_of_40)
+    assert here.normalised_by == "centred by 40 images: here"

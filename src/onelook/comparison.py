@@ -20,11 +20,13 @@ class Comparison:
         left: Path, file name or text of the left item.
         right: The same of the right item.
         score: Larger when the two are more alike.
-        dissimilarity: Smaller when the two are more alike; 0 for identical items.
+        dissimilarity: Smaller when the two are more alike; 0 for identical items, unless
+            the score is normalised by a cohort.
         probability: Probability that the two are the same; None without a decision.
         is_same: True or False; None when the model is unsure or carries no decision.
         threshold: Score from which the two are the same; None without a decision.
         far: Fraction of different pairs that the threshold falsely accepts.
+        cohort: What the score is centred or normalised by; empty for a plain score.
 
     Attributes:
         verdict: "same", "different" or "unsure"; empty where there is no threshold.
@@ -38,6 +40,7 @@ class Comparison:
     is_same: bool | None
     threshold: float | None
     far: float | None
+    cohort: str = ""
     verdict: Literal["same", "different", "unsure", ""] = dataclasses.field(
         init=False, default=""
     )
@@ -68,7 +71,8 @@ class Comparison:
         return (
             f"{self.verdict}: probability {self.probability:.3f}, dissimilarity "
             f"{self.dissimilarity:.4f} (score {self.score:.4f}, threshold "
-            f"{self.threshold:.4f} at a false-accept rate of {self.far:g})"
+            f"{self.threshold:.4f} at a false-accept rate of {self.far:g}"
+            + (f" there; {self.cohort})" if self.cohort else ")")
         )
 
     def _repr_html_(self) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from onelook.metrics import (
 # Calibrating needs more than measuring: chance accepts about this many different pairs.
 FALSE_ACCEPTS_NEEDED = 30
 LARGEST_FAR = 0.5
+Kind = Literal["plain", "centred", "normalised"]  # of scores; see cohort.py
 CURVE_POINTS = 200
 HISTOGRAM_BINS = 40
 
@@ -81,6 +82,10 @@ class Decision:
             calibrated for pairs alone.
         curves: Data for plots: "thresholds" (200 rising scores) with their "far" and "frr",
             and "histogram", the fractions of "same" and "different" pairs between "edges".
+        kind: Kind of scores that it reads: "plain", or beside a cohort "centred" or
+            "normalised".
+        cohort_size: Images of the smallest cohort that it is for; 0 for plain scores.
+        cohorts: The decisions of the same model beside cohorts, smallest first.
     """
 
     threshold: float
@@ -98,6 +103,14 @@ class Decision:
     intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
     identify: tuple[IdentifyRow, ...] = ()
     curves: dict[str, Any] | None = None
+    kind: Kind = "plain"
+    cohort_size: int = 0
+    cohorts: tuple["Decision", ...] = ()
+
+    def for_cohort(self, size: int) -> "Decision | None":
+        """The decision beside a cohort of that many images; None if none was fitted."""
+        fitting = [found for found in self.cohorts if found.cohort_size <= size]
+        return fitting[-1] if fitting else None
 
     def decide(self, score: float) -> bool | None:
         """True for same, False for different, None for unsure."""
@@ -181,6 +194,7 @@ class Decision:
         intervals = read.get("intervals", {})
         read["intervals"] = {name: tuple(ends) for name, ends in intervals.items()}
         read["identify"] = tuple(IdentifyRow(**row) for row in read.get("identify", ()))
+        read["cohorts"] = tuple(map(cls.from_dict, read.get("cohorts", ())))
         return cls(**read)
 
 

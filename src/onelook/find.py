@@ -57,6 +57,7 @@ class Findings:
         rate: Share of the pictures without the query in which a box is accepted.
         is_for_many: Whether the threshold was fitted for this many boxes; otherwise it is
             that of a single pair, and ``rate`` assumes independent boxes.
+        cohort: What scores are centred or normalised by; empty for plain scores.
         query_picture, shown: Both pictures, (H, W) or (H, W, 3) uint8.
     """
 
@@ -68,6 +69,7 @@ class Findings:
     threshold: float | None
     rate: float | None
     is_for_many: bool
+    cohort: str
     query_picture: Picture = dataclasses.field(repr=False)
     shown: Picture = dataclasses.field(repr=False)
 
@@ -107,7 +109,7 @@ class Findings:
             f"{'found' if self.is_found else 'not found'}: {text}, probability "
             f"{best.probability:.3f} (score {best.score:.4f}, threshold "
             f"{self.threshold:.4f} {source}: errs in {self.rate:.2g} of the pictures "
-            "without it)"
+            f"without it{'; ' * bool(self.cohort)}{self.cohort})"
         )
 
 
@@ -166,6 +168,7 @@ def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings
         threshold=threshold,
         rate=rate,
         is_for_many=is_for_many,
+        cohort=verifier.normalised_by,
         query_picture=np.asarray(asked),
         shown=np.asarray(shown),
     )

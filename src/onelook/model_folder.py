@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from onelook.card import Part, TrainingCard, modern_card
+from onelook.cohort import Cohort
 from onelook.decision import Decision
 from onelook.errors import CheckpointError
 from onelook.files import write_whole
@@ -22,6 +23,7 @@ from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE
 from onelook.zoo import SETTINGS_FILE, shipped_folder
 
 FORMAT, OLD_FORMAT = 2, 1
+COHORT_FILE = "cohort.safetensors"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Side = Literal["left", "right"]
@@ -51,6 +53,15 @@ class Weights(Part):
     of_encoder: str = ""
 
 
+class CohortFile(Part):
+    """The cohort of a model: a file of this folder with its embeddings."""
+
+    sha256: Sha256
+    name: str
+    images: Annotated[int, Field(gt=0)]
+    notes: tuple[str, ...] = ()
+
+
 class ModelFile(Part):
     """The content of ``model.json``."""
 
@@ -66,6 +77,7 @@ class ModelFile(Part):
     weights: Weights
     # SHA-256 of the ONNX graph of each side; none where only PyTorch can answer.
     graphs: dict[Side, Sha256]
+    cohort: CohortFile | None = None
     digest: Sha256
 
 
@@ -179,8 +191,26 @@ def packaged_weights(encoder: str, folder: Path, sha256: str = "") -> bytes:
     return weights
 
 
+def cohort_of(folder: Path, file: ModelFile | OldModelFile) -> Cohort | None:
+    """The cohort that a model answers beside, or None.
+
+    Raises:
+        CheckpointError: If it cannot be read or is another one than was saved.
+    """
+    known = file.cohort if isinstance(file, ModelFile) else None
+    if known is None:
+        return None
+    path = folder / COHORT_FILE
+    embeddings = tensors_of(read_file(path, known.sha256), path)["embeddings"]
+    return Cohort(embeddings, known.name, known.notes)
+
+
 def write_folder(
-    folder: Path, content: dict[str, Any], weights: bytes, graphs: dict[str, bytes]
+    folder: Path,
+    content: dict[str, Any],
+    weights: bytes,
+    graphs: dict[str, bytes],
+    cohort: Cohort | None = None,
 ) -> Path:
     """Write a model folder; an older model there stays until the end.
 
@@ -189,6 +219,7 @@ def write_folder(
             digests; ``weights`` only where they are those of another model or package.
         weights: The content of the safetensors file.
         graphs: The ONNX graph of each side.
+        cohort: What the model answers beside, or None.
 
     Raises:
         CheckpointError: If a value is of a wrong kind, or a weight is not a number.
@@ -202,6 +233,11 @@ def write_folder(
         "weights": {"sha256": _sha256(weights), **content.get("weights", {})},
         "graphs": {side: _sha256(graph) for side, graph in graphs.items()},
     }
+    beside = b""
+    if cohort is not None:
+        beside = packed({"embeddings": cohort.embeddings})
+        known = {"name": cohort.name, "images": len(cohort), "notes": cohort.notes}
+        content["cohort"] = {"sha256": _sha256(beside), **known}
     try:
         text = json.dumps(content | {"digest": digest_of(content)}, indent=1)
         ModelFile.model_validate_json(text)
@@ -213,6 +249,10 @@ def write_folder(
         write_whole(folder / GRAPH_FILES[side], graph)
     for side in set(GRAPH_FILES) - set(graphs):
         (folder / GRAPH_FILES[side]).unlink(missing_ok=True)
+    if beside:
+        write_whole(folder / COHORT_FILE, beside)
+    else:
+        (folder / COHORT_FILE).unlink(missing_ok=True)
     return write_whole(folder / SETTINGS_FILE, text + "\n").parent
 
 

@@ -1,17 +1,16 @@
 """Embed many files; vectors beside their paths, written and read as NPZ or Parquet."""
 
-import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.archives import address_exists, open_tree
-from onelook.data.reading import refuse_bad, split_address
+from onelook.data.archives import addresses_of
+from onelook.data.reading import refuse_bad
 from onelook.errors import DataError
 from onelook.extras import import_extra
 from onelook.files import whole_file
@@ -55,7 +54,7 @@ def embed_files(
     Raises:
         DataError: If nothing is there, or, at the end, if files could not be read.
     """
-    addresses = addresses_of(verifier, paths, side)
+    addresses = addresses_of(paths, verifier.input_of(side).suffixes)
     found: list[tuple[str, NDArray[np.float32]]] = []
     bad: list[tuple[str, str]] = []
     for start in tracked(range(0, len(addresses), BLOCK), "embedding", progress):
@@ -120,40 +119,6 @@ def check_ending(path: str | Path) -> None:
         )
     if Path(path).suffix == ".parquet":
         _pyarrow()
-
-
-def addresses_of(
-    verifier: Verifier, paths: Sequence[str | Path], side: str = "left"
-) -> list[str]:
-    """All files that paths, folders and archives stand for; for text models the texts.
-
-    Raises:
-        DataError: If a folder or archive holds no file that the model takes.
-    """
-    suffixes = verifier.input_of(side).suffixes
-    if not suffixes:
-        return [str(path) for path in paths]
-    found: list[str] = []
-    for path in map(os.path.expanduser, map(str, paths)):
-        if not holds_files(path):
-            found.append(path)
-            continue
-        tree = open_tree(path)
-        inside = [n for n in tree.names if PurePosixPath(n).suffix.lower() in suffixes]
-        if not inside:
-            raise DataError(
-                f"{path} holds no files that end in {', '.join(sorted(suffixes))}"
-            )
-        found += [tree.address(name) for name in inside]
-    return found
-
-
-def holds_files(path: str | Path) -> bool:
-    """Whether the path is a folder or an archive, not one file."""
-    text = os.path.expanduser(path)
-    if split_address(text)[0]:
-        return not address_exists(text)  # a folder in an archive is no member of it
-    return os.path.isdir(text) or text.lower().endswith((".zip", ".tgz", ".tar", ".tar.gz"))
 
 
 def _embed_block(

@@ -1,5 +1,6 @@
 """Verifier: a trained network with its inputs and its decision, ready to use."""
 
+import copy
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.card import TrainingCard
+from onelook.cohort import Cohort, cohort_scores, decision_beside, make_cohort, sample
 from onelook.comparison import Comparison
+from onelook.data.archives import addresses_of
 from onelook.data.inputs import Input, Item, RawInput, Store, input_from_dict
 from onelook.data.inputs.decoding import check_list, name_of
 from onelook.decision import Decision
@@ -19,6 +22,7 @@ from onelook.model_folder import (
     ModelFile,
     Network,
     OldModelFile,
+    cohort_of,
     fingerprint_of,
     own_names,
     read_file,
@@ -74,7 +78,9 @@ class Verifier:
         self.decision = decision
         self.card = card or TrainingCard()
         self.network = network
+        self.cohort: Cohort | None = None
         self._fingerprint = fingerprint
+        self._plain: Verifier | None = None
         # Whether embedding more than one batch reports progress on standard error.
         self.shows_progress = False
 
@@ -97,6 +103,58 @@ class Verifier:
                 "onelook.load(..., runtime='torch') gives its network"
             )
         return model
+
+    @property
+    def plain(self) -> "Verifier":
+        """The model without a cohort."""
+        return self._plain or self
+
+    def with_cohort(
+        self, images: Sequence[Item] | str | Path | Cohort, name: str = ""
+    ) -> "Verifier":
+        """The model as it answers in the place that unlabelled images come from.
+
+        Scores are centred or normalised by the images, and thresholds, probabilities and
+        rates are those that were fitted for such scores. Without a decision, a cohort of
+        200 images or more normalises.
+
+        Args:
+            images: A folder or an archive, or 20 images or more as ``embed`` takes them; of
+                more than 1,000 a random part is kept.
+            name: What answers call the images; by default the folder's name.
+
+        Raises:
+            DataError: If there are too few images, or one cannot be read; if the model has
+                two encoders, or its decision has no thresholds beside cohorts.
+        """
+        if not self.shared:
+            raise DataError(
+                f"{self.name} has an encoder for each side, so images of one kind are no "
+                "cohort for it: fit its thresholds on labelled pairs with onelook calibrate"
+            )
+        cohort = images if isinstance(images, Cohort) else self._cohort(images, name)
+        plain = self.plain
+        beside = copy.copy(plain)
+        beside._plain, beside.cohort = plain, cohort
+        if plain.decision is not None:
+            beside.decision = decision_beside(plain.decision, cohort, self.name)
+        beside.scores = cohort_scores(plain.scores, cohort, beside.decision)
+        return beside
+
+    def _cohort(self, images: Sequence[Item] | str | Path, name: str) -> Cohort:
+        if isinstance(images, str | Path):
+            name = name or Path(images).name
+            images = addresses_of([images], self.input.suffixes)
+        kept = [images[i] for i in sample(len(images))]  # no more are encoded than are kept
+        return make_cohort(self.embed(kept), name or "a cohort")
+
+    @property
+    def normalised_by(self) -> str:
+        """What scores are centred or normalised by, in words; empty for plain scores."""
+        if self.cohort is None:
+            return ""
+        kind = self.scores.name.rpartition(", ")[2]
+        return f"{kind} by {len(self.cohort):,} images: {self.cohort.name}"
 
     def input_of(self, side: str) -> Input:
         """What a side takes."""
@@ -169,7 +227,10 @@ class Verifier:
         return self.scores.matrix(left, right).astype(np.float32, copy=False)
 
     def dissimilarity(self, score: float) -> float:
-        """The score as people read it: 0 for identical, larger when less alike."""
+        """The score as people read it: larger when less alike.
+
+        It is 0 for identical items, unless the score is normalised by a cohort.
+        """
         return float(self.dissimilarities(np.array([score]))[0])
 
     def dissimilarities(self, scores: NDArray[Any]) -> NDArray[np.float64]:
@@ -247,6 +308,7 @@ class Verifier:
             is_same=None if decision is None else decision.decide(score),
             threshold=None if decision is None else decision.threshold,
             far=None if decision is None else decision.far,
+            cohort=self.normalised_by,
         )
 
     @property
@@ -267,11 +329,12 @@ class Verifier:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``model.json``: all but the digests of its files."""
+        decision = self.plain.decision
         return {
             "fingerprint": self.fingerprint,
             "embedding_size": self.embedding_size,
             **self._settings(),
-            "decision": None if self.decision is None else self.decision.to_dict(),
+            "decision": None if decision is None else decision.to_dict(),
             "card": self.card.model_dump(mode="json", exclude_defaults=True),
         }
 
@@ -293,7 +356,7 @@ class Verifier:
                 "nothing could load it; train(..., encoder=...) or a recipe makes one"
             )
         weights, graphs = self.encoder.files(self.examples())
-        return write_folder(Path(folder), self.to_dict(), weights, graphs)
+        return write_folder(Path(folder), self.to_dict(), weights, graphs, self.cohort)
 
 
 def load(
@@ -331,6 +394,9 @@ def load(
             fingerprint=getattr(file, "fingerprint", ""),
         )
         _check_input_shape(verifier)
+        cohort = cohort_of(folder, file)
+        if cohort is not None:
+            verifier = verifier.with_cohort(cohort)
     except (KeyError, TypeError, ValueError, DataError) as error:
         raise CheckpointError(f"{folder / SETTINGS_FILE}: {error}") from error
     return verifier

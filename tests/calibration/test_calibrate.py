@@ -33,6 +33,7 @@ class Cloud:
 
     def __init__(self, decision=None):
         self.decision = decision
+        self.plain = self
 
     def embed(self, addresses, side="left"):
         return np.array([[float(a.rsplit("/", 1)[-1])] for a in addresses], np.float32)

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from onelook.calibration.fit import CrossCheck, fit_drawn, fit_items
 from onelook.calibration.groups import GroupRates, rates_by_group
 from onelook.calibration.pairs import ClassPairs, listed_pairs
-from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
+from onelook.calibration.rows import (
+    check_rows,
+    cohort_rows,
+    group_rows,
+    identify_rows,
+    summary_rows,
+)
 from onelook.card import CalibrationFacts
 from onelook.data.items import Dataset, Pairs
 from onelook.decision import Decision
@@ -94,6 +100,9 @@ class Calibration:
         parts = [aligned(self.rows())]
         if self.decision.identify:
             parts.append("who is it? (1:N)\n" + aligned(identify_rows(self.decision)))
+        if self.decision.cohorts:
+            rows = aligned(cohort_rows(self.decision))
+            parts.append("beside unlabelled images of another place\n" + rows)
         if self.groups:
             parts.append("by group\n" + aligned(group_rows(self.groups)))
         return "\n".join([*parts, *(f"note: {note}" for note in self.notes)])
@@ -119,7 +128,7 @@ def calibrate(
     """Fit a decision: a threshold at a false-accept rate, a probability, galleries.
 
     Args:
-        verifier: Model to calibrate; it is not changed.
+        verifier: Model to calibrate, without its cohort; it is not changed.
         data: Images of classes that it was neither trained nor tested on: a class folder, a
             data set's name, a pair file, a Dataset or Pairs, or a DataChoice that says
             more; None for the classes that its own training held out. What it was trained
@@ -138,6 +147,7 @@ def calibrate(
         >>> verifier = onelook.load("omniglot")  # doctest: +SKIP
         >>> print(calibrate(verifier, "drawings", far=0.001))  # doctest: +SKIP
     """
+    verifier = verifier.plain
     opened, grouping = open_unseen(verifier, data, group_by, seed)
     groups: tuple[GroupRates, ...] = ()
     wanted: dict[str, Any] = {"far": far, "prior": prior, "seed": seed, "strict": True}
@@ -164,16 +174,19 @@ def calibrate(
 
 
 def save_decision(model: str | Path, calibration: Calibration, out: str | Path) -> Path:
-    """Put a decision into a model's folder; its weights and fingerprint stay as they are.
+    """Put a decision into a model's folder; weights, fingerprint and cohort stay.
 
     Args:
         model: Folder that ``train`` wrote, or the name of shipped weights.
         calibration: What ``calibrate`` found.
         out: Folder to write: the model's own, or another one for a copy.
     """
-    verifier = load(model)
+    loaded = load(model)
+    verifier = loaded.plain
     verifier.decision = calibration.decision
     verifier.card = verifier.card.model_copy(update={"calibration": calibration.about()})
+    if loaded.cohort is not None:
+        verifier = verifier.with_cohort(loaded.cohort)
     return verifier.save(Path(out).expanduser())
 
 

@@ -14,6 +14,7 @@ from onelook.calibration.pairs import (
     score_drawn_pairs,
     useful_groups,
 )
+from onelook.calibration.places import beside_cohorts
 from onelook.decision import (
     FALSE_ACCEPTS_NEEDED,
     LARGEST_FAR,
@@ -33,6 +34,7 @@ from onelook.metrics import (
     frr_at,
     reliability,
 )
+from onelook.runtime.scores import Scores
 
 FPIR = 0.05
 MOST_DIFFERENT = 2_000_000  # drawn, for the smallest rates
@@ -97,7 +99,8 @@ def fit_items(
 
     Where items have groups, such as alphabets, a different pair is two classes of one
     group: a threshold must hold against such look-alikes, and its rate then does not depend
-    on the number of groups.
+    on the number of groups. Where both sides have one encoder, the decision gets others
+    for scores beside cohorts.
 
     Args:
         scorer: Model that compares the embeddings.
@@ -120,7 +123,49 @@ def fit_items(
     folds = folds_of(labels, groups, seed)
     fitted = fit_drawn(drawn, far=far, prior=prior, seed=seed, strict=strict, folds=folds)
     decision = with_galleries(fitted.decision, simulate_galleries(*items, seed=seed))
+    scores = getattr(scorer, "scores", None)
+    if scores is not None and left is right:
+        decision = fit_cohorts(
+            *(decision, scores, left, labels, groups), far=far, prior=prior, seed=seed
+        )
     return dataclasses.replace(fitted, decision=decision)
+
+
+def fit_cohorts(
+    decision: Decision,
+    scores: Scores,
+    embeddings: NDArray[np.float32],
+    labels: Indices,
+    groups: Indices | None,
+    *,
+    far: float,
+    prior: float,
+    seed: int,
+) -> Decision:
+    """The decision with those for scores beside cohorts, from simulated places.
+
+    Args:
+        decision: That of plain scores.
+        scores: How the model scores pairs.
+        embeddings, labels, groups, far, prior, seed: As for ``fit_items``.
+    """
+    groups = useful_groups(labels, groups)
+    found = []
+    n_different = draws_for(far)
+    for place in beside_cohorts(
+        *(scores, embeddings, labels, groups), far=far, n_different=n_different, seed=seed
+    ):
+        fitted = fit_drawn(place.drawn, far=far, prior=prior, seed=seed).decision
+        found.append(
+            dataclasses.replace(
+                fitted,
+                kind=place.kind,
+                cohort_size=place.size,
+                identify=place.identify(FPIR),
+                curves=None,  # few look at them
+            )
+        )
+    return dataclasses.replace(decision, cohorts=tuple(found))
 
 
 def draws_for(far: float) -> int:

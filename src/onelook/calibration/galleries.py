@@ -49,6 +49,7 @@ def simulate_galleries(
     groups: Indices | None = None,
     *,
     sizes: tuple[int, ...] | None = None,
+    most_rounds: int = MOST_ROUNDS,
     seed: int = 0,
 ) -> GallerySimulation:
     """Scores of unknown and known probes in simulated galleries.
@@ -67,6 +68,7 @@ def simulate_galleries(
         groups: (N,) groups of the items, such as alphabets, or None.
         sizes: Numbers of enrolled items, rising; by default 1, 2, 5, 10, ... and one fewer
             than there are classes.
+        most_rounds: Largest number of rounds.
         seed: Seed of every draw.
 
     Raises:
@@ -79,7 +81,7 @@ def simulate_galleries(
     most = min(n_classes, MOST_CLASSES)
     sizes = _possible(sizes, n_classes)
     generator = np.random.default_rng(seed)
-    n_rounds = max(1, min(MOST_ROUNDS, MOST_SCORES // most**2))
+    n_rounds = max(1, min(most_rounds, MOST_SCORES // most**2))
     unknown, classes, own, others = [], [], [], []
     for _ in range(n_rounds):
         chosen = np.sort(generator.permutation(n_classes)[: max(most, sizes[-1] + 1)])

@@ -50,6 +50,16 @@ def identify_rows(decision: Decision) -> Rows:
     return rows
 
 
+def cohort_rows(decision: Decision) -> Rows:
+    """Thresholds and rates beside cohorts."""
+    rows = []
+    for found in decision.cohorts:
+        frr = 0.0 if found.frr is None else found.frr
+        text = f"{found.kind}, score {found.threshold:.4f} at FAR {found.far:.4g}"
+        rows.append((f"cohort of {found.cohort_size:,}", f"{text}, FRR {frr:.4g}"))
+    return rows
+
+
 def group_rows(groups: Sequence[GroupRates]) -> Rows:
     """Errors by group."""
     rows = []

@@ -1,14 +1,17 @@
 """The command that fits or checks a decision: calibrate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onelook.cli import options
 from onelook.cli.options import argument, option
 from onelook.cli.printing import fail, print_json, print_result, say
-from onelook.cli.shared import app, example, named_model
+from onelook.cli.shared import app, beside, example, named_model
+
+if TYPE_CHECKING:
+    from onelook.verifier import Verifier
 
 REPORT_FILE = "calibration.html"
 
@@ -43,6 +46,7 @@ def calibrate(
     check: Annotated[
         bool, option("--check", "Only say whether the stored threshold still holds")
     ] = False,
+    cohort: options.Beside = None,
     out: Annotated[
         Path | None, option("--out -o FOLDER", "Where to write [default: MODEL itself]")
     ] = None,
@@ -59,7 +63,8 @@ def calibrate(
 ) -> None:
     """Fit what scores mean: threshold, probability, galleries.
 
-    The decision is written into the model's folder, with a report: calibration.html.
+    The decision is written into the model's folder, with a report: calibration.html. With
+    --cohort the images are stored too; without --data the decision then stays as it is.
     """
     from onelook.calibration.calibrate import calibrate as fit
     from onelook.calibration.calibrate import save_decision
@@ -75,13 +80,18 @@ def calibrate(
     verifier.shows_progress = True
     source = DataChoice(data, part, root, depth, same)
     if check:
+        verifier = verifier if cohort is None else beside(verifier, cohort)
         if data is None:
             raise typer.BadParameter("name fresh data to check on", param_hint="--data")
         drift = check_threshold(verifier, source, group_by=group_by, seed=seed)
         return print_result(drift, as_json)
     folder = _folder(model, out)
+    if cohort is not None and data is None:
+        return _store(beside(verifier, cohort), folder, as_json)
     found = fit(verifier, source, far=far, prior=prior, group_by=group_by, seed=seed)
-    save_decision(model, found, folder)
+    saved = save_decision(model, found, folder)
+    if cohort is not None:
+        beside(load(saved), cohort).save(saved)
     report = ""
     try:
         inputs = calibration_inputs(verifier, found)
@@ -92,6 +102,18 @@ def calibrate(
         return print_json(found.to_dict() | {"model": str(folder), "report": report})
     print(found)
     say(f"model: {folder}" + (f"\nreport: {report}" if report else ""))
+
+
+def _store(verifier: "Verifier", folder: Path, as_json: bool) -> None:
+    """Write a model with its cohort, and say what it answers by."""
+    decision = verifier.decision
+    verifier.save(folder)
+    by: dict[str, Any] = {"normalised_by": verifier.normalised_by, "model": str(folder)}
+    if decision is not None:
+        by |= {"threshold": decision.threshold, "far": decision.far}
+    if as_json:
+        return print_json(by)
+    print("\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in by.items()))
 
 
 def _folder(model: str, out: Path | None) -> Path:

@@ -35,6 +35,7 @@ def compare(
     pairs: Annotated[
         Path | None, option("--pairs FILE", "Compare every pair of a pair file instead")
     ] = None,
+    cohort: options.Beside = None,
     same: options.Same = None,
     root: options.Root = None,
     threads: options.Threads = None,
@@ -45,11 +46,12 @@ def compare(
     if pairs is not None:
         if items or out:
             raise typer.BadParameter("takes no images and no picture", param_hint="--pairs")
-        return _compare_pairs(model, pairs, same, root, as_json)
+        verifier = load_model(model, cohort)
+        return _compare_pairs(verifier, pairs, same, root, as_json)
     if not items or len(items) < 2:
         raise typer.BadParameter("give two images, or --pairs FILE", param_hint="A B")
     check_files(items, model)
-    answers = load_model(model).rank(items[0], items[1:])
+    answers = load_model(model, cohort).rank(items[0], items[1:])
     if len(items) == 2:
         print_result(answers[0], as_json)
     elif as_json:
@@ -75,11 +77,10 @@ def _draw(answers: "list[Comparison]", out: Path) -> None:
 
 
 def _compare_pairs(
-    model: str | None, file: Path, same: int | None, root: Path | None, as_json: bool
+    verifier: "Verifier", file: Path, same: int | None, root: Path | None, as_json: bool
 ) -> None:
     from onelook.evaluation.protocols import read_pairs_for
 
-    verifier = load_model(model)
     pairs = read_pairs_for(verifier, file, root or "", same)
     answers = verifier.compare_many(list(zip(pairs.left, pairs.right, strict=True)))
     accuracy = _accuracy(verifier, answers, pairs)

@@ -6,7 +6,7 @@ from typing import Annotated
 from onelook.cli import options
 from onelook.cli.options import argument, option
 from onelook.cli.printing import fail, print_result, print_rows, say
-from onelook.cli.shared import app, example, named_model
+from onelook.cli.shared import app, beside, example, named_model
 
 
 @app.command(epilog=example("onelook data photos/ --show pairs.png"))
@@ -77,6 +77,7 @@ def evaluate(
     ] = None,
     data: options.Data = None,
     depth: options.Depth = None,
+    cohort: options.Beside = None,
     threads: options.Threads = None,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -92,6 +93,9 @@ def evaluate(
     scorer = protocols.scorer_of(named_model(named, model))
     if isinstance(scorer, Verifier):
         scorer.shows_progress = True
+        scorer = scorer if cohort is None else beside(scorer, cohort)
+    elif cohort is not None:
+        fail(f"--cohort {cohort}: {scorer.name} is no model, so it takes no cohort")
     if protocol is None:
         protocol = protocols.default_protocol(scorer)
         say(f"protocol {protocol}: {protocols.PROTOCOLS[protocol].about}")

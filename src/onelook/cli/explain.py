@@ -43,6 +43,7 @@ def find(
         Path | None, option("--out -o FILE", "Draw the boxes found, e.g. found.png")
     ] = None,
     model: options.Model = None,
+    cohort: options.Beside = None,
     k: options.Most = 5,
     threads: options.Threads = None,
     device: options.Device = None,
@@ -60,7 +61,7 @@ def find(
 
     if out is not None:
         check_ending(out)
-    findings = find_in(load_model(model), query, picture, k)
+    findings = find_in(load_model(model, cohort), query, picture, k)
     print_result(findings, as_json)
     if out is not None:
         draw_findings(findings, out)

@@ -83,6 +83,14 @@ Same = Annotated[
         most=1,
     ),
 ]
+Beside = Annotated[
+    Path | None,
+    option(
+        "--cohort FOLDER",
+        "Unlabelled images of the place where the model answers, 20 or more: its "
+        "thresholds then hold there",
+    ),
+]
 Most = Annotated[int, option("-k N", "Largest number of results", least=1)]
 SkipBad = Annotated[bool, option("--skip-bad", "Go on without unreadable images")]
 Threads = Annotated[

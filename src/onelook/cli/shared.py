@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -95,8 +96,24 @@ def stoppable(advice: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def load_model(model: str | None) -> "Verifier":
-    """The model of that folder or name; by default the one for drawings, which it says."""
+def load_model(model: str | None, cohort: Path | None = None) -> "Verifier":
+    """The model of that folder or name; by default the one for drawings, which it says.
+
+    Beside a cohort, where one is given; what is wrong with that is said.
+    """
+    verifier = _load(model)
+    return verifier if cohort is None else beside(verifier, cohort)
+
+
+def beside(verifier: "Verifier", cohort: Path) -> "Verifier":
+    """The model beside a cohort; what is wrong with that is said."""
+    here = verifier.with_cohort(cohort)
+    for note in () if here.cohort is None else here.cohort.notes:
+        say(f"cohort {cohort}: {note}")
+    return here
+
+
+def _load(model: str | None) -> "Verifier":
     from onelook.verifier import load
     from onelook.zoo import DEFAULT_MODEL, shipped_folder
 

@@ -5,9 +5,9 @@ import os
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from onelook.data.items import ARCHIVE_SEPARATOR
 from onelook.data.reading import open_archive, split_address
@@ -65,6 +65,37 @@ def address_exists(address: str) -> bool:
     if not archive:
         return os.path.isfile(address)
     return os.path.isfile(archive) and member in open_archive(archive).NameToInfo
+
+
+def addresses_of(paths: Sequence[str | Path], suffixes: Collection[str]) -> list[str]:
+    """All files that paths, folders and archives stand for; the paths without suffixes.
+
+    Raises:
+        DataError: If a folder or archive holds no file with one of the suffixes.
+    """
+    if not suffixes:
+        return [str(path) for path in paths]
+    found: list[str] = []
+    for path in map(os.path.expanduser, map(str, paths)):
+        if not holds_files(path):
+            found.append(path)
+            continue
+        tree = open_tree(path)
+        inside = [n for n in tree.names if PurePosixPath(n).suffix.lower() in suffixes]
+        if not inside:
+            raise DataError(
+                f"{path} holds no files that end in {', '.join(sorted(suffixes))}"
+            )
+        found += [tree.address(name) for name in inside]
+    return found
+
+
+def holds_files(path: str | Path) -> bool:
+    """Whether the path is a folder or an archive, not one file."""
+    text = os.path.expanduser(path)
+    if split_address(text)[0]:
+        return not address_exists(text)  # a folder in an archive is no member of it
+    return os.path.isdir(text) or text.lower().endswith((".zip", *_TAR_SUFFIXES))
 
 
 def _zip_tree(archive: str, folder: str) -> Tree:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from onelook.data.archives import open_tree
+from onelook.data.archives import addresses_of, holds_files, open_tree
 from onelook.data.inputs.decoding import IMAGE_SUFFIXES
 from onelook.data.reading import read_bytes, refuse_bad
 from onelook.errors import DataError
@@ -18,7 +18,6 @@ from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Enrolled, Gallery, digest_of
 from onelook.progress import tracked
-from onelook.vectors import addresses_of, holds_files
 
 One = TypeVar("One")
 BLOCK = 64
@@ -92,7 +91,8 @@ def enroll_files(
     if identity is None:
         found = [one for path in paths for one in images_of_identities(path)]
     else:
-        found = [(identity, at) for at in addresses_of(gallery.verifier, paths, "right")]
+        suffixes = gallery.verifier.input_of("right").suffixes
+        found = [(identity, at) for at in addresses_of(paths, suffixes)]
     seen = Counter[str]()
     images, n_new, bad = [], 0, list[tuple[str, str]]()
     for who, address in found:
