@@ -57,7 +57,6 @@ def test_the_own_group_is_enrolled_first():
     found = simulate_galleries(
         OneNumber(), values, values, labels, groups, sizes=(1, 3, 11)
     )
-    assert found.within_groups
     assert (found.unknown[0] >= -3).all()  # one of the three others of its group
     assert (found.unknown[1:] == -1).all()  # all three of them, so a neighbour too
 

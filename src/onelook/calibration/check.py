@@ -16,12 +16,10 @@ from onelook.metrics import reliability
 from onelook.tables import Rows, aligned, html_table
 from onelook.verifier import Verifier
 
-VERDICTS = {
-    "holds": "holds",
+ADVICE = {
     "too lax": "too lax: more different pairs pass than stated; calibrate again",
     "too strict": "too strict: fewer different pairs pass than stated, so more same pairs "
     "are lost than necessary; calibrate again",
-    "too few pairs to say": "too few pairs to say",
 }
 
 
@@ -68,7 +66,7 @@ class DriftCheck:
         frr = "" if stated.frr is None else f"; stated {stated.frr:.4g}"
         counts = f"{rates.n_same:,} same and {rates.n_different:,} different pairs"
         return [
-            ("verdict", VERDICTS[self.verdict]),
+            ("verdict", ADVICE.get(self.verdict, self.verdict)),
             ("data", self.data),
             ("threshold", f"score {stated.threshold:.4f}"),
             (

@@ -28,7 +28,6 @@ class GallerySimulation:
         others: (S, M) scores of known probes with the best of the other items.
         n_items: Number of distinct items that served as unknown probes.
         n_classes: Number of classes of the items.
-        within_groups: Whether galleries were filled with the probe's own group first.
     """
 
     sizes: NDArray[np.int64]
@@ -38,7 +37,6 @@ class GallerySimulation:
     others: NDArray[np.float64]
     n_items: int
     n_classes: int
-    within_groups: bool
 
 
 def simulate_galleries(
@@ -76,7 +74,7 @@ def simulate_galleries(
     """
     order = np.argsort(labels, kind="stable")
     _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
-    class_groups = None if groups is None else groups[order][starts]
+    class_groups = np.zeros_like(starts) if groups is None else groups[order][starts]
     n_classes = len(starts)
     most = min(n_classes, MOST_CLASSES)
     sizes = _possible(sizes, n_classes)
@@ -91,13 +89,12 @@ def simulate_galleries(
         probes = left[order[starts[chosen] + probe]]
         gallery = right[order[starts[chosen] + enrolled]]
         scores = to_numpy(scorer.score_matrix(probes, gallery)).astype(np.float64)
-        nearby = None if class_groups is None else class_groups[chosen]
-        best = _best_of_first(scores, nearby, generator)
+        best = _best_of_first(scores, class_groups[chosen], generator)
         unknown.append(best[:, np.array(sizes) - 1].T)
         classes.append(chosen)
         several = counts[chosen] > 1
         own.append(scores.diagonal()[several])
-        fewer = np.concatenate([np.full((len(best), 1), -np.inf), best], axis=1)
+        fewer = np.insert(best, 0, -np.inf, axis=1)  # one other fewer than enrolled
         others.append(fewer[several][:, np.array(sizes) - 1].T)
     return GallerySimulation(
         sizes=np.array(sizes),
@@ -107,7 +104,6 @@ def simulate_galleries(
         others=np.concatenate(others, axis=1),
         n_items=len(labels),
         n_classes=n_classes,
-        within_groups=groups is not None,
     )
 
 
@@ -125,18 +121,14 @@ def _possible(sizes: tuple[int, ...] | None, n_classes: int) -> tuple[int, ...]:
 
 
 def _best_of_first(
-    scores: NDArray[np.float64], groups: Indices | None, generator: np.random.Generator
+    scores: NDArray[np.float64], groups: Indices, generator: np.random.Generator
 ) -> NDArray[np.float64]:
     """(C, C - 1) best scores of each probe with the first 1, 2, ... other classes.
 
-    Args:
-        scores: (C, C) of probes (rows) with enrolled items; their own are the diagonal.
-        groups: (C,) groups of the classes; the probe's own group comes first.
-        generator: Source of the random order of the others.
+    The (C, C) ``scores`` are of probes (rows) with enrolled items, their own on the
+    diagonal. Classes come in random order, those of the probe's own group first.
     """
-    rank = generator.random(scores.shape)
-    if groups is not None:
-        rank += groups[:, None] != groups[None, :]
+    rank = generator.random(scores.shape) + (groups[:, None] != groups)
     np.fill_diagonal(rank, np.inf)
     nearest_first = np.argsort(rank, axis=1)[:, :-1]
     return np.maximum.accumulate(np.take_along_axis(scores, nearest_first, 1), axis=1)

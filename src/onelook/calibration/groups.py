@@ -22,6 +22,7 @@ N_RESAMPLES = 200
 DRAWS_OF_GROUP = 20_000
 # A stated rate holds if the measured one is at most this many times larger or smaller.
 FACTOR = 2.0
+UNDECIDED = "too few pairs to say"
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,17 @@ class Rates:
     n_different: int
 
     def verdict(self, far: float) -> str:
-        """Whether the rate ``far`` still holds; "too few pairs to say" is possible too."""
-        few = self.n_different < FALSE_ACCEPTS_NEEDED / far - 1e-6
+        """Whether the rate ``far`` still holds."""
         if self.far_interval is None:
-            return "too few pairs to say"
+            return UNDECIDED
         low, high = self.far_interval
         if low > far and self.far > FACTOR * far:
             return "too lax"
-        if few:
-            return "too few pairs to say"
+        if self.n_different < FALSE_ACCEPTS_NEEDED / far - 1e-6:
+            return UNDECIDED
         if high < far and self.far < far / FACTOR:
             return "too strict"
-        if far / FACTOR <= self.far <= FACTOR * far:
-            return "holds"
-        return "too few pairs to say"
+        return "holds" if far / FACTOR <= self.far <= FACTOR * far else UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -75,22 +73,20 @@ class GroupRates:
 
 def rates_at(drawn: ClassPairs, threshold: float, seed: int = 0) -> Rates:
     """FAR and FRR of pairs at ``threshold``."""
-    far_interval = frr_interval = None
+    intervals: list[Interval | None] = [None, None]
     if drawn.n_classes >= CLASSES_NEEDED:
-        far_interval, frr_interval = bootstrap_interval(
+        columns = (drawn.scores, drawn.is_same, drawn.left, drawn.right)
+        intervals[:] = bootstrap_interval(
             lambda curve: errors_of(curve, threshold),
-            drawn.scores,
-            drawn.is_same,
-            drawn.left,
-            drawn.right,
+            *columns,
             seed=seed,
             n_resamples=N_RESAMPLES,
         )
     return Rates(
         far=far_at(drawn.scores, drawn.is_same, threshold),
         frr=frr_at(drawn.scores, drawn.is_same, threshold),
-        far_interval=far_interval,
-        frr_interval=frr_interval,
+        far_interval=intervals[0],
+        frr_interval=intervals[1],
         n_classes=drawn.n_classes,
         n_same=drawn.n_same,
         n_different=drawn.n_different,
@@ -123,17 +119,12 @@ def rates_by_group(
     rows = []
     for number, name in enumerate(names):
         items = np.flatnonzero(group_of == number)
-        rates, verdict = None, "too few pairs to say"
+        columns = (scorer, left[items], right[items], labels[items], None)
         try:
-            drawn = score_drawn_pairs(
-                *(scorer, left[items], right[items], labels[items], None),
-                seed=seed,
-                n_different=DRAWS_OF_GROUP,
-            )
+            drawn = score_drawn_pairs(*columns, seed=seed, n_different=DRAWS_OF_GROUP)
         except ValueError:  # no same or no different pair in this group
-            pass
-        else:
-            rates = rates_at(drawn, threshold, seed)
-            verdict = rates.verdict(far)
-        rows.append(GroupRates(name, len(items), rates, verdict))
+            rows.append(GroupRates(name, len(items), None, UNDECIDED))
+            continue
+        rates = rates_at(drawn, threshold, seed)
+        rows.append(GroupRates(name, len(items), rates, rates.verdict(far)))
     return tuple(rows)

@@ -94,18 +94,16 @@ def score_drawn_pairs(
             f"{len(classes)} classes make {n_same} same and {distinct} different ones; "
             "it needs two images of most classes"
         )
-    draws = (
-        min(MOST_DRAWS, DRAWS_OF_PAIR * n_same),
-        min(n_different, DRAWS_OF_PAIR * distinct),
-    )
-    rows = draw_pairs(labels, *draws, seed=seed, groups=groups)
+    same = min(MOST_DRAWS, DRAWS_OF_PAIR * n_same)
+    different = min(n_different, DRAWS_OF_PAIR * distinct)
+    rows = draw_pairs(labels, same, different, seed=seed, groups=groups)
     return ClassPairs(
         scores=score_rows(scorer, left, right, *rows),
-        is_same=np.arange(sum(draws)) < draws[0],
+        is_same=np.arange(same + different) < same,
         left=class_of[rows[0]],
         right=class_of[rows[1]],
-        n_same=min(n_same, draws[0]),
-        n_different=min(distinct, draws[1]),
+        n_same=min(n_same, same),
+        n_different=min(distinct, different),
         pairs="any two classes" if groups is None else "two classes of one group",
     )
 
@@ -141,14 +139,13 @@ def listed_pairs(scorer: Scorer, pairs: Pairs) -> ClassPairs:
         of_file = connected_components(len(files), a[pairs.is_same], b[pairs.is_same])
         left, right = of_file[a], of_file[b]
     else:
-        left, right = np.unique([*names[0], *names[1]], return_inverse=True)[1].reshape(
-            2, -1
-        )
+        _, classes = np.unique([*names[0], *names[1]], return_inverse=True)
+        left, right = np.split(classes, 2)
     return ClassPairs(
         score_pairs(scorer, pairs.left, pairs.right),
         pairs.is_same,
-        left.astype(np.int64),
-        right.astype(np.int64),
+        left,
+        right,
         int(pairs.is_same.sum()),
         int((~pairs.is_same).sum()),
         "as listed",

@@ -83,24 +83,18 @@ def unseen(verifier: Verifier, choice: DataChoice) -> Unseen:
         opened = open_source(data, choice.part, root, depth=depth, same=choice.same)
     try:
         source = source_of(_settings(verifier))
-        trained: Dataset | None = None
-        if not source.yours:
-            here = root if DATA_SETS.get(str(data)) is source else None
-            trained, _ = _halves(verifier, _open_trained(verifier, here))
-        elif isinstance(opened, Dataset):
-            trained, _ = _halves(verifier, opened)
+        here = root if DATA_SETS.get(str(data)) is source else None
+        own_data = opened if source.yours else _open_trained(verifier, here)
+        trained = _halves(verifier, own_data)[0] if isinstance(own_data, Dataset) else None
     except DataError:
         trained = None
     if trained is None:
-        return Unseen(opened, (_unknown(verifier),))
+        note = (
+            f"which classes {verifier.name} was trained on is not known here: none of "
+            "these may be one of them, or the threshold is far too strict"
+        )
+        return Unseen(opened, (note,))
     return _without(opened, trained, verifier.name)
-
-
-def _unknown(verifier: Verifier) -> str:
-    return (
-        f"which classes {verifier.name} was trained on is not known here: none of these "
-        "may be one of them, or the threshold is far too strict"
-    )
 
 
 def _settings(verifier: Verifier) -> DataSettings:
@@ -161,7 +155,11 @@ def _without(opened: Dataset | Pairs, seen: Dataset, name: str) -> Unseen:
 
 def _tail(path: str) -> str:
     """The last three parts of a path, which a fingerprint goes by too."""
-    return "/".join(path.replace(ARCHIVE_SEPARATOR, "/").replace("\\", "/").split("/")[-3:])
+    return "/".join(_parts(path)[-3:])
+
+
+def _parts(path: str) -> list[str]:
+    return path.replace(ARCHIVE_SEPARATOR, "/").replace("\\", "/").split("/")
 
 
 def groups_of(
@@ -187,7 +185,7 @@ def groups_of(
     table = _read_groups(Path(group_by).expanduser())
     found = []
     for path, label in zip(dataset.paths, dataset.labels.tolist(), strict=True):
-        parts = path.replace(ARCHIVE_SEPARATOR, "/").replace("\\", "/").split("/")
+        parts = _parts(path)
         names = (path, "/".join(parts[-2:]), parts[-1], dataset.class_names[label])
         found.append(next((table[name] for name in names if name in table), ""))
     if not any(found):

@@ -51,7 +51,13 @@ def prepare(
     def load(
         side: str, items: Sequence[str], texts: Sequence[str] | None = None
     ) -> tuple[Input, Store]:
-        taken = _input_of(recipe, side, texts)
+        block = recipe.left if side == "left" else recipe.right
+        taken = make_input(recipe.images, block, texts)
+        if taken is None:
+            needed = "an 'images'" if texts is None else f"a {side!r}"
+            raise DataError(
+                f"recipe {recipe.name} needs {needed} block for its {side} side"
+            )
         return taken, taken.store(items, skip_bad=skip_bad, progress=progress)
 
     if isinstance(opened, Dataset):
@@ -63,16 +69,6 @@ def prepare(
     if recipe.right_encoder is None:
         return _prepare_twin_pairs(recipe, load, opened)
     return _prepare_pairs_of_two_kinds(recipe, load, opened)
-
-
-def _input_of(recipe: Recipe, side: str, texts: Sequence[str] | None) -> Input:
-    """The input of a side; ``texts`` are its training texts, None where it holds files."""
-    block = recipe.left if side == "left" else recipe.right
-    taken = make_input(recipe.images, block, texts)
-    if taken is None:
-        needed = "an 'images'" if texts is None else f"a {side!r}"
-        raise DataError(f"recipe {recipe.name} needs {needed} block for its {side} side")
-    return taken
 
 
 def _prepare_items(
@@ -148,16 +144,7 @@ def _prepare_twin_pairs(recipe: Recipe, load: Load, pairs: Pairs) -> TrainingDat
         right=None,
         n_items=len(items),
         sampler=_pair_batches(recipe, train, items),
-        held_out=HeldOut(
-            side,
-            side,
-            np.arange(len(items)),
-            pair_left=_indices(items, held.left),
-            pair_right=_indices(items, held.right),
-            is_same=held.is_same,
-            targets=held.targets,
-            addresses=tuple(items),
-        ),
+        held_out=_held_pairs(held, side, side, items),
         input=taken,
         about=_about_pairs(train, held),
     )
@@ -177,23 +164,9 @@ def _prepare_pairs_of_two_kinds(recipe: Recipe, load: Load, pairs: Pairs) -> Tra
         left=_side(left_store, train.left),
         right=_side(right_store, train.right),
         n_items=len(train),
-        sampler=PairListBatches(
-            np.arange(len(train)),
-            None,
-            recipe.sampling.batch_size,
-            is_same=train.is_same,
-            targets=train.targets,
-            seed=recipe.seed,
-        ),
-        held_out=HeldOut(
-            _side(left_store, held.left),
-            _side(right_store, held.right),
-            np.arange(len(held)),
-            pair_left=np.arange(len(held)),
-            pair_right=np.arange(len(held)),
-            is_same=held.is_same,
-            targets=held.targets,
-            addresses=held.left,
+        sampler=_pair_batches(recipe, train),
+        held_out=_held_pairs(
+            held, _side(left_store, held.left), _side(right_store, held.right)
         ),
         input=left,
         right_input=right,
@@ -205,15 +178,36 @@ def _side(store: Store, addresses: Sequence[str]) -> Side:
     return Side(store, store.rows(addresses))
 
 
+def _held_pairs(
+    held: Pairs, left: Side, right: Side, items: Sequence[str] | None = None
+) -> HeldOut:
+    """Held-out pairs of ``items``; without these, item i is the pair i."""
+    addresses = held.left if items is None else tuple(items)
+    numbers = np.arange(len(addresses))
+    return HeldOut(
+        left,
+        right,
+        numbers,
+        pair_left=numbers if items is None else _indices(items, held.left),
+        pair_right=numbers if items is None else _indices(items, held.right),
+        is_same=held.is_same,
+        targets=held.targets,
+        addresses=addresses,
+    )
+
+
 def _indices(items: Sequence[str], wanted: Sequence[str]) -> NDArray[np.int64]:
     index = {item: i for i, item in enumerate(items)}
     return np.array([index[item] for item in wanted], dtype=np.int64)
 
 
-def _pair_batches(recipe: Recipe, pairs: Pairs, items: Sequence[str]) -> PairListBatches:
+def _pair_batches(
+    recipe: Recipe, pairs: Pairs, items: Sequence[str] | None = None
+) -> PairListBatches:
+    """Batches of pairs of ``items``; without these, item i of both sides is the pair i."""
     return PairListBatches(
-        _indices(items, pairs.left),
-        _indices(items, pairs.right),
+        np.arange(len(pairs)) if items is None else _indices(items, pairs.left),
+        None if items is None else _indices(items, pairs.right),
         recipe.sampling.batch_size,
         is_same=pairs.is_same,
         targets=pairs.targets,
@@ -242,31 +236,27 @@ def _about_pairs(train: Pairs, held: Pairs) -> dict[str, Any]:
 
 def _sampler(recipe: Recipe, train: Dataset) -> Sampler:
     settings = recipe.sampling
+    shared: dict[str, Any] = {
+        "seed": recipe.seed,
+        "groups": train.groups,
+        "within_group": settings.within_group,
+        "per_epoch": settings.per_epoch,
+    }
     if settings.name == "classes":
         return ClassBatches(
             train.labels,
             _classes_per_batch(train, settings, recipe.data.rotations),
             settings.samples_per_class,
-            seed=recipe.seed,
-            groups=train.groups,
-            within_group=settings.within_group,
             rotations=recipe.data.rotations,
-            per_epoch=settings.per_epoch,
+            **shared,
         )
     if settings.name == "pair-list":
         raise DataError(
-            f"recipe {recipe.name}: sampling 'pair-list' needs data.pair_file; 'pairs' "
-            f"draws them"
+            f"recipe {recipe.name}: sampling 'pair-list' needs data.pair_file; "
+            "'pairs' draws them"
         )
     draw = BalancedPairs if settings.name == "pairs" else Triplets
-    return draw(
-        train.labels,
-        settings.batch_size,
-        seed=recipe.seed,
-        groups=train.groups,
-        within_group=settings.within_group,
-        per_epoch=settings.per_epoch,
-    )
+    return draw(train.labels, settings.batch_size, **shared)
 
 
 def _classes_per_batch(train: Dataset, settings: SamplingSettings, rotations: int) -> int:
