@@ -64,11 +64,8 @@ def propose(
 ) -> tuple[How, list[Proposal], FaceInput | None]:
     """Where boxes come from, the boxes, and for faces the input that frames them.
 
-    Args:
-        verifier: Compares the boxes on its right side.
-        picture: The picture to search, mode L or RGB.
-        ratio: Width / height of the windows, for models that take pictures of any shape.
-        name: The picture's name in messages.
+    Windows have a fixed shape; ``ratio`` (width / height) is theirs for a model that takes
+    pictures of any shape.
 
     Raises:
         DataError: If the model is for drawings and nothing is drawn in the picture.
@@ -165,14 +162,7 @@ def _windows(taken: Input, picture: Image.Image, ratio: float) -> list[Proposal]
 def windows_near(
     taken: Input, picture: Image.Image, boxes: Sequence[Box], share: float
 ) -> list[Proposal]:
-    """Windows beside others, larger and smaller.
-
-    Args:
-        taken: What the model takes on the side of the windows.
-        picture: The picture that they are parts of.
-        boxes: Windows of ``propose``, or of this function.
-        share: Shift of the windows, as a share of one.
-    """
+    """Windows beside others by a share of their size, larger and smaller."""
     small, zoom = _smaller(picture, LONGEST_SIDE["windows"])
     near: dict[PixelBox, None] = {}
     for left, top, right, bottom in boxes:

@@ -32,12 +32,7 @@ class HealthCheck:
         self.collapsed_checks = 0
 
     def check(self, step: int, loss: float, embeddings: Tensor) -> None:
-        """Raise if this step shows a failure.
-
-        Args:
-            step: Number of the step, from 0.
-            loss: Loss of this step.
-            embeddings: (N, D), those of the step's batch.
+        """Raise if a step (from 0) with embeddings (N, D) shows a failure.
 
         Raises:
             TrainingError: If the loss is not finite, or the embeddings have been alike

@@ -63,7 +63,7 @@ class ContrastiveLoss(nn.Module):
     def forward(self, left: Tensor, right: Tensor, is_same: Tensor) -> Tensor:
         """Loss (scalar) of embeddings (N, D), (N, D) and truths (N,) bool."""
         squared = squared_euclidean_distance(left, right)  # (N,)
-        _check_length("is_same", is_same, squared)
+        _check_shape("is_same", is_same, squared.shape, "pair")
         negative = (self.margin - euclidean_distance(left, right)).clamp(min=0).square()
         return _mean(torch.where(is_same.bool(), squared, negative))
 
@@ -87,7 +87,7 @@ class BinaryCrossEntropyLoss(nn.Module):
 
     def forward(self, scores: Tensor, is_same: Tensor) -> Tensor:
         """Loss (scalar) of logits (N,) and truths (N,) bool."""
-        _check_length("is_same", is_same, scores)
+        _check_shape("is_same", is_same, scores.shape, "pair")
         scores = _at_least_float32(scores)
         truth = is_same.to(scores.dtype)
         costs = F.binary_cross_entropy_with_logits(scores, truth, reduction="none")
@@ -120,7 +120,7 @@ class RegressionLoss(nn.Module):
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Loss (scalar) of scores (N,) and targets (N,) in [minimum, maximum]."""
-        _check_length("targets", targets, scores)
+        _check_shape("targets", targets, scores.shape, "pair")
         scores = _at_least_float32(scores)
         wanted = (targets.to(scores.dtype) - self.minimum) / (self.maximum - self.minimum)
         return _mean((scores - wanted).square())
@@ -305,7 +305,7 @@ class PrototypicalLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Loss (scalar) of embeddings (N, D) with labels (N,) int64."""
-        _check_labels(embeddings, labels)
+        _check_shape("labels", labels, embeddings.shape[:1], "embedding")
         embeddings = _at_least_float32(embeddings)
         classes, class_of = torch.unique(labels, return_inverse=True)  # (C,), (N,)
         members = F.one_hot(class_of, len(classes))  # (N, C)
@@ -356,7 +356,7 @@ def _at_least_float32(values: Tensor) -> Tensor:
 
 def _pair_masks(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """(N, N) bool twice: positives, without an item's pair with itself, and negatives."""
-    _check_labels(embeddings, labels)
+    _check_shape("labels", labels, embeddings.shape[:1], "embedding")
     is_same = labels[:, None] == labels[None, :]
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     return is_same & ~itself, ~is_same
@@ -376,18 +376,10 @@ def _positive(name: str, value: float) -> float:
     return value
 
 
-def _check_length(name: str, truth: Tensor, values: Tensor) -> None:
-    # A truth of shape (N, 1) would broadcast to (N, N) and train on nonsense.
-    if values.ndim != 1 or truth.shape != values.shape:
+def _check_shape(name: str, values: Tensor, shape: torch.Size, of: str) -> None:
+    # Values of shape (N, 1) would broadcast to (N, N) and train on nonsense.
+    if len(shape) != 1 or values.shape != shape:
         raise ValueError(
-            f"{name} must have shape {tuple(values.shape)}, one for each pair, "
-            f"got {tuple(truth.shape)}"
-        )
-
-
-def _check_labels(embeddings: Tensor, labels: Tensor) -> None:
-    if labels.shape != embeddings.shape[:1]:
-        raise ValueError(
-            f"labels must have shape ({len(embeddings)},), one for each embedding, "
-            f"got {tuple(labels.shape)}"
+            f"{name} must have shape {tuple(shape)}, one for each {of}, "
+            f"got {tuple(values.shape)}"
         )

@@ -13,6 +13,7 @@ from torch import Tensor
 # A quintic whose iteration brings every singular value near 1 within a few steps.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 4
+MOMENTUM = 0.95  # Nesterov's
 
 
 class Muon(torch.optim.AdamW):
@@ -24,11 +25,10 @@ class Muon(torch.optim.AdamW):
     Args:
         groups: Parameter groups; ``orthogonal: True`` where the tensors have at least two
             dimensions. Their ``lr`` is the root mean square of a step's singular values.
-        momentum: Nesterov momentum of the orthogonal groups.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], momentum: float = 0.95) -> None:
-        groups = [{"orthogonal": False, "momentum": momentum, **group} for group in groups]
+    def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
+        groups = [{"orthogonal": False, "momentum": MOMENTUM, **group} for group in groups]
         super().__init__(groups, fused=True)
 
     @torch.no_grad()

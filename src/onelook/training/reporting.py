@@ -39,16 +39,9 @@ def report_inputs(
     pairs: HeldOutPairs | None,
     fitted: Fitted | None,
 ) -> ReportInputs:
-    """Gather what the report of a training shows.
+    """What the report of a training shows.
 
-    Args:
-        recipe: The recipe that was trained.
-        material: The data that it was trained on.
-        verifier: The trained model with its decision and its card.
-        state: The end of the training, with its history.
-        embeddings: (N, D) of the held-out items on the left side.
-        pairs: Scored pairs of held-out items.
-        fitted: The decision that was fitted on them, and how well it holds.
+    ``embeddings`` (N, D) are those of the held-out items on the left side.
     """
     held_out = material.held_out
     inputs = ReportInputs(
