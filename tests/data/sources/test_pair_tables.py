@@ -10,7 +10,7 @@ from onelook.recipe import DataSettings
 
 def read(path, root="", same=None, **settings):
     settings = DataSettings(source="pair-table", **settings)
-    return read_pair_table(path, settings, root, same)
+    return read_pair_table(path, root, settings, same)
 
 
 def text(folder, content, name="pairs.txt"):

@@ -10,31 +10,10 @@ from onelook.data.inputs.decoding import Item
 from onelook.data.inputs.faces import FaceInput
 from onelook.data.inputs.images import ImageInput
 from onelook.data.inputs.raw import RawInput
+from onelook.data.inputs.stores import Store
 from onelook.data.inputs.strokes import StrokeInput
 from onelook.data.inputs.texts import TextInput
 from onelook.recipe import ImageSettings, SequenceSettings
-
-
-class Store(Protocol):
-    """Loaded items, one row for each distinct address."""
-
-    addresses: tuple[str, ...]
-    bad: list[tuple[str, str]]  # address and reason of items without a row
-
-    @property
-    def pixels(self) -> NDArray[np.uint8] | None:
-        """All rows (N, C, H, W); None where they are no pixels."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def rows(self, addresses: Sequence[str]) -> NDArray[np.int64]:
-        """The row (N,) of each address."""
-        ...
-
-    def gather(self, rows: NDArray[np.int64]) -> Any:
-        """What these rows hold, for ``Input.to_inputs``."""
-        ...
 
 
 class Input(Protocol):

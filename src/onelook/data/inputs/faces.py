@@ -44,10 +44,7 @@ _of_thread = threading.local()
 
 
 class Face(NamedTuple):
-    """The box of a face, in pixels of its photograph, and how sure the detector is of it.
-
-    ``score`` is 0 at the detector's own threshold and 1 or more for a clear face.
-    """
+    """A face in pixels; ``score`` is 0 at the threshold of the detector, 1 if clear."""
 
     left: float
     top: float

@@ -45,13 +45,15 @@ class PixelSource(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-class Rows:
-    """Which row of a store belongs to which address.
+class Store:
+    """Loaded items, one row for each distinct address.
 
     Args:
         addresses: N addresses, one a row.
         bad: Address and reason of every item that could not be read; they have no row.
     """
+
+    pixels: NDArray[np.uint8] | None = None  # all rows (N, C, H, W), where they are pixels
 
     def __init__(self, addresses: Sequence[str], bad: Sequence[tuple[str, str]]) -> None:
         self.addresses = tuple(addresses)
@@ -75,8 +77,12 @@ class Rows:
             reason = dict(self.bad).get(address, "not among the prepared items")
             raise DataError(f"{address}: {reason}") from None
 
+    def gather(self, rows: NDArray[np.int64] | Sequence[int]) -> Any:
+        """What these rows hold, for ``Input.to_inputs``."""
+        raise NotImplementedError
 
-class PixelStore(Rows):
+
+class PixelStore(Store):
     """Preprocessed pixels of many images, one row for each distinct address.
 
     Made by ``prepare``, which writes ``CACHE/pixels/KEY/`` with ``pixels.npy`` and
@@ -89,6 +95,8 @@ class PixelStore(Rows):
         resident_bytes: Up to this size the store is held whole in memory, to be quick.
             ``None``: 2 GiB or a quarter of the free memory, whichever is less.
     """
+
+    pixels: NDArray[np.uint8]
 
     def __init__(
         self,
@@ -176,10 +184,8 @@ class PixelStore(Rows):
         return self.pixels[order][inverse]
 
 
-class SequenceStore(Rows):
+class SequenceStore(Store):
     """Padded sequences of many items in memory, one row for each distinct address."""
-
-    pixels = None
 
     def __init__(
         self,

@@ -227,12 +227,6 @@ def check_exist(addresses: Iterable[str]) -> None:
             )
 
 
-def _read(
-    path: str | Path, root: str | Path, settings: DataSettings, same: int | None = None
-) -> Pairs:
-    return read_pairs(path, root, same)
-
-
 def _open(root: str | Path, settings: DataSettings) -> Pairs:
     """The pairs of a training; files joined by "same" pairs are one identity."""
     pairs = read_pairs(Path(root) / (settings.pair_file or "pairs.txt"), root)
@@ -245,5 +239,5 @@ SOURCE = Source(
     _open,
     protocol="pairs",
     yours="the folder of its images and pair file",
-    read=_read,
+    read=lambda path, root, settings, same: read_pairs(path, root, same),
 )

@@ -25,8 +25,8 @@ from onelook.recipe import DataSettings
 
 def read_pair_table(
     path: str | Path,
+    root: str | Path,
     settings: DataSettings,
-    root: str | Path = "",
     same: int | None = None,
     *,
     quotes: bool = True,
@@ -36,9 +36,9 @@ def read_pair_table(
     Args:
         path: The file, UTF-8. Lines before the column names may start with ``#``, such as
             ``# same=1``.
+        root: What paths are relative to; see ``resolver``.
         settings: Names of the columns, what they hold, and what a label means:
             ``same``/``different`` or 0/1, or a number that grows with likeness.
-        root: What paths are relative to; see ``resolver``.
         same: The label of a pair of the same class, 1 or 0, where the file does not say it.
         quotes: Whether ``"`` quotes a field, as in CSV; otherwise it is text.
 
@@ -124,19 +124,13 @@ def _table_label(value: str, kind: str, same: int | None) -> float:
     return int(value) == same
 
 
-def _read(
-    path: str | Path, root: str | Path, settings: DataSettings, same: int | None = None
-) -> Pairs:
-    return read_pair_table(path, settings, root, same)
-
-
 SOURCE = Source(
     "pair-table",
     "your table of pairs of images or texts, with column names",
     lambda root, settings: read_pair_table(
-        Path(root) / (settings.pair_file or "pairs.csv"), settings, root
+        Path(root) / (settings.pair_file or "pairs.csv"), root, settings
     ),
     protocol="pairs",
     yours="the folder of the table",
-    read=_read,
+    read=read_pair_table,
 )

@@ -59,7 +59,7 @@ def sick(root: str | Path, split: str = "train") -> Pairs:
         if name is None:
             raise DataError(f"{found} holds no {text}; fetch it again")
         table = tree.address(name)
-    pairs = read_pair_table(table, _COLUMNS, quotes=False)
+    pairs = read_pair_table(table, "", _COLUMNS, quotes=False)
     assert pairs.targets is not None and pairs.line_numbers is not None
     outside = np.flatnonzero((pairs.targets < 1) | (pairs.targets > 5))
     if len(outside):

@@ -68,9 +68,8 @@ class Source:
             if not path.exists() and ARCHIVE_SEPARATOR not in str(data):
                 raise DataError(f"--data {data} does not exist; {self._how_to_get()}")
             return path
-        marks = (*(archive.name for archive in self.archives), *self.marks)
         places = [cache_folder() / self.folder]
-        if not marks:  # made in the cache when it is opened
+        if not self.archives and not self.marks:  # made in the cache when it is opened
             return places[0]
         home = os.environ.get("ONELOOK_DATA")
         if home:
