@@ -12,6 +12,7 @@ from onelook.calibration.rows import check_rows, group_rows, identify_rows, summ
 from onelook.comparison import Comparison
 from onelook.metrics import Reliability
 from onelook.report.pictures import Picture
+from onelook.tables import Rows
 from onelook.verifier import Verifier
 
 
@@ -31,54 +32,35 @@ class ShownPair:
 
 @dataclass(eq=False)
 class ReportInputs:
-    """What a report is made from; a section without its parts is left out.
-
-    Args:
-        title: Heading of the page.
-        recipe: The recipe as a plain mapping, nested blocks and all.
-        data: What the data is: name and text or number.
-        history: Rows of the training with ``epoch`` and any of ``loss``,
-            ``learning_rate``, ``images_per_second`` and ``validation``.
-        figure: Name of the validation figure, which is better when larger.
-        result_lines: Figures measured, the most important first.
-        scores: (N,) of pairs of unseen classes, larger = more alike.
-        is_same: (N,) bool, the truth of these pairs.
-        threshold: The decision's, in score units.
-        dissimilarity: (N,) what people read instead of the scores, smaller = more alike.
-        embeddings: (M, D) of some hundred items of unseen classes, for the map.
-        labels: (M,) int64, their classes.
-        class_names: Names of the classes.
-        pixels: (M, H, W[, C]) uint8, pictures of these items.
-        confusion: Names and (C, C) counts over episodes: row = true class, column = answer.
-        typical: Pairs drawn at random.
-        hardest: The pairs that the model judges worst, worst first.
-        calibration: What the decision says.
-        reliability: Reliability of the probability, on classes that did not fit it.
-        identify: Thresholds by size of the gallery.
-        by_group: Errors of each group.
-    """
+    """What a report is made from; a section without its parts is left out."""
 
     title: str
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # with its nested blocks
+    data: Mapping[str, Any] = field(default_factory=dict)  # names and texts or numbers
+    # Rows of a training with "epoch" and any of "loss", "learning_rate",
+    # "images_per_second" and "validation", which is better when larger and called `figure`.
     history: Sequence[Mapping[str, Any]] = ()
     figure: str = "validation"
-    result_lines: Sequence[tuple[str, str]] = ()
+    result_lines: Rows = ()  # figures measured, the most important first
+    # Pairs of unseen classes (N,): scores, larger = more alike; truth; dissimilarities,
+    # smaller = more alike; the decision's threshold in score units.
     scores: NDArray[Any] | None = None
     is_same: NDArray[np.bool_] | None = None
-    threshold: float | None = None
     dissimilarity: NDArray[Any] | None = None
-    embeddings: NDArray[Any] | None = None
-    labels: NDArray[np.int64] | None = None
+    threshold: float | None = None
+    # Some hundred items of unseen classes, for the map.
+    embeddings: NDArray[Any] | None = None  # (M, D)
+    labels: NDArray[np.int64] | None = None  # (M,)
     class_names: Sequence[str] = ()
-    pixels: Picture | None = None
+    pixels: Picture | None = None  # (M, H, W[, C])
+    # Names and (C, C) counts over episodes: row = true class, column = answer.
     confusion: tuple[Sequence[str], NDArray[Any]] | None = None
-    typical: Sequence[ShownPair] = ()
-    hardest: Sequence[ShownPair] = ()
-    calibration: Sequence[tuple[str, str]] = ()
-    reliability: Reliability | None = None
-    identify: Sequence[tuple[str, str]] = ()
-    by_group: Sequence[tuple[str, str]] = ()
+    typical: Sequence[ShownPair] = ()  # drawn at random
+    hardest: Sequence[ShownPair] = ()  # the pairs that the model judges worst, worst first
+    calibration: Rows = ()  # what the decision says
+    reliability: Reliability | None = None  # on classes that did not fit the decision
+    identify: Rows = ()  # thresholds by size of the gallery
+    by_group: Rows = ()  # errors of each group
 
 
 def calibration_inputs(verifier: Verifier, found: Calibration) -> ReportInputs:

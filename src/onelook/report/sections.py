@@ -163,10 +163,9 @@ def _settings(inputs: ReportInputs) -> Part:
 def _flat(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     rows: dict[str, Any] = {}
     for key, value in block.items():
-        if isinstance(value, Mapping):
-            rows |= _flat(value, "" if key == "arguments" else f"{prefix}{key}.")
-        else:
-            rows[prefix + key] = value
+        is_block = isinstance(value, Mapping)
+        inner = "" if key == "arguments" else f"{prefix}{key}."
+        rows |= _flat(value, inner) if is_block else {prefix + key: value}
     return rows
 
 
