@@ -73,7 +73,7 @@ def test_verify_pairs_matches_scikit_learn():
 def test_the_threshold_comes_from_the_other_pairs():
     dataset, scorer = drawn_people()
     pairs, others = listed_pairs(dataset, seed=0), listed_pairs(dataset, seed=1)
-    result = verify_pairs(scorer, pairs, threshold_pairs=others)
+    result = verify_pairs(scorer, pairs, threshold=others)
     scores = loop_scores(scorer, others)
     best = max(np.mean((scores >= t) == others.is_same) for t in scores)
     assert np.mean((scores >= result.threshold) == others.is_same) == pytest.approx(best)
@@ -81,8 +81,6 @@ def test_the_threshold_comes_from_the_other_pairs():
         np.mean((loop_scores(scorer, pairs) >= result.threshold) == pairs.is_same)
     )
     assert "threshold chosen on 400 other pairs" in result.protocol
-    with pytest.raises(ValueError, match="not both"):
-        verify_pairs(scorer, pairs, threshold=1.0, threshold_pairs=others)
 
 
 def test_what_cannot_be_told_is_refused_with_its_reason():

@@ -1,6 +1,5 @@
 """Matching: which right side belongs to this left side, such as strokes to a drawing?"""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,7 +87,7 @@ def match_sides(
     """Match left sides to right sides within their group and drawer.
 
     One random item is asked of each class, group and drawer. Its candidates are its own
-    right side and those of other items asked in its group and drawer.
+    right side and those of the other items asked there.
 
     Args:
         left, right: (N, D) embeddings of both sides; row i of both is one item.
@@ -103,31 +102,21 @@ def match_sides(
         DataError: If no group and drawer has two classes.
     """
     generator = np.random.default_rng(seed)
-    cells = []
-    for items in _cells(labels, groups, drawers, generator):
+    columns = [np.zeros_like(labels) if c is None else c for c in (groups, drawers)]
+    _, cells = np.unique(np.stack(columns), axis=1, return_inverse=True)
+    found = []
+    for cell in range(cells.max(initial=-1) + 1):
+        pool = generator.permutation(np.flatnonzero(cells == cell))
+        items = pool[np.unique(labels[pool], return_index=True)[1]]
+        if len(items) < 2:
+            continue
         scores = to_numpy(score_matrix(left[items], right[items]))
         lots = generator.random(scores.shape)
         np.fill_diagonal(lots, -1.0)  # the own right side always takes part, in column 0
         candidates = lots.argsort(axis=1)[:, :n_way]
         answers = np.zeros(len(items), np.int64)
         credits = credits_of(np.take_along_axis(scores, candidates, axis=1), answers)
-        cells.append((credits, items, np.full(len(items), candidates.shape[1])))
-    if not cells:
+        found.append((credits, items, np.full(len(items), candidates.shape[1])))
+    if not found:
         raise DataError("nothing to match: no two classes share a group and a drawer")
-    return Matches(*(np.concatenate(column) for column in zip(*cells, strict=True)))
-
-
-def _cells(
-    labels: Indices,
-    groups: Indices | None,
-    drawers: Indices | None,
-    generator: np.random.Generator,
-) -> Iterator[Indices]:
-    """For each group and drawer with two classes or more, one random item of each class."""
-    columns = [np.zeros_like(labels) if c is None else c for c in (groups, drawers)]
-    _, cells = np.unique(np.stack(columns), axis=1, return_inverse=True)
-    for cell in range(cells.max(initial=-1) + 1):
-        pool = generator.permutation(np.flatnonzero(cells == cell))
-        _, first = np.unique(labels[pool], return_index=True)
-        if len(first) > 1:
-            yield pool[first]
+    return Matches(*(np.concatenate(column) for column in zip(*found, strict=True)))

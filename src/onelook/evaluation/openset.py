@@ -92,8 +92,9 @@ def open_set(
     """
     known, right = np.asarray(is_known, bool), np.asarray(best_is_right, bool)
     named, scores = np.asarray(is_named, bool), np.asarray(best_scores, np.float64)
-    n_unknown = int((~known).sum())
-    measurable = n_unknown >= 1 / LOW_FPIR and bool(known.any())
+    n_unknown, rate = int((~known).sum()), None
+    if n_unknown >= 1 / LOW_FPIR and known.any():
+        rate = dir_at_fpir(scores[known], right[known], scores[~known], LOW_FPIR)
     return OpenSet(
         n_known=int(known.sum()),
         n_right=int((known & right & named).sum()),
@@ -101,9 +102,7 @@ def open_set(
         n_best=int((known & right).sum()),
         n_unknown=n_unknown,
         n_falsely_accepted=int((~known & named).sum()),
-        dir_at_low_fpir=dir_at_fpir(scores[known], right[known], scores[~known], LOW_FPIR)
-        if measurable
-        else None,
+        dir_at_low_fpir=rate,
         fpir=fpir,
         extrapolated=extrapolated,
     )

@@ -129,7 +129,7 @@ def _koch_verification(scorer: Scorer, data: Data) -> VerificationResult:
         scorer,
         test,
         "Koch's verification test: 10,000 pairs, negatives within their alphabet",
-        threshold_pairs=validation,
+        threshold=validation,
     )
 
 
@@ -164,17 +164,11 @@ def _faces_there(
 
 
 def _lfw_view1(scorer: Scorer, data: Data) -> VerificationResult:
-    root, threshold = find("lfw", data), _chosen_threshold(scorer)
-    others = lfw_view1(root, "train") if threshold is None else None
+    root, chosen = find("lfw", data), _chosen_threshold(scorer)
+    threshold = lfw_view1(root, "train") if chosen is None else chosen
+    pairs, name = lfw_view1(root, "test"), "LFW View 1 test: 1,000 pairs"
     return _faces_there(
-        scorer,
-        lambda patient: verify_pairs(
-            patient,
-            lfw_view1(root, "test"),
-            "LFW View 1 test: 1,000 pairs",
-            threshold=threshold,
-            threshold_pairs=others,
-        ),
+        scorer, lambda patient: verify_pairs(patient, pairs, name, threshold=threshold)
     )
 
 

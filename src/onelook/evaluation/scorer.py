@@ -25,19 +25,15 @@ class Scorer(Protocol):
     @property
     def name(self) -> str:
         """What people call it."""
-        ...
 
     def embed(self, addresses: Sequence[str], side: str = "left") -> NDArray[Any]:
         """(N, ...) for N addresses, of the side "left" or "right"."""
-        ...
 
     def score(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
         """(N,) scores of N pairs, larger = more alike."""
-        ...
 
     def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
         """(N, M) scores of all pairs."""
-        ...
 
 
 def is_shared(scorer: Scorer) -> bool:
@@ -53,14 +49,12 @@ def score_pairs(
         raise ValueError("expected at least one pair, got 0")
     if is_shared(scorer):
         addresses, rows = np.unique([*left, *right], return_inverse=True)
-        left_embeddings = right_embeddings = scorer.embed(addresses.tolist())
-        left_rows, right_rows = rows[: len(left)], rows[len(left) :]
-    else:
-        lefts, left_rows = np.unique(list(left), return_inverse=True)
-        rights, right_rows = np.unique(list(right), return_inverse=True)
-        left_embeddings = scorer.embed(lefts.tolist(), "left")
-        right_embeddings = scorer.embed(rights.tolist(), "right")
-    return score_rows(scorer, left_embeddings, right_embeddings, left_rows, right_rows)
+        embeddings = scorer.embed(addresses.tolist())
+        return score_rows(scorer, embeddings, embeddings, *np.split(rows, 2))
+    lefts, left_rows = np.unique(list(left), return_inverse=True)
+    rights, right_rows = np.unique(list(right), return_inverse=True)
+    sides = scorer.embed(lefts.tolist(), "left"), scorer.embed(rights.tolist(), "right")
+    return score_rows(scorer, *sides, left_rows, right_rows)
 
 
 def embed_both(scorer: Scorer, addresses: Sequence[str]) -> tuple[Any, Any]:

@@ -125,8 +125,7 @@ def verify_pairs(
     pairs: Pairs,
     protocol: str = "",
     *,
-    threshold: float | None = None,
-    threshold_pairs: Pairs | None = None,
+    threshold: float | Pairs | None = None,
     seed: int = 0,
 ) -> VerificationResult:
     """Verification on a list of pairs, whose files may lie in folders of their classes.
@@ -135,22 +134,19 @@ def verify_pairs(
         scorer: A Verifier or a baseline.
         pairs: Pairs with ``is_same``.
         protocol: Name for the result; the pairs' source when empty.
-        threshold: Threshold of the accuracy, chosen before.
-        threshold_pairs: Other pairs, on which the threshold of the best accuracy is chosen.
+        threshold: Threshold of the accuracy, or other pairs, on which the most accurate one
+            is chosen.
         seed: Seed of the bootstrap over classes.
 
     Raises:
         DataError: If the pairs do not say which are the same.
-        ValueError: If ``threshold`` and ``threshold_pairs`` are both given.
     """
-    if threshold is not None and threshold_pairs is not None:
-        raise ValueError("give threshold or threshold_pairs, not both")
     is_same = _labels_of(pairs)
     protocol = protocol or f"pairs of {pairs.source or 'a list'}"
-    if threshold_pairs is not None:
-        other_scores = score_pairs(scorer, threshold_pairs.left, threshold_pairs.right)
-        threshold = best_threshold(other_scores, _labels_of(threshold_pairs))
-        protocol += f"; threshold chosen on {len(threshold_pairs):,} other pairs"
+    if isinstance(threshold, Pairs):
+        protocol += f"; threshold chosen on {len(threshold):,} other pairs"
+        others = score_pairs(scorer, threshold.left, threshold.right)
+        threshold = best_threshold(others, _labels_of(threshold))
     return _measure(
         protocol,
         scorer.name,

@@ -33,24 +33,21 @@ def build_named(
     chosen = known[settings.name]
     # A class without an __init__ of its own shows nn.Module's *args and **kwargs.
     parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(chosen).parameters.items()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        name: one
+        for name, one in inspect.signature(chosen).parameters.items()
+        if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
     }
     who = f"{kind} {settings.name!r}"
-    strangers = [name for name in settings.arguments if name not in parameters]
-    if strangers:
+    unknown = [name for name in settings.arguments if name not in parameters]
+    if unknown:
         raise ValueError(
-            f"{who} has no argument {', '.join(map(repr, strangers))}; "
+            f"{who} has no argument {', '.join(map(repr, unknown))}; "
             f"known: {', '.join(parameters) or 'none'}"
         )
     facts = {name: value for name, value in (forced or {}).items() if name in parameters}
     arguments = {**settings.arguments, **facts}
-    missing = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is parameter.empty and name not in arguments
-    ]
+    required = [name for name, one in parameters.items() if one.default is one.empty]
+    missing = [name for name in required if name not in arguments]
     if missing:
         raise ValueError(f"{who} needs {', '.join(missing)}")
     try:

@@ -34,8 +34,7 @@ class Siamese(nn.Module):
 
     def encoder_of(self, side: str) -> nn.Module:
         """The encoder of one side: the same for both."""
-        _check_side(side)
-        return self.encoder
+        return _of_side(side, self.encoder, self.encoder)
 
     def encode(self, inputs: Any, side: str = "left") -> Tensor:
         """Embeddings (N, D) of N inputs; the side makes no difference.
@@ -88,8 +87,7 @@ class PseudoSiamese(nn.Module):
 
     def encoder_of(self, side: str) -> nn.Module:
         """The encoder of one side."""
-        _check_side(side)
-        return self.left_encoder if side == "left" else self.right_encoder
+        return _of_side(side, self.left_encoder, self.right_encoder)
 
     def encode(self, inputs: Any, side: str = "left") -> Tensor:
         """Embeddings (N, D) of N inputs of one side.
@@ -107,9 +105,10 @@ class PseudoSiamese(nn.Module):
         return scores
 
 
-def _check_side(side: str) -> None:
+def _of_side(side: str, left: nn.Module, right: nn.Module) -> nn.Module:
     if side not in ("left", "right"):
         raise ValueError(f"side must be 'left' or 'right', got {side!r}")
+    return left if side == "left" else right
 
 
 def _embeddings(encoder: nn.Module, inputs: Any) -> Tensor:

@@ -1,7 +1,6 @@
 """Encoders of sequences: a text's words or characters (MaLSTM), a drawing's pen strokes.
 
-Inputs are ``(values, lengths)``, padded at the end; what lies behind
-the true length of a sequence never changes its embedding.
+Inputs are ``(values, lengths)``, padded at the end; the padding never changes an embedding.
 """
 
 from typing import Literal
@@ -107,9 +106,7 @@ class LstmEncoder(nn.Module):
         nn.init.normal_(self.tokens.weight, 0.0, 0.1)
         nn.init.zeros_(self.tokens.weight.data[PADDING_TOKEN])
         self.dropout = nn.Dropout(dropout)
-        self.lstm = PaddedLstm(
-            token_size, hidden_size, 1, bidirectional, forget_bias=forget_bias
-        )
+        self.lstm = PaddedLstm(token_size, hidden_size, 1, bidirectional, forget_bias)
         self.embedding_size = self.lstm.output_size
 
     def forward(self, sequences: SequenceInputs) -> Tensor:
@@ -117,10 +114,7 @@ class LstmEncoder(nn.Module):
         values, lengths = sequences
         x = self.dropout(self.tokens(values))  # (N, T, token_size)
         states, last = self.lstm(x, lengths)  # (N, T, D), (N, D)
-        embeddings: Tensor = (
-            last if self.pooling == "last" else masked_mean(states, lengths)
-        )
-        return embeddings
+        return last if self.pooling == "last" else masked_mean(states, lengths)
 
 
 class StrokeEncoder(nn.Module):
