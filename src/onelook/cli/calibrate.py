@@ -7,8 +7,8 @@ import typer
 
 from onelook.cli import options
 from onelook.cli.options import argument, option
-from onelook.cli.printing import fail, print_json, print_result, say
-from onelook.cli.shared import app, beside, example, named_model
+from onelook.cli.printing import print_either, print_json, print_result, say
+from onelook.cli.shared import app, beside, example, named_model, written_folder
 
 if TYPE_CHECKING:
     from onelook.verifier import Verifier
@@ -85,7 +85,7 @@ def calibrate(
             raise typer.BadParameter("name fresh data to check on", param_hint="--data")
         drift = check_threshold(verifier, source, group_by=group_by, seed=seed)
         return print_result(drift, as_json)
-    folder = _folder(model, out)
+    folder = written_folder(model, out)
     if cohort is not None and data is None:
         return _store(beside(verifier, cohort), folder, as_json)
     found = fit(verifier, source, far=far, prior=prior, group_by=group_by, seed=seed)
@@ -111,21 +111,5 @@ def _store(verifier: "Verifier", folder: Path, as_json: bool) -> None:
     by: dict[str, Any] = {"normalised_by": verifier.normalised_by, "model": str(folder)}
     if decision is not None:
         by |= {"threshold": decision.threshold, "far": decision.far}
-    if as_json:
-        return print_json(by)
-    print("\n".join(f"{key.replace('_', ' ')}: {value}" for key, value in by.items()))
-
-
-def _folder(model: str, out: Path | None) -> Path:
-    """Where the decision goes; shipped models stay as they are."""
-    from onelook.zoo import SETTINGS_FILE
-
-    if out is not None:
-        return out
-    folder = Path(model).expanduser()
-    if not (folder / SETTINGS_FILE).is_file():
-        fail(
-            f"{model} ships with onelook and stays as it is; --out FOLDER writes a copy "
-            "with the new decision"
-        )
-    return folder
+    lines = [f"{key.replace('_', ' ')}: {value}" for key, value in by.items()]
+    print_either(by, "\n".join(lines), as_json)

@@ -8,31 +8,34 @@ import typer
 
 
 def option(
-    words: str, text: str, *, least: int | None = None, most: int | None = None
+    words: str,
+    text: str,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    variable: str = "",
 ) -> Any:
-    """An option; ``words`` are its names and what it takes, as in ``--out -o FILE``."""
+    """An option; ``words`` are its names and what it takes, as in ``--out -o FILE``.
+
+    ``variable`` of the environment keeps the value. It is set before NumPy, PyTorch or ONNX
+    Runtime is imported, so that all follow it.
+    """
     names = [word for word in words.split() if word.startswith("-")]
     takes = words.split()[len(names) :]
+
+    def keep(value: Any) -> Any:
+        if variable and value is not None:
+            os.environ[variable] = str(value)
+        return value
+
     metavar = takes[0] if takes else None
-    return typer.Option(*names, metavar=metavar, help=text, min=least, max=most)
+    return typer.Option(
+        *names, metavar=metavar, help=text, min=least, max=most, callback=keep
+    )
 
 
 def argument(takes: str, text: str) -> Any:
     return typer.Argument(metavar=takes, help=text)
-
-
-def _limit_threads(n: int | None) -> int | None:
-    """Set before NumPy, PyTorch or ONNX Runtime is imported, so that all follow it."""
-    if n is not None:
-        os.environ["OMP_NUM_THREADS"] = str(n)
-    return n
-
-
-def _choose_device(name: str | None) -> str | None:
-    """Set for every model that the command loads or trains."""
-    if name is not None:
-        os.environ["ONELOOK_DEVICE"] = name
-    return name
 
 
 MODEL_HELP = "A folder that train wrote, or the name of a shipped model (onelook models)"
@@ -66,23 +69,10 @@ Root = Annotated[
         "What the paths of a pair file are relative to; where a known source lies",
     ),
 ]
-Depth = Annotated[
-    int | None,
-    option(
-        "--depth N",
-        "Number of folders above a class folder [default: 0, or the model's own]",
-        least=0,
-    ),
-]
-Same = Annotated[
-    int | None,
-    option(
-        "--same 0|1",
-        "The label of a same pair, where the pair file does not say it",
-        least=0,
-        most=1,
-    ),
-]
+DEPTH_HELP = "Number of folders above a class folder [default: 0, or the model's own]"
+Depth = Annotated[int | None, option("--depth N", DEPTH_HELP, least=0)]
+SAME_HELP = "The label of a same pair, where the pair file does not say it"
+Same = Annotated[int | None, option("--same 0|1", SAME_HELP, least=0, most=1)]
 Beside = Annotated[
     Path | None,
     option(
@@ -95,21 +85,19 @@ Most = Annotated[int, option("-k N", "Largest number of results", least=1)]
 SkipBad = Annotated[bool, option("--skip-bad", "Go on without unreadable images")]
 Threads = Annotated[
     int | None,
-    typer.Option(
-        "--threads",
-        metavar="N",
-        min=1,
-        callback=_limit_threads,
-        help="Threads of a computation [default: $OMP_NUM_THREADS, or all cores]",
+    option(
+        "--threads N",
+        "Threads of a computation [default: $OMP_NUM_THREADS, or all cores]",
+        least=1,
+        variable="OMP_NUM_THREADS",
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(
-        "--device",
-        metavar="NAME",
-        callback=_choose_device,
-        help="cpu, cuda, … [default: $ONELOOK_DEVICE; else a GPU to train, cpu to answer]",
+    option(
+        "--device NAME",
+        "cpu, cuda, … [default: $ONELOOK_DEVICE; else a GPU to train, cpu to answer]",
+        variable="ONELOOK_DEVICE",
     ),
 ]
 Json = Annotated[bool, option("--json", "Print JSON, for programs")]

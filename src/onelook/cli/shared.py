@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from onelook.cli.options import option
-from onelook.cli.printing import say
+from onelook.cli.printing import fail, say
 
 if TYPE_CHECKING:
     from onelook.verifier import Verifier
@@ -142,6 +142,16 @@ def named_model(argument: str | None, option: str | None) -> str:
     if model is None or None not in (argument, option):
         raise typer.BadParameter("name one model", param_hint="MODEL, --model")
     return model
+
+
+def written_folder(model: str, out: Path | None) -> Path:
+    """The folder that a command changes: ``out``, or the model's own where it has one."""
+    from onelook.zoo import SETTINGS_FILE
+
+    folder = out or Path(model).expanduser()
+    if out is None and not (folder / SETTINGS_FILE).is_file():
+        fail(f"{model} ships with onelook and stays as it is; --out FOLDER writes a copy")
+    return folder
 
 
 def check_files(items: Sequence[str], model: str | None) -> None:

@@ -10,8 +10,8 @@ import typer
 
 from onelook.cli import options
 from onelook.cli.options import argument, option
-from onelook.cli.printing import fail, print_either, print_json, print_rows, say
-from onelook.cli.shared import app, example, key_and_value, stoppable
+from onelook.cli.printing import print_either, print_json, print_rows, say
+from onelook.cli.shared import app, example, key_and_value, stoppable, written_folder
 from onelook.extras import import_extra
 
 if TYPE_CHECKING:
@@ -154,13 +154,8 @@ def export(
     import_extra("torch", "train", "onelook export")
     from onelook.runtime.export import largest_difference
     from onelook.verifier import load
-    from onelook.zoo import SETTINGS_FILE
 
-    folder = out or Path(model).expanduser()
-    if out is None and not (folder / SETTINGS_FILE).is_file():
-        fail(
-            f"{model} is not a model's folder; --out FOLDER writes a copy of a shipped one"
-        )
+    folder = written_folder(model, out)
     trained = load(model, runtime="torch")
     written = load(trained.save(folder), runtime="onnx")
     largest = max(
