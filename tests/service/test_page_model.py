@@ -210,7 +210,7 @@ def test_numbers_are_said_as_people_say_them(browser: Browser, verifier: Verifie
         "inCases(0)": "in none of the cases that were measured",
         "figure(-0.11349)": "−0.113",
         "bytes(31e6)": "31 MB",
-        "count(1200, 'picture', 'pictures')": "1,200 pictures",
+        "pictures(1200)": "1,200 pictures",
     }
     with visiting(browser, PageServer(verifier)) as visit:
         page = visit.open()

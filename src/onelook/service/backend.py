@@ -53,7 +53,7 @@ class Backend:
         self.settings = settings
         self.metrics = Metrics()
         self.room = Room(settings)
-        self.fingerprint = verifier.fingerprint
+        self.fingerprint = verifier.fingerprint  # of a network of one's own it takes time
         self.ready = False
         if gallery is not None:
             gallery.stats()  # creates a new gallery now, not during the first requests

@@ -15,36 +15,23 @@ Vectors = NDArray[np.float32]  # (N, D)
 
 @dataclass(frozen=True)
 class Upload:
-    """An encoded image.
+    """The file of an image."""
 
-    Args:
-        name: Its name in messages: the field of the form, never the client's file name.
-        data: The bytes of the file.
-        filename: The client's name of the file, for answers only.
-    """
-
-    name: str
+    name: str  # in messages: the field of the form, never the client's name of the file
     data: bytes
-    filename: str = ""
+    filename: str = ""  # the client's, for answers only
 
 
 @dataclass(eq=False)
 class Job:
-    """The images of one request, on their way to an answer.
-
-    Args:
-        uploads: N images.
-        sides: The encoder of each: "left" or "right".
-        future: Where the answer goes.
-        finish: Delivers the answers of jobs whose vectors are known; None for the vectors.
-        k: Number of matches, where ``finish`` asks the gallery.
-    """
+    """The images of one request, on their way to an answer."""
 
     uploads: Sequence[Upload]
-    sides: Sequence[str]
+    sides: Sequence[str]  # "left" or "right": the encoder of each
     future: "asyncio.Future[Any]"
+    # Delivers the answers of jobs whose vectors are known; None for the vectors themselves.
     finish: "Callable[[list[Job]], object] | None" = None
-    k: int = 0
+    k: int = 0  # number of matches, where the gallery is asked
     loaded: list[Any] = field(default_factory=list)
     vectors: Vectors = field(default_factory=lambda: np.empty((0, 0), np.float32))
 

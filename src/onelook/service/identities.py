@@ -21,6 +21,7 @@ from onelook.service.uploads import body_of, identity_name, json_object, read_fo
 router = APIRouter(prefix="/v1", tags=["gallery"])
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
+_METADATA = {"type": "string", "description": "A JSON object, kept with each image"}
 PICTURE_TYPES = {b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 _PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
@@ -114,8 +115,8 @@ async def identify(
     k: Annotated[int, Query(ge=1, le=100, description="Number of matches")] = 5,
 ) -> Identification:
     """`curl -F image=@who.png http://127.0.0.1:8000/v1/identify?k=3`"""
-    async with read_form(request, backend.room, ("image",)) as form:
-        return await backend.identify(form.image("image"), k)
+    async with read_form(request, backend.room, ("image",)) as (images, _):
+        return await backend.identify(images["image"][0], k)
 
 
 @router.post(
@@ -124,27 +125,21 @@ async def identify(
     dependencies=[Depends(writer)],
     responses=answers(EnrollAnswer("Ada", 2, 1), 404, *UPLOAD_FAILURES, status=201),
     openapi_extra=form_of(
-        {
-            "identity": _NAME,
-            "images": image_fields("Image files"),
-            "metadata": {
-                "type": "string",
-                "description": "A JSON object, kept with each image",
-            },
-        },
+        {"identity": _NAME, "images": image_fields("Image files"), "metadata": _METADATA},
         optional=("metadata",),
     ),
     summary="Add images of an identity",
 )
 async def enroll(request: Request, backend: Served, gallery: ServedGallery) -> EnrollAnswer:
     """`curl -F identity=Ada -F images=@ada.png http://127.0.0.1:8000/v1/enroll`"""
-    texts = ("identity", "metadata")
-    async with read_form(request, backend.room, ("images",), texts, many=True) as form:
-        if "identity" not in form.texts:
+    fields = ("identity", "metadata")
+    form = read_form(request, backend.room, ("images",), fields, many=True)
+    async with form as (files, texts):
+        images = files["images"]
+        if "identity" not in texts:
             raise HTTPException(400, "the field identity is missing; put a name there")
-        identity = identity_name(form.texts["identity"])
-        metadata = json_object(form.texts.get("metadata") or "{}", "metadata")
-        images = form.images["images"]
+        identity = identity_name(texts["identity"])
+        metadata = json_object(texts.get("metadata") or "{}", "metadata")
 
         def work() -> EnrollAnswer:
             for image in images:

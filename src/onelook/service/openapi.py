@@ -71,10 +71,8 @@ def describe(app: FastAPI) -> None:
     document = app.openapi()  # the application keeps and serves this object
     for operations in document["paths"].values():
         for operation in operations.values():
-            if (
-                operation["responses"].get("422", {}).get("description")
-                == "Validation Error"
-            ):
-                del operation["responses"]["422"]
+            failures = operation["responses"]
+            if failures.get("422", {}).get("description") == "Validation Error":
+                del failures["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)

@@ -61,8 +61,8 @@ class Embeddings:
 )
 async def compare(request: Request, backend: Served) -> Comparison:
     """`curl -F left=@a.png -F right=@b.png http://127.0.0.1:8000/v1/compare`"""
-    async with read_form(request, backend.room, ("left", "right")) as form:
-        left, right = form.image("left"), form.image("right")
+    async with read_form(request, backend.room, ("left", "right")) as (images, _):
+        (left,), (right,) = images["left"], images["right"]
         score = await backend.embedder.score(left, right)
     return backend.verifier.judge(left.filename, right.filename, score)
 
@@ -78,8 +78,8 @@ async def compare(request: Request, backend: Served) -> Comparison:
 )
 async def explain(request: Request, backend: Served) -> Explanation:
     """`curl -F left=@a.png -F right=@b.png http://127.0.0.1:8000/v1/explain`"""
-    async with read_form(request, backend.room, ("left", "right")) as form:
-        left, right = form.image("left"), form.image("right")
+    async with read_form(request, backend.room, ("left", "right")) as (images, _):
+        (left,), (right,) = images["left"], images["right"]
 
         def work() -> Explanation:
             from onelook.explain import explain as explain_pair
@@ -113,7 +113,7 @@ async def embed(
     ] = "left",
 ) -> Embeddings:
     """`curl -F images=@a.png -F images=@b.png http://127.0.0.1:8000/v1/embed`"""
-    async with read_form(request, backend.room, ("images",), many=True) as form:
-        images = form.images["images"]
-        vectors = await backend.embedder.embed(images, [side] * len(images))
+    async with read_form(request, backend.room, ("images",), many=True) as (images, _):
+        sides = [side] * len(images["images"])
+        vectors = await backend.embedder.embed(images["images"], sides)
     return Embeddings(backend.verifier.name, backend.fingerprint, vectors.tolist())

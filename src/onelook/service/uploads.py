@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import HTTPException, Request
@@ -65,18 +64,6 @@ async def body_of(request: Request, room: Room) -> AsyncIterator[bytes]:
         room.free += held
 
 
-@dataclass(frozen=True)
-class Form:
-    """The images and texts of a form, by field."""
-
-    images: dict[str, list[Upload]]
-    texts: dict[str, str]
-
-    def image(self, field: str) -> Upload:
-        """The one image of a field."""
-        return self.images[field][0]
-
-
 @asynccontextmanager
 async def read_form(
     request: Request,
@@ -85,8 +72,8 @@ async def read_form(
     texts: Sequence[str] = (),
     *,
     many: bool = False,
-) -> AsyncIterator[Form]:
-    """The form in the body of a request; its memory is reserved inside the block.
+) -> AsyncIterator[tuple[dict[str, list[Upload]], dict[str, str]]]:
+    """Images and texts of a form, by field; memory is reserved inside the block.
 
     Args:
         request: The request.
@@ -106,10 +93,8 @@ async def read_form(
             fields.setdefault(part.name, []).append(part)
         most = dict.fromkeys(images, room.settings.max_images if many else 1)
         _check_fields(fields, most, texts)
-        yield Form(
-            {name: _uploads(fields[name], name, many) for name in images},
-            {name: _text(fields[name][0], name) for name in texts if name in fields},
-        )
+        pictures = {name: _uploads(fields[name], name, many) for name in images}
+        yield pictures, {n: _text(fields[n][0], n) for n in texts if n in fields}
 
 
 def _check_fields(

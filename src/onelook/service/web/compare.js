@@ -4,16 +4,12 @@ import { ServiceError, ask, service } from "./api.js";
 import { Asker } from "./asker.js";
 import { byId, element, say } from "./elements.js";
 import { Slot, takeDropsAndPastes, tooMuch } from "./slot.js";
-import { complaint, fieldOf, figure, inCases, sureness, verdictOf } from "./words.js";
+import { complaint, fieldOf, figure, inCases, sureness } from "./words.js";
 
 const HEADLINES = { same: "Same", different: "Different", unsure: "Unsure" };
 const SIDES = ["left", "right"];
 
-export function startCompare() {
-  new Compare();
-}
-
-class Compare {
+export class Compare {
   view = byId("view-compare");
   status = byId("compare-status");
   slots = {
@@ -70,9 +66,9 @@ class Compare {
 
   #show(answer) {
     this.both.forEach((slot) => slot.complain(""));
-    const verdict = verdictOf(answer);
-    const headline = HEADLINES[verdict] ?? `Dissimilarity ${figure(answer.dissimilarity)}`;
-    this.view.dataset.verdict = verdict || "none";
+    const nothing = `Dissimilarity ${figure(answer.dissimilarity)}`;
+    const headline = HEADLINES[answer.verdict] ?? nothing;
+    this.view.dataset.verdict = answer.verdict || "none";
     say(
       this.status,
       element("p", { class: "verdict" }, headline),
@@ -106,7 +102,7 @@ function invitation(n_missing) {
 }
 
 function sentenceOf(answer) {
-  if (verdictOf(answer) === "") {
+  if (answer.verdict === "") {
     return "This model has no threshold, so there is no verdict. Calibrate it first: onelook calibrate.";
   }
   return `${sureness(answer)}.`;

@@ -3,7 +3,7 @@
 import { ServiceError, ask, service } from "./api.js";
 import { byId, element, say } from "./elements.js";
 import { dropThumbnails, entryThumbnail, thumbnail } from "./thumbnails.js";
-import { complaint, count } from "./words.js";
+import { complaint, pictures } from "./words.js";
 
 const PAGE = 48; // identities that come at once
 const N_SHOWN = 24; // pictures of one identity in its dialog
@@ -58,9 +58,9 @@ export class Gallery {
         ...shown.map((picture) => element("li", {}, picture)),
         ...(rest > 0 ? [element("li", { class: "small" }, `and ${rest} more`)] : []),
       );
-      const pictures = count(images.length, "picture", "pictures");
+      const number = pictures(images.length);
       byId("forget-question").textContent =
-        `Forget ${identity} and ${pictures} for good? This cannot be undone.`;
+        `Forget ${identity} and ${number} for good? This cannot be undone.`;
     } catch (error) {
       this.#complain(error);
     }
@@ -95,7 +95,7 @@ export class Gallery {
         { type: "button", class: "tile", onclick: () => this.open(identity) },
         thumbnail(identity),
         element("span", { class: "tile-name" }, identity),
-        element("span", { class: "small" }, count(images, "picture", "pictures")),
+        element("span", { class: "small" }, pictures(images)),
       ),
     );
   }
@@ -113,13 +113,13 @@ export class Gallery {
       method: "PATCH",
       body: { identity: name },
     });
-    return `${this.#opened} is now ${identity}, with ${count(images, "picture", "pictures")}.`;
+    return `${this.#opened} is now ${identity}, with ${pictures(images)}.`;
   }
 
   async #forget() {
     const path = `v1/identities/${encodeURIComponent(this.#opened)}`;
     const { identity, forgotten } = await ask(path, { method: "DELETE" });
-    return `${identity} is forgotten: ${count(forgotten, "picture", "pictures")}.`;
+    return `${identity} is forgotten: ${pictures(forgotten)}.`;
   }
 
   /** Change something, close the dialog and say what was done; or say there why not. */

@@ -6,24 +6,12 @@ import { byId, element, say } from "./elements.js";
 import { Gallery } from "./gallery.js";
 import { Slot, takeDropsAndPastes } from "./slot.js";
 import { thumbnail } from "./thumbnails.js";
-import {
-  capital,
-  complaint,
-  count,
-  fieldOf,
-  figure,
-  inCases,
-  percent,
-  shortPercent,
-} from "./words.js";
+import { capital, complaint, fieldOf, figure, inCases } from "./words.js";
+import { percent, pictures, shortPercent } from "./words.js";
 
 const N_MATCHES = 5;
 
-export function startIdentify() {
-  new Identify();
-}
-
-class Identify {
+export class Identify {
   view = byId("view-identify");
   status = byId("identify-status");
   name = byId("identity");
@@ -161,7 +149,7 @@ function enrolled({ identity, new: n_new, known }) {
   if (n_new === 0)
     return `${identity} has ${known === 1 ? "this picture" : "these pictures"} already.`;
   const also = known ? `; ${known} already enrolled` : "";
-  return `Enrolled: ${count(n_new, "picture", "pictures")} of ${identity}${also}.`;
+  return `Enrolled: ${pictures(n_new)} of ${identity}${also}.`;
 }
 
 /** Headline and sentence of an answer. */
@@ -189,7 +177,7 @@ function smallPrint(answer) {
     : "";
   return (
     `A name needs a score of ${figure(answer.threshold)}. With ` +
-    `${count(answer.gallery_size, "picture", "pictures")} enrolled, an unknown one is ` +
+    `${pictures(answer.gallery_size)} enrolled, an unknown one is ` +
     `falsely accepted ${inCases(answer.fpir)}${by}.`
   );
 }

@@ -1,9 +1,9 @@
 // The page: its three views, the banner of a service that is gone, the field for a token.
 
 import { ServiceError, service } from "./api.js";
-import { startCompare } from "./compare.js";
+import { Compare } from "./compare.js";
 import { byId } from "./elements.js";
-import { startIdentify } from "./identify.js";
+import { Identify } from "./identify.js";
 import { startModel } from "./model.js";
 
 const VIEWS = ["compare", "identify", "model"];
@@ -72,8 +72,8 @@ async function learn() {
 
 startBanner();
 startToken();
-startCompare();
-startIdentify();
+new Compare();
+new Identify();
 startModel();
 startTabs();
 service.addEventListener("again", learn);

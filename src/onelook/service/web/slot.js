@@ -3,9 +3,15 @@
 
 import { service } from "./api.js";
 import { Drawing } from "./drawing.js";
-import { bytes, count } from "./words.js";
+import { bytes, pictures } from "./words.js";
 
 const FORM_BYTES = 4096; // of a request beside its files
+
+const LABELS = {
+  ...{ choose: "Choose a file", photograph: "Photograph", draw: "Draw", remove: "Remove" },
+  ...{ undo: "Undo the last stroke", clear: "Clear the drawing" },
+  ...{ fileInput: "File", photoInput: "Photograph" },
+};
 
 /** Event "change" when its pictures changed; `isDrawn` says whether a hand is at work. */
 export class Slot extends EventTarget {
@@ -26,7 +32,6 @@ export class Slot extends EventTarget {
     this.many = many;
     const part = (name) => this.element.querySelector(`.${name}`);
     this.#parts = {
-      area: part("slot-area"),
       picture: part("slot-picture"),
       name: part("slot-name"),
       canvas: part("slot-canvas"),
@@ -90,21 +95,14 @@ export class Slot extends EventTarget {
   }
 
   #label() {
-    const { choose, photograph, draw, undo, clear, remove, canvas } = this.#parts;
+    const { canvas, fileInput } = this.#parts;
     const name = this.title.toLowerCase();
-    choose.setAttribute("aria-label", `Choose a file: ${name}`);
-    photograph.setAttribute("aria-label", `Photograph: ${name}`);
-    draw.setAttribute("aria-label", `Draw: ${name}`);
-    undo.setAttribute("aria-label", `Undo the last stroke: ${name}`);
-    clear.setAttribute("aria-label", `Clear the drawing: ${name}`);
-    remove.setAttribute("aria-label", `Remove: ${name}`);
-    canvas.setAttribute(
-      "aria-label",
-      `Sheet to draw on: ${name}. Without a pointer, choose a file.`,
-    );
-    this.#parts.fileInput.multiple = this.many;
-    this.#parts.fileInput.setAttribute("aria-label", `File: ${name}`);
-    this.#parts.photoInput.setAttribute("aria-label", `Photograph: ${name}`);
+    for (const [part, words] of Object.entries(LABELS)) {
+      this.#parts[part].setAttribute("aria-label", `${words}: ${name}`);
+    }
+    const sheet = `Sheet to draw on: ${name}. Without a pointer, choose a file.`;
+    canvas.setAttribute("aria-label", sheet);
+    fileInput.multiple = this.many;
   }
 
   #listen() {
@@ -168,7 +166,7 @@ export class Slot extends EventTarget {
     picture.hidden = remove.hidden = false;
     this.element.dataset.state = "picture";
     if (this.files.length > 1) {
-      this.#parts.name.textContent = count(this.files.length, "picture", "pictures");
+      this.#parts.name.textContent = pictures(this.files.length);
       this.#parts.name.hidden = false;
     }
   }

@@ -32,8 +32,8 @@ export function inCases(share) {
 }
 
 /** "1 picture", "1,200 pictures". */
-export function count(n, one, many) {
-  return `${n.toLocaleString("en")}${SPACE}${n === 1 ? one : many}`;
+export function pictures(n) {
+  return `${n.toLocaleString("en")}${SPACE}${n === 1 ? "picture" : "pictures"}`;
 }
 
 /** A score with enough figures to tell it from its threshold. */
@@ -47,18 +47,10 @@ export function bytes(n) {
   return `${Math.max(1, Math.round(n / 1e3))}${SPACE}kB`;
 }
 
-/** "same", "different", "unsure", or "" where the model has no threshold. */
-export function verdictOf(answer) {
-  if (answer.threshold === null) return "";
-  if (answer.is_same === null) return "unsure";
-  return answer.is_same ? "same" : "different";
-}
-
 /** How sure the answer to a pair is, as a sentence. */
 export function sureness(answer) {
-  const p = answer.probability;
+  const { probability: p, verdict } = answer;
   if (p === null) return "";
-  const verdict = verdictOf(answer);
   const certain = verdict === "different" ? 1 - p : p;
   const things = verdict === "different" ? "different things" : "the same thing";
   const sentence =
