@@ -48,7 +48,8 @@ class Findings:
     """Where a picture shows a query.
 
     Args:
-        query, picture: Their names.
+        query: Name of the picture of the one thing.
+        picture: Name of the picture that was searched.
         boxes: The boxes most like the query, best first; none covers another.
         n_boxes: Number of boxes that were compared.
         how: Where they came from: ``"faces"``, ``"components"`` or ``"windows"``.
@@ -58,7 +59,8 @@ class Findings:
         is_for_many: Whether the threshold was fitted for this many boxes; otherwise it is
             that of a single pair, and ``rate`` assumes independent boxes.
         cohort: What scores are centred or normalised by; empty for plain scores.
-        query_picture, shown: Both pictures, (H, W) or (H, W, 3) uint8.
+        query_picture: The query, (H, W) or (H, W, 3) uint8.
+        shown: The picture, (H, W) or (H, W, 3) uint8.
     """
 
     query: str
