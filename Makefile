@@ -1,5 +1,5 @@
 # make demo: the main job on real input.  make test: the quick tests.  make test-all: every test.
-# make golden: tests/golden anew.  make check: lint, types, contracts.  make docs: the documentation site, in site/.
+# make golden: write tests/golden again.  make check: lint, types, contracts.  make docs: the documentation site, in site/.
 PYTHON ?= python3
 # Test processes, of one thread each: threads of several processes would wait for each other.
 JOBS ?= 2
