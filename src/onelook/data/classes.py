@@ -104,11 +104,10 @@ class LabelRuns:
     ) -> Indices:
         """(M,) a place of another class, uniform over their items, for each place."""
         start, size = self._class_start[places], self._class_size[places]
-        within = (rng.random(len(places)) < within_group) & (
-            self._group_size[places] > size
-        )
+        group = self._group_size[places]
+        within = (rng.random(len(places)) < within_group) & (group > size)
         low = np.where(within, self._group_start[places], 0)
-        span = np.where(within, self._group_size[places], len(self.order))
+        span = np.where(within, group, len(self.order))
         offset = rng.integers(0, np.maximum(span - size, 1))
         partners: Indices = low + (start + size - low + offset) % span
         return partners

@@ -39,9 +39,8 @@ class ImageSummary:
     def __str__(self) -> str:
         if not self.modes:
             return f"{self.n_images:,} images, none readable"
-        low, median, high = (
-            f"{h} x {w}" for h, w in zip(self.heights, self.widths, strict=True)
-        )
+        sizes = zip(self.heights, self.widths, strict=True)
+        low, median, high = (f"{height} x {width}" for height, width in sizes)
         size = low if low == high else f"smallest {low}, median {median}, largest {high}"
         modes = ", ".join(f"{n:,} {mode}" for mode, n in self.modes.items())
         return f"{self.n_images:,} images, height x width {size} ({modes})"
@@ -154,9 +153,8 @@ def _official_parts(data: Dataset | Pairs) -> dict[str, dict[str, int]]:
 
 
 def _spread(values: NDArray[Any]) -> dict[str, float]:
-    quantiles = (
-        np.quantile(values, [0, 0.5, 1]).round(3).tolist() if len(values) else (0,) * 3
-    )
+    some = values if len(values) else [0]
+    quantiles = np.quantile(some, [0, 0.5, 1]).round(3).tolist()
     plain = (int(q) if q == int(q) else q for q in quantiles)
     return dict(zip(("smallest", "median", "largest"), plain, strict=True))
 

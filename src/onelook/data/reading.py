@@ -78,9 +78,7 @@ def read_bytes(address: str) -> bytes:
         reason = "a broken link" if broken else "no such file"
         raise DataError(f"{address}: {reason}") from error
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"{address}: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        raise DataError(f"{address}: {getattr(error, 'strerror', '') or error}") from error
 
 
 def _read_member(address: str, archive: str, member: str) -> bytes:

@@ -111,10 +111,8 @@ class BalancedPairs:
         same = runs.draw_same(rng, left)
         right = np.where(is_same, same, runs.draw_different(rng, left, self._within_group))
         items = runs.order[np.concatenate([left, right])]
-        slots = np.arange(2 * count)
-        return Batch(
-            items, runs.labels[items], slots[:count], slots[count:], is_same=is_same
-        )
+        first, second = np.arange(2 * count).reshape(2, count)
+        return Batch(items, runs.labels[items], first, second, is_same)
 
 
 class Triplets(BalancedPairs):

@@ -193,9 +193,8 @@ def naming(address: str) -> Iterator[None]:
         raise DataError(f"{address}: {error}") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise TooLargeError(
-            f"{address}: more than {limit:,} pixels; make it smaller"
-        ) from error
+        why = f"more than {limit:,} pixels; make it smaller"
+        raise TooLargeError(f"{address}: {why}") from error
     # Damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error,
     # zlib.error.
     except Exception as error:

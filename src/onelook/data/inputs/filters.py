@@ -41,9 +41,7 @@ def median(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     return middle
 
 
-def least_around(
-    values: NDArray[np.floating], reach: int, slope: int = 0
-) -> NDArray[np.floating]:
+def least_around(values: NDArray[Real], reach: int, slope: int = 0) -> NDArray[Real]:
     """The least value within ``reach`` rows and columns, plus ``slope`` x distance squared.
 
     From 0 at some pixels and infinity elsewhere, a slope of 1 makes the squared distance to

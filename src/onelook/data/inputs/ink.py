@@ -60,9 +60,8 @@ def find_ink(image: Image.Image) -> NDArray[np.uint8]:
     weighted = whole + np.bincount(rim, minlength=256) / rim.size / 2
     shades = np.flatnonzero(whole)
     if len(shades) == 2 and shades[1] - shades[0] >= MIN_LEVELS:
-        return np.where(
-            pixels == shades[weighted[shades].argmin()], np.uint8(255), np.uint8(0)
-        )
+        drawn = pixels == shades[weighted[shades].argmin()]
+        return np.where(drawn, np.uint8(255), np.uint8(0))
     levels = _flat_levels(whole, weighted, max(image.size) < SMALLEST_PHOTO)
     if levels is None:
         return _photographed(pixels.astype(np.float32))

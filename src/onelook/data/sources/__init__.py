@@ -126,9 +126,7 @@ def open_source(
     if os.path.isfile(place) and not place.lower().endswith(_ARCHIVE_SUFFIXES):
         return pair_files.read_pairs(place, root or "", same)
     if root is not None:
-        raise DataError(
-            f"{name} is itself the place of the images; leave out {str(root)!r}"
-        )
+        raise DataError(f"{name} is itself the place of images; leave out {str(root)!r}")
     return class_folders.class_folder(name_or_path, depth)
 
 

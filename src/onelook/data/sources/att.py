@@ -47,14 +47,10 @@ def att(root: str | Path) -> Dataset:
             split = "test" if folder == "testing" else "train"
             portraits.append((person, int(match[3]), tree.address(name), split))
     if not portraits:
-        raise DataError(
-            f"no portraits s1/1.pgm … s40/10.pgm in {root}; put att_faces.zip there"
-        )
+        raise DataError(f"no portraits s1/1.pgm … s40/10.pgm in {root}; add att_faces.zip")
     portraits.sort()
     if len(portraits) != 400:
-        logger.warning(
-            "%s has %d portraits, AT&T has 400: is it whole?", root, len(portraits)
-        )
+        logger.warning(f"{root} has {len(portraits)} portraits, AT&T has 400: is it whole?")
     people, labels = np.unique([p[0] for p in portraits], return_inverse=True)
     return Dataset(
         name="AT&T faces",

@@ -326,9 +326,7 @@ def _source(
         parts=("DevTrain", "DevTest", "folds", "not-fold1,2", "all"),
         protocol="lfw-view1",
         archives=(photographs, *_LISTS),
-        marks=tuple(
-            stem + end for v in VARIANTS.values() for stem in v for end in SUFFIXES
-        ),
+        marks=tuple(s + end for v in VARIANTS.values() for s in v for end in SUFFIXES),
         folder="lfw",
         # Ten folds would decode nearly the same photographs ten times.
         one_store=True,

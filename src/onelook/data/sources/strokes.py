@@ -49,9 +49,7 @@ def strokes(root: str | Path, part: str = "all") -> Dataset:
             f"{missing[0].address} has no drawing in images_background "
             f"({len(missing)} of {len(pens)} have none); fetch images_background.zip again"
         )
-    drawings = as_dataset(
-        "Omniglot drawings of strokes", [images[item.key] for item in pens]
-    )
+    drawings = as_dataset("Omniglot drawings of strokes", [images[pen.key] for pen in pens])
     both = replace(drawings, right_paths=tuple(item.address for item in pens))
     if part == "all":
         return both
