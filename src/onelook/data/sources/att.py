@@ -47,7 +47,8 @@ def att(root: str | Path) -> Dataset:
             split = "test" if folder == "testing" else "train"
             portraits.append((person, int(match[3]), tree.address(name), split))
     if not portraits:
-        raise DataError(f"no portraits s1/1.pgm … s40/10.pgm in {root}; add att_faces.zip")
+        wanted = "no portraits s1/1.pgm … s40/10.pgm"
+        raise DataError(f"{wanted} in {root}; put att_faces.zip there")
     portraits.sort()
     if len(portraits) != 400:
         logger.warning(f"{root} has {len(portraits)} portraits, AT&T has 400: is it whole?")

@@ -65,7 +65,8 @@ def _check_depth(
         if best < 0:
             advice = "put the images into one folder per class: CLASS/IMAGE.png"
         else:
-            advice = f"if {example.split('/')[best]!r} is a class, pass --depth {best}"
+            name = example.split("/")[best]
+            advice = f"if {name!r} is a class there, pass --depth {best}"
         raise DataError(
             f"no images in {root} at depth {depth}, which looks for "
             f"{'GROUP/' * depth}CLASS/IMAGE; {n_best:,} lie as {example!r}: {advice}"
