@@ -11,10 +11,12 @@ from onelook.cli import main
 from onelook.data.sources.lfw import lfw_view1
 
 
-def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys):
+def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "face_recognition_models", None)
+    photo = tmp_path / "a.jpg"
+    Image.new("RGB", (64, 64)).save(photo)
     with pytest.raises(SystemExit) as stop:
-        main(["compare", "a.jpg", "b.jpg", "--model", "dlib-faces"])
+        main(["compare", str(photo), str(photo), "--model", "dlib-faces"])
     assert stop.value.code == 1
     assert "pip install 'onelook[faces]'" in capsys.readouterr().err
 
