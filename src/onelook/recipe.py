@@ -49,7 +49,7 @@ class InkSettings(Settings):
     # Width of the strokes, as a share of the frame's shorter side.
     pen: float = Field(0.05, gt=0, le=0.25)
     # Smallest and largest size against a plain resize of the whole picture, so that small
-    # drawings stay smaller; None: wherever a drawing lies, it fills the same share.
+    # drawings stay smaller; None: every drawing fills the same share.
     zoom: tuple[float, float] | None = None
 
     @model_validator(mode="after")
@@ -193,7 +193,7 @@ class Recipe(Settings):
     left: SequenceSettings | None = None
     right: SequenceSettings | None = None
     encoder: NamedSettings
-    # A model folder, or shipped weights: the encoder begins with their weights. "" = anew.
+    # A model folder or a shipped model whose weights the encoder begins with; "" = random.
     start: str = ""
     # A second encoder for the right side makes the network pseudo-siamese.
     right_encoder: NamedSettings | None = None

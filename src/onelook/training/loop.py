@@ -249,7 +249,7 @@ class Training:
         words = {"about": True, "published": True, "minutes": True, "start": True}
         recipe = self.recipe.model_dump_json(exclude={"optimizer": tamed, **words})
         identity = {"recipe": recipe, "data": str(self.material.about)}
-        # Which weights it began with, wherever they lie now.
+        # Which weights it began with, not where they were.
         return identity | ({"start": self.started_from} if self.started_from else {})
 
     def save_if_due(self, now: bool) -> None:
@@ -275,7 +275,7 @@ class Training:
         """Go back to what ``save_if_due`` wrote last."""
         path = self.out / STATE_FILE
         if not path.is_file():
-            log.warning("%s is not there to resume: the training starts at step 0", path)
+            log.warning("%s does not exist: the training starts at step 0", path)
             return
         saved = load_state(path)
         if saved["identity"] != self._identity():

@@ -69,7 +69,7 @@ def decode(item: Item, name: str = "image", max_pixels: int = MAX_PIXELS) -> Ima
 
     The first frame of an animation; turned as its EXIF orientation says; palettes, CMYK and
     others to RGB; transparent parts over white. 16-bit grey is divided by 257; integers or
-    floats of a wider type are taken for [0, 1], [0, 255] or [0, 65535], the smallest that
+    floats of a wider type have the smallest range of [0, 1], [0, 255] and [0, 65535] that
     holds them.
 
     Args:

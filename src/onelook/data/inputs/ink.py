@@ -18,7 +18,7 @@ from onelook.data.inputs.filters import blurred, boxes_of, connected, median
 # in the wider band around the paper's shade.
 FLAT, NEAR = 8, 32
 MIN_PAPER, MIN_FLAT, MAX_NEAR = 0.25, 0.75, 0.12
-# Longer side in pixels below which nothing is taken for a photo.
+# Longer side in pixels below which a picture is no photo.
 SMALLEST_PHOTO = 100
 # Ink must differ from paper by this many grey levels, or by this share of the light.
 MIN_LEVELS = 20

@@ -122,8 +122,7 @@ class PixelStore(Store):
     ) -> "PixelStore":
         """The store of all distinct addresses, decoded now or reopened from the cache.
 
-        A killed preparation leaves nothing that would be taken for a store, and two at once
-        do no harm.
+        A killed preparation leaves no half store, and two at once do no harm.
 
         Args:
             addresses: Files or members of archives; repeats are decoded once.

@@ -43,7 +43,7 @@ def read_pair_table(
         quotes: Whether ``"`` quotes a field, as in CSV; otherwise it is text.
 
     Raises:
-        DataError: If a column is missing, a row is malformed or a file is not there.
+        DataError: If a column is missing, a row is malformed or a file is missing.
         ValueError: If ``same`` is neither 0 nor 1.
     """
     check_same(same)
