@@ -243,8 +243,8 @@ def test_embed_keeps_paths_beside_vectors(onelook, model, shapes_folder, tmp_pat
     status, out, _ = onelook("embed", folder, "-m", model, "-o", file)
     assert (status, out) == (0, f"8 vectors of 16 numbers: {file}\n")
     if kind == "npz":
-        content = np.load(file)
-        paths, vectors = content["paths"].tolist(), content["vectors"]
+        with np.load(file) as content:
+            paths, vectors = content["paths"].tolist(), content["vectors"]
     else:
         parquet = pytest.importorskip("pyarrow.parquet")
         table = parquet.read_table(file).to_pydict()
@@ -264,7 +264,8 @@ def test_embed_reports_broken_images_at_the_end(onelook, model, three, tmp_path)
     status, out, err = onelook(*arguments, "--skip-bad", "--json")
     assert status == 0 and f"skipped {broken}" in err
     assert json.loads(out)["vectors"] == 2
-    assert np.load(file)["paths"].tolist() == [three[0], three[2]]
+    with np.load(file) as content:
+        assert content["paths"].tolist() == [three[0], three[2]]
 
 
 def test_embed_refuses_another_ending_before_it_works(onelook, model, three):

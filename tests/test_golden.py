@@ -19,7 +19,8 @@ LARGEST_DIFFERENCE, LARGEST_SCORE_DIFFERENCE = 1e-4, 1e-3
 @pytest.mark.data
 @pytest.mark.parametrize("model", [*N_IMAGES, *FOLDERS])
 def test_models_answer_as_they_did(model, data_root):
-    golden = np.load(HERE / f"{model}.npz")
+    with np.load(HERE / f"{model}.npz") as file:
+        golden = dict(file)
     verifier = onelook.load(HERE / model if model in FOLDERS else model)
     assert verifier.fingerprint == str(golden["fingerprint"])
 

@@ -86,7 +86,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "savez", fail)
     with pytest.raises(OSError, match="disk full"):
         write_vectors(file, Vectors(("b",), np.zeros((1, 2), np.float32), []))
-    assert np.load(file)["paths"].tolist() == ["a"]
+    with np.load(file) as content:
+        assert content["paths"].tolist() == ["a"]
     assert list(tmp_path.iterdir()) == [file]
 
 
