@@ -58,6 +58,7 @@ def test_a_gallery_file_of_that_day_answers_as_it_did(data_root, tmp_path):
             np.testing.assert_allclose([m.score for m in found.matches], scores, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_training_interrupted_that_day_can_be_resumed(tmp_path):
     shutil.copytree(HERE / "training", tmp_path / "run")
     changes = {**SMALL, "epochs": 30}
