@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onelook.decision import Decision, Kind
 from onelook.errors import DataError
-from onelook.runtime.scores import Scores, build_scores
+from onelook.runtime.scores import Near, Scores, build_scores
 
 SMALLEST, LARGE, LARGEST = 20, 200, 1000  # images
 TOP = 20  # nearest images of the smallest cohort that normalises
@@ -47,12 +47,15 @@ class Cohort:
         return f"<Cohort of {len(self):,} images: {self.name}>"
 
 
-def make_cohort(embeddings: NDArray[np.float32], name: str = "a cohort") -> Cohort:
+def make_cohort(
+    embeddings: NDArray[np.float32], name: str = "a cohort", near: Near = "cosine"
+) -> Cohort:
     """A cohort without the copies among its images, with what is wrong with it.
 
     Args:
         embeddings: (N, D) of unlabelled images; of more than 1,000 a random part is kept.
         name: What people call the images.
+        near: Distance of the model; by "cosine" the length of an embedding says nothing.
 
     Raises:
         DataError: If fewer than 20 different images are left.
@@ -61,15 +64,17 @@ def make_cohort(embeddings: NDArray[np.float32], name: str = "a cohort") -> Coho
     embeddings = embeddings[sample(n_given)]
     kept, alike = np.arange(len(embeddings)), 0.0
     if len(embeddings) > 1:
-        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-        unit = embeddings / np.maximum(lengths, LEAST_SPREAD)
-        distances = -build_scores("euclidean").matrix(unit, unit)
+        seen = embeddings
+        if near == "cosine":
+            lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+            seen = embeddings / np.maximum(lengths, LEAST_SPREAD)
+        distances = -build_scores("euclidean").matrix(seen, seen)
         np.fill_diagonal(distances, np.nan)
         largest = np.nanquantile(distances, LARGEST_QUANTILE)
         earlier = np.tril(distances <= COPY * largest, -1)  # NaN is no copy
         kept = np.flatnonzero(~earlier.any(1))
-        near = distances[np.ix_(kept, kept)] < ALIKE * largest
-        alike = float(near.sum(1).max() + 1) / len(kept)
+        is_alike = distances[np.ix_(kept, kept)] < ALIKE * largest
+        alike = float(is_alike.sum(1).max() + 1) / len(kept)
     if len(kept) < SMALLEST:
         n_copies = len(embeddings) - len(kept)
         copies = f", {n_copies} of them copies" if n_copies else ""

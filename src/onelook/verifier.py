@@ -114,9 +114,8 @@ class Verifier:
     ) -> "Verifier":
         """The model as it answers in the place that unlabelled images come from.
 
-        Scores are centred or normalised by the images, and thresholds, probabilities and
-        rates are those that were fitted for such scores. Without a decision, a cohort of
-        200 images or more normalises.
+        Scores are centred or normalised by the images, and read by what was fitted for such
+        scores. Without a decision, 200 images or more normalise.
 
         Args:
             images: A folder or an archive, or 20 images or more as ``embed`` takes them; of
@@ -124,8 +123,8 @@ class Verifier:
             name: What answers call the images; by default the folder's name.
 
         Raises:
-            DataError: If there are too few images, or one cannot be read; if the model has
-                two encoders, or its decision has no thresholds beside cohorts.
+            DataError: If there are too few images, one cannot be read, or the model has two
+                encoders or no thresholds for such scores.
         """
         if not self.shared:
             raise DataError(
@@ -146,7 +145,8 @@ class Verifier:
             name = name or Path(images).name
             images = addresses_of([images], self.input.suffixes)
         kept = [images[i] for i in sample(len(images))]  # no more are encoded than are kept
-        return make_cohort(self.embed(kept), name or "a cohort")
+        near = self.plain.scores.near
+        return make_cohort(self.embed(kept), name or "a cohort", near)
 
     @property
     def normalised_by(self) -> str:
@@ -227,10 +227,7 @@ class Verifier:
         return self.scores.matrix(left, right).astype(np.float32, copy=False)
 
     def dissimilarity(self, score: float) -> float:
-        """The score as people read it: larger when less alike.
-
-        It is 0 for identical items, unless the score is normalised by a cohort.
-        """
+        """The score as people read it: smaller when alike, 0 for identical plain scores."""
         return float(self.dissimilarities(np.array([score]))[0])
 
     def dissimilarities(self, scores: NDArray[Any]) -> NDArray[np.float64]:

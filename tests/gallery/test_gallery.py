@@ -152,7 +152,7 @@ def test_a_pair_head_ranks_a_shortlist_and_says_so(tmp_path):
         g.enroll("red", [RED])
         g.enroll("blue", [BLUE])
         assert g.identify(RED).matches[0].identity == "blue"
-        assert "then ranked by the model's weighted-l1 head" in g.stats()["search"]
+        assert "then ranked by weighted-l1 scores" in g.stats()["search"]
 
 
 def test_messages_name_a_server_without_its_secrets():
@@ -203,3 +203,19 @@ def test_a_gallery_tells_its_place_its_model_and_its_size(gallery, tmp_path):
     assert repr(gallery) == f"<Gallery {tmp_path / 'g.db'} of 'mean colour': 1 identities>"
     gallery.close()
     assert "not available" in repr(gallery)
+
+
+def test_a_gallery_of_a_model_with_a_cohort_answers_beside_it(verifier, tmp_path):
+    rng = np.random.default_rng(0)
+    colours = [picture(*rng.integers(0, 256, 3).tolist()) for _ in range(30)]
+    here = verifier.with_cohort(colours, "colours")
+    with Gallery(verifier, tmp_path / "g.db") as plain:
+        plain.enroll("red", [RED])
+        plain.enroll("blue", [BLUE])
+    with Gallery(here, tmp_path / "g.db") as gallery:
+        found = gallery.identify(ORANGE, k=2)
+    probe, red = verifier.embed([ORANGE, RED]) - here.cohort.embeddings.mean(0)
+    cosine = probe @ red / np.linalg.norm(probe) / np.linalg.norm(red)
+    assert found.matches[0].score == pytest.approx(cosine, abs=1e-5)
+    assert [match.identity for match in found.matches] == ["red", "blue"]
+    assert found.cohort == "centred by 30 images: colours"

@@ -151,10 +151,7 @@ def fit_cohorts(
     """
     groups = useful_groups(labels, groups)
     found = []
-    n_different = draws_for(far)
-    for place in beside_cohorts(
-        *(scores, embeddings, labels, groups), far=far, n_different=n_different, seed=seed
-    ):
+    for place in beside_cohorts(scores, embeddings, labels, groups, far=far, seed=seed):
         fitted = fit_drawn(place.drawn, far=far, prior=prior, seed=seed).decision
         found.append(
             dataclasses.replace(

@@ -48,7 +48,7 @@ def simulate_galleries(
     *,
     sizes: tuple[int, ...] | None = None,
     most_rounds: int = MOST_ROUNDS,
-    seed: int = 0,
+    seed: int | np.random.Generator = 0,
 ) -> GallerySimulation:
     """Scores of unknown and known probes in simulated galleries.
 
@@ -67,7 +67,7 @@ def simulate_galleries(
         sizes: Numbers of enrolled items, rising; by default 1, 2, 5, 10, ... and one fewer
             than there are classes.
         most_rounds: Largest number of rounds.
-        seed: Seed of every draw.
+        seed: Seed of every draw, or the generator to draw from.
 
     Raises:
         ValueError: If a size is as large as the number of classes.

@@ -5,6 +5,7 @@ its images are the cohort, without their labels; the others are scored beside it
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.calibration.galleries import GallerySimulation, simulate_galleries
-from onelook.calibration.pairs import ClassPairs, score_drawn_pairs
+from onelook.calibration.pairs import ClassPairs
 from onelook.cohort import LARGE, SMALLEST, Cohort, kinds_for, scores_of_kind
 from onelook.decision import (
     FALSE_ACCEPTS_NEEDED,
@@ -26,10 +27,10 @@ from onelook.metrics import CLASSES_NEEDED, frr_at, threshold_at_far
 from onelook.runtime.scores import Scores
 
 MOST_SCORED = 2000  # images of a place
-N_DRAWS = 15  # cohorts of all places together
+N_DRAWS = 30  # cohorts of all places together
 N_RANDOM_PLACES = 5  # where classes have no groups
 DRAWN_PAIRS = 5000  # at least, beside each cohort
-N_ROUNDS = 40  # of galleries, beside each cohort
+N_ROUNDS = 20  # of galleries, beside each cohort
 CARRIED = 2  # a place holds at least this many times the images of its cohort
 
 Indices = NDArray[np.int64]
@@ -94,7 +95,6 @@ def beside_cohorts(
     groups: Indices | None,
     *,
     far: float,
-    n_different: int,
     seed: int = 0,
 ) -> list[Beside]:
     """For each size of a cohort that the data carries, the kind that finds most there.
@@ -105,7 +105,6 @@ def beside_cohorts(
         labels: (N,) classes of the items.
         groups: (N,) groups that are places, or None for random sets of classes.
         far: False-accept rate at which kinds of scores are compared.
-        n_different: Different pairs to draw in all.
         seed: Seed of every draw.
     """
     places = places_of(labels, groups, seed)
@@ -113,7 +112,7 @@ def beside_cohorts(
     for size in _sizes(places):
         able = [rows for rows in places if len(rows) >= CARRIED * size]
         measured = [
-            _measure(scores, embeddings, labels, able, kind, size, n_different, seed)
+            _measure(scores, embeddings, labels, able, kind, size, far, seed)
             for kind in kinds_for(scores)
         ]
         tried = [one for one in measured if one is not None and _is_enough(one.drawn)]
@@ -150,34 +149,103 @@ def _measure(
     places: list[Indices],
     kind: Kind,
     size: int,
-    n_different: int,
+    far: float,
     seed: int,
 ) -> Beside | None:
     """Scored pairs and galleries beside cohorts of every place; None if there are none."""
-    n_pairs = max(DRAWN_PAIRS, n_different // len(places) // _n_draws(places))
+    n_pairs = max(DRAWN_PAIRS, math.ceil(FALSE_ACCEPTS_NEEDED / far / len(places)))
     drawn, galleries, distinct = [], [], []
-    for number, (cohort, rest) in _splits(places, size, seed):
-        beside = Cohort(embeddings[cohort])
-        answering = scores_of_kind(scores, beside, kind, size)
+    generator = np.random.default_rng(seed)
+    sizes = np.bincount(labels)
+    for number, (cohort, rest) in _splits(places, size, generator):
+        answering = scores_of_kind(scores, Cohort(embeddings[cohort]), kind, size)
         found = answering.matrix(embeddings[rest], embeddings[rest]).astype(np.float64)
-        scorer = _Lookup(found)
-        rows = scorer.embed(rest)
-        items = (scorer, rows, rows, labels[rest])
-        try:
-            pairs = score_drawn_pairs(*items, None, seed=seed, n_different=n_pairs)
-        except ValueError:  # no same or no different pair is left
+        weights = 1 / sizes[labels[rest]]
+        pairs = _draw(found, labels[rest], weights, n_pairs, generator)
+        if pairs is None:
             continue
-        classes = np.unique(labels[rest])
-        drawn.append(
-            dataclasses.replace(pairs, left=classes[pairs.left], right=classes[pairs.right])
-        )
+        drawn.append(pairs)
         distinct.append((number, pairs.n_same, pairs.n_different))
+        classes, left = np.unique(labels[rest], return_counts=True)
         if len(classes) > 2:
-            galleries.append(simulate_galleries(*items, most_rounds=N_ROUNDS, seed=seed))
+            share = left / sizes[classes]
+            galleries.append(_galleries(found, labels[rest], share, generator))
     if not drawn:
         return None
-    n_items = len(np.unique(np.concatenate(places))) - size * len(places)
-    return Beside(kind, size, _joined(drawn, distinct), tuple(galleries), max(1, n_items))
+    n_items = len(np.unique(np.concatenate(places)))  # each is scored beside some cohort
+    return Beside(kind, size, _joined(drawn, distinct), tuple(galleries), n_items)
+
+
+def _draw(
+    found: NDArray[np.float64],
+    labels: Indices,
+    weights: NDArray[np.float64],
+    n_pairs: int,
+    generator: np.random.Generator,
+) -> ClassPairs | None:
+    """Up to N same and N different pairs of scored items; None if there are none of a kind.
+
+    An item weighs as much as its share of its class in the whole place. A class of which
+    the cohort holds much, and whose scores are lower for it, then counts for less.
+    """
+    order = np.argsort(labels, kind="stable")
+    _, first, number, counts = np.unique(
+        labels[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    several = np.flatnonzero(counts[number] > 1)
+    n_same = int((counts * (counts - 1) // 2).sum())
+    n_different = len(labels) * (len(labels) - 1) // 2 - n_same
+    if not n_same or not n_different:
+        return None
+
+    def draw(of: Indices, n: int) -> Indices:
+        share = weights[order[of]]
+        return generator.choice(of, n, p=share / share.sum())
+
+    a = draw(several, n_pairs)
+    of_class, step = number[a], 1 + generator.integers(counts[number[a]] - 1)
+    b = first[of_class] + (a - first[of_class] + step) % counts[of_class]
+    c, d = (draw(np.arange(len(labels)), 2 * n_pairs) for _ in range(2))
+    unlike = np.flatnonzero(number[c] != number[d])[:n_pairs]
+    left, right = order[np.append(a, c[unlike])], order[np.append(b, d[unlike])]
+    return ClassPairs(
+        scores=found[left, right],
+        is_same=np.arange(len(left)) < n_pairs,
+        left=labels[left],
+        right=labels[right],
+        n_same=min(n_same, n_pairs),
+        n_different=min(n_different, n_pairs),
+        pairs="two classes of one place, beside a cohort",
+    )
+
+
+def _galleries(
+    found: NDArray[np.float64],
+    labels: Indices,
+    share: NDArray[np.float64],
+    generator: np.random.Generator,
+) -> GallerySimulation:
+    """Simulated galleries, in which an unknown probe weighs as much as in pairs.
+
+    Args:
+        found: (N, N) scores of the items.
+        labels: (N,) their classes.
+        share: (C,) share of each class that is no part of the cohort.
+        generator: Source of every draw.
+    """
+    scorer = _Lookup(found)
+    rows = scorer.embed(labels)
+    simulated = simulate_galleries(
+        *(scorer, rows, rows, labels), most_rounds=N_ROUNDS, seed=generator
+    )
+    kept = (
+        generator.random(len(simulated.unknown_classes)) < share[simulated.unknown_classes]
+    )
+    return dataclasses.replace(
+        simulated,
+        unknown=simulated.unknown[:, kept],
+        unknown_classes=simulated.unknown_classes[kept],
+    )
 
 
 def _n_draws(places: list[Indices]) -> int:
@@ -186,10 +254,9 @@ def _n_draws(places: list[Indices]) -> int:
 
 
 def _splits(
-    places: list[Indices], size: int, seed: int
+    places: list[Indices], size: int, generator: np.random.Generator
 ) -> Iterator[tuple[int, tuple[Indices, Indices]]]:
     """Number of the place, its cohort and the items to score, which are never the same."""
-    generator = np.random.default_rng(seed)
     for number, rows in enumerate(places):
         for _ in range(_n_draws(places)):
             drawn = generator.permutation(rows)
@@ -202,15 +269,14 @@ def _joined(drawn: list[ClassPairs], distinct: list[tuple[int, int, int]]) -> Cl
     for number, n_same, n_different in distinct:
         same, different = of_place.get(number, (0, 0))
         of_place[number] = max(same, n_same), max(different, n_different)
-
-    return ClassPairs(
+    return dataclasses.replace(
+        drawn[0],
         scores=np.concatenate([one.scores for one in drawn]),
         is_same=np.concatenate([one.is_same for one in drawn]),
         left=np.concatenate([one.left for one in drawn]),
         right=np.concatenate([one.right for one in drawn]),
         n_same=sum(same for same, _ in of_place.values()),
         n_different=sum(different for _, different in of_place.values()),
-        pairs="two classes of one place, beside a cohort",
     )
 
 

@@ -53,6 +53,7 @@ class Identification:
         fpir: Fraction of unknown probes that the threshold falsely accepts at this size.
         extrapolated: Whether the gallery is larger than those that were measured.
         gallery_size: Number of enrolled images.
+        cohort: What scores are centred or normalised by; empty for plain scores.
 
     Attributes:
         verdict: "known" or "unknown"; empty where the model has no threshold.
@@ -64,6 +65,7 @@ class Identification:
     fpir: float | None
     extrapolated: bool
     gallery_size: int
+    cohort: str = ""
     verdict: Literal["known", "unknown", ""] = dataclasses.field(init=False, default="")
 
     # In the OpenAPI document the verdict is a field that every answer has.
@@ -89,6 +91,7 @@ class Identification:
             )
         rate = f"threshold {self.threshold:.4f}, false accepts {self.fpir:.2g}"
         rate += " by extrapolation" if self.extrapolated else ""
+        rate += f"; {self.cohort}" if self.cohort else ""
         if self.identity is None:
             return f"unknown: nearest is {nearest}, {rate}"
         return f"{self.identity}: probability {best.probability:.3f}, score " + (
@@ -120,6 +123,7 @@ def answer(
     decision: Decision | None,
     stats: Stats,
     k: int,
+    cohort: str = "",
 ) -> Identification:
     """The ``k`` best identities among images near a probe, and whether the best is right.
 
@@ -133,6 +137,7 @@ def answer(
         decision: Decision of the model, or None.
         stats: Size of the gallery.
         k: Number of matches.
+        cohort: What scores are centred or normalised by, in words.
     """
     best: dict[str, int] = {}
     for i in sorted(range(len(hits)), key=lambda i: (-scores[i], hits[i].id)):
@@ -161,6 +166,7 @@ def answer(
         fpir=None if limit is None else limit.fpir,
         extrapolated=limit is not None and limit.extrapolated,
         gallery_size=stats.n_images,
+        cohort=cohort,
     )
 
 

@@ -271,7 +271,7 @@ class Gallery:
         if not similarity.follows_near:
             search = (
                 f"the {SHORTLIST} nearest by {similarity.near} distance ({search}), then "
-                f"ranked by the model's {similarity.name} head"
+                f"ranked by {similarity.name} scores"
             )
         return {
             "identities": stats.n_identities,
@@ -328,8 +328,13 @@ class Gallery:
             probes = np.repeat(vector[None], len(hits), axis=0)
             scores = self.verifier.score(probes, np.stack([hit.vector for hit in hits]))
             dissimilarities = self.verifier.dissimilarities(scores)
-        decision = self.verifier.decision
-        return answer(hits, scores, dissimilarities, decision=decision, stats=stats, k=k)
+        return answer(
+            *(hits, scores, dissimilarities),
+            decision=self.verifier.decision,
+            stats=stats,
+            k=k,
+            cohort=self.verifier.normalised_by,
+        )
 
 
 def _thumbnail(data: bytes) -> bytes:

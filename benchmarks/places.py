@@ -1,0 +1,193 @@
+"""Does a stated rate hold in places that a decision was never fitted on?
+
+python benchmarks/places.py omniglot
+python benchmarks/places.py omniglot faces faces-aligned dlib-faces
+
+A place is a set of classes under one set of conditions: an alphabet, a studio. Its images
+are split at random into a cohort, whose labels are not looked at, and the rest, at most 500
+images, of which all pairs are scored; figures are means over five draws. A gallery holds 10
+or 20 of a place's identities with one image each, and is probed with others of these and
+with as many strangers. The decisions were fitted on none of these places.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onelook.cohort import Cohort
+from onelook.data.sources import find, open_source
+from onelook.data.sources.digits import digits_upscaled
+from onelook.data.sources.lfw import lfw_people
+from onelook.data.sources.omniglot import omniglot
+from onelook.errors import DataError
+from onelook.metrics import roc_auc
+from onelook.verifier import Verifier, load
+from record import Clock, record
+
+SIZES = (0, 20, 50, 200)  # of cohorts; 0 is the plain score
+N_DRAWS, MOST_SCORED, MOST_ENROLLED = 5, 500, 20
+# A stated rate of 0.01 holds in a place where the measured one lies between.
+LOWEST, HIGHEST = 0.005, 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Embeddings (N, D) and labels (N,) of the images of a place."""
+
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+Figures = dict[str, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("models", nargs="+", choices=["omniglot", *FACES])
+    parser.add_argument("--only", help="the name of one kind of places")
+    arguments = parser.parse_args()
+    for model in arguments.models:
+        verifier = load(model).plain
+        for name, open_places in (FACE_PLACES if model in FACES else DRAWINGS).items():
+            if arguments.only in (None, name):
+                measure(verifier, name, open_places(verifier))
+
+
+def alphabets(verifier: Verifier) -> list[Place]:
+    """Each of Omniglot's 20 evaluation alphabets."""
+    items = omniglot(find("omniglot"), "evaluation")
+    embeddings, groups = verifier.embed(items.paths), items.groups
+    assert groups is not None
+    rows = [groups == group for group in np.unique(groups)]
+    return [Place(embeddings[here], items.labels[here]) for here in rows]
+
+
+def digits(verifier: Verifier) -> list[Place]:
+    """Handwritten digits of other writers."""
+    items = digits_upscaled()
+    return [Place(verifier.embed(items.paths), items.labels)]
+
+
+def studio(verifier: Verifier) -> list[Place]:
+    """The AT&T faces, all before one wall."""
+    items = open_source("att", "all")
+    return [Place(verifier.embed(items.paths), items.labels)]
+
+
+def news(verifier: Verifier) -> list[Place]:
+    """People of LFW's View 1 test part, those with two photographs or more."""
+    items = lfw_people(find("lfw"), "DevTest")
+    several = np.bincount(items.labels)[items.labels] > 1
+    items = items.subset(several)
+    return [Place(verifier.embed(items.paths), items.labels)]
+
+
+DRAWINGS: dict[str, Callable[[Verifier], list[Place]]] = {
+    "alphabets": alphabets,
+    "digits": digits,
+}
+FACES = ("faces", "faces-aligned", "dlib-faces")
+FACE_PLACES: dict[str, Callable[[Verifier], list[Place]]] = {"att": studio, "lfw": news}
+
+
+def measure(verifier: Verifier, name: str, places: list[Place]) -> None:
+    """Print and record the figures of one kind of places."""
+    assert verifier.decision is not None
+    clock = Clock()
+    for size in SIZES:
+        try:
+            found = [list(of_place(verifier, place, size)) for place in places]
+        except DataError as error:
+            print(f"{verifier.name} in {name}, cohort of {size}: {error}")
+            continue
+        figures = summary(found) | {"far_stated": verifier.decision.far}
+        model = f"{verifier.name}, " + (f"cohort of {size}" if size else "plain")
+        texts = [f"{metric} {value:.4f}" for metric, value in figures.items()]
+        print(f"{name}: {model}: {', '.join(texts)}", flush=True)
+        for metric, value in figures.items():
+            record(
+                f"place-{name}",
+                model,
+                metric,
+                value,
+                interval=None,
+                seeds=[],
+                minutes=clock.minutes,
+                command=shlex.join(["python", "benchmarks/places.py", *sys.argv[1:]]),
+            )
+
+
+def of_place(verifier: Verifier, place: Place, size: int) -> Iterator[Figures]:
+    """Figures of each draw of a cohort from one place."""
+    for draw in range(N_DRAWS):
+        rng = np.random.default_rng([draw, size])
+        order = rng.permutation(len(place.labels))
+        answering = verifier
+        if size:
+            answering = verifier.with_cohort(Cohort(place.embeddings[order[:size]]))
+        rest = order[size : size + MOST_SCORED]
+        labels = place.labels[rest]
+        scores = answering.score_matrix(place.embeddings[rest], place.embeddings[rest])
+        upper = np.triu_indices(len(rest), 1)
+        is_same = (labels[:, None] == labels)[upper]
+        pairs, decision = scores[upper].astype(np.float64), answering.decision
+        assert decision is not None
+        yield {
+            "far_measured": float((pairs[~is_same] >= decision.threshold).mean()),
+            "found": float((pairs[is_same] >= decision.threshold).mean()),
+            "auc": roc_auc(pairs, is_same),
+            **of_galleries(answering, scores, labels, rng),
+        }
+
+
+def of_galleries(
+    verifier: Verifier,
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> Figures:
+    """One image each of up to 20 identities is enrolled; all other images are probes."""
+    classes = rng.permutation(np.unique(labels))
+    n_enrolled = min(MOST_ENROLLED, len(classes) // 2)
+    known, unknown = classes[:n_enrolled], classes[n_enrolled : 2 * n_enrolled]
+    enrolled = np.array([rng.choice(np.flatnonzero(labels == one)) for one in known])
+    decision = verifier.decision
+    limit = None if decision is None else decision.identify_threshold(n_enrolled)
+    if limit is None:
+        return {}
+    best = scores[:, enrolled].max(1)
+    owner = known[scores[:, enrolled].argmax(1)]
+    probes = np.isin(labels, known)
+    probes[enrolled] = False
+    accepted = best >= limit.threshold
+    return {
+        "fpir_stated": limit.fpir,
+        "fpir_measured": float(accepted[np.isin(labels, unknown)].mean()),
+        "named_rightly": float((accepted & (owner == labels))[probes].mean()),
+    }
+
+
+def summary(found: list[list[Figures]]) -> Figures:
+    """Means over draws, then over places; and how many of several places hold."""
+    names = found[0][0]
+    means = {
+        name: np.array([np.mean([draw[name] for draw in draws]) for draws in found])
+        for name in names
+    }
+    figures = {name: float(values.mean()) for name, values in means.items()}
+    if len(found) > 1:
+        far = means["far_measured"]
+        figures["far_highest"] = float(far.max())
+        figures["places_within"] = float(((far >= LOWEST) & (far <= HIGHEST)).sum())
+        if "fpir_measured" in means:
+            figures["fpir_highest"] = float(means["fpir_measured"].max())
+    return figures
+
+
+if __name__ == "__main__":
+    main()
