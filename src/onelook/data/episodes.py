@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onelook.data.classes import LabelRuns, draw_distinct
+from onelook.data.label_runs import LabelRuns, draw_distinct
 from onelook.errors import DataError
 
 Indices = NDArray[np.int64]

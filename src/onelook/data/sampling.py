@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onelook.data.classes import LabelRuns, draw_distinct
+from onelook.data.label_runs import LabelRuns, draw_distinct
 from onelook.errors import DataError
 
 Indices = NDArray[np.int64]
