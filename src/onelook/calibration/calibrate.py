@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.calibration.fit import CrossCheck, fit_drawn, fit_items
-from onelook.calibration.groups import GroupRates, rates_by_group
+from onelook.calibration.groups import GroupRates, groups_of, rates_by_group
 from onelook.calibration.pairs import ClassPairs, listed_pairs
 from onelook.calibration.rows import (
     check_rows,
@@ -22,7 +22,7 @@ from onelook.data.items import Dataset, Pairs
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.evaluation.scorer import embed_both
-from onelook.evaluation.unseen import DataChoice, Unseen, groups_of, unseen
+from onelook.evaluation.unseen import DataChoice, Unseen, unseen
 from onelook.tables import Rows, aligned, html_table
 from onelook.verifier import Verifier, load
 

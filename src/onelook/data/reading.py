@@ -31,6 +31,11 @@ def split_address(address: str) -> tuple[str, str]:
     return address[: end + 4], address[end + 4 + len(ARCHIVE_SEPARATOR) :]
 
 
+def address_parts(address: str) -> list[str]:
+    """The folders and the file's name of an address, in an archive or not."""
+    return address.replace(ARCHIVE_SEPARATOR, "/").replace("\\", "/").split("/")
+
+
 def open_archive(path: str) -> zipfile.ZipFile:
     """The zip archive, opened once in this process and again when the file has changed.
 

@@ -1,11 +1,10 @@
 """Which pairs a verification protocol takes, from labels alone."""
 
-from pathlib import PurePosixPath
-
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
+from onelook.data.items import Dataset, Pairs
+from onelook.data.reading import address_parts
 from onelook.errors import DataError
 
 Indices = NDArray[np.int64]
@@ -168,8 +167,7 @@ def folder_classes(pairs: Pairs) -> tuple[list[str], list[str]] | None:
 
 
 def _folder(address: str) -> str:
-    path = address.replace(ARCHIVE_SEPARATOR, "/").replace("\\", "/")
-    return str(PurePosixPath(path).parent)
+    return "/".join(address_parts(address)[:-1])
 
 
 def _split_flat(flat: Indices, counts: Indices) -> tuple[Indices, Indices]:

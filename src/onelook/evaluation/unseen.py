@@ -1,13 +1,12 @@
 """Data that a model has not seen: what its training held out, or yours without its own."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
+from onelook.data.items import Dataset, Pairs
+from onelook.data.reading import address_parts
 from onelook.data.sources import DATA_SETS, open_source, open_training_data, source_of
 from onelook.errors import DataError
 from onelook.recipe import DataSettings
@@ -155,62 +154,4 @@ def _without(opened: Dataset | Pairs, seen: Dataset, name: str) -> Unseen:
 
 def _tail(path: str) -> str:
     """The last three parts of a path, which a fingerprint goes by too."""
-    return "/".join(_parts(path)[-3:])
-
-
-def _parts(path: str) -> list[str]:
-    return path.replace(ARCHIVE_SEPARATOR, "/").replace("\\", "/").split("/")
-
-
-def groups_of(
-    dataset: Dataset, group_by: str | Path
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """(N,) group of every item, and the names of the groups.
-
-    Args:
-        group_by: "folder" for the folder above the class folder (Omniglot's alphabet), or
-            a CSV or TSV file of ``NAME,GROUP`` lines: a class, a file ``CLASS/IMAGE``, or
-            a file's name.
-
-    Raises:
-        DataError: If there are no such folders, or the file names nothing that is here.
-    """
-    if str(group_by) == "folder":
-        if dataset.groups is None:
-            raise DataError(
-                f"{dataset.name} has no folders above its class folders; sort it into "
-                "GROUP/CLASS/IMAGE and pass --depth 1, or pass a CSV file of NAME,GROUP"
-            )
-        return dataset.groups, dataset.group_names
-    table = _read_groups(Path(group_by).expanduser())
-    found = []
-    for path, label in zip(dataset.paths, dataset.labels.tolist(), strict=True):
-        parts = _parts(path)
-        names = (path, "/".join(parts[-2:]), parts[-1], dataset.class_names[label])
-        found.append(next((table[name] for name in names if name in table), ""))
-    if not any(found):
-        raise DataError(
-            f"{group_by}: none of its {len(table)} names is here; it should name classes "
-            f"such as {dataset.class_names[0]!r} or files such as "
-            f"{dataset.paths[0].rsplit('/', 1)[-1]!r}"
-        )
-    named, groups = np.unique([name or "(no group)" for name in found], return_inverse=True)
-    return groups.astype(np.int64), tuple(named.tolist())
-
-
-def _read_groups(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--group-by {path} cannot be read: {error}") from error
-    table = {}
-    delimiter = "\t" if any("\t" in line for line in lines[:1]) else ","
-    for number, fields in enumerate(csv.reader(lines, delimiter=delimiter), 1):
-        if not fields:
-            continue
-        if len(fields) != 2:
-            raise DataError(
-                f"{path}:{number}: expected NAME,GROUP, got {len(fields)} fields"
-            )
-        table[fields[0].strip()] = fields[1].strip()
-    return table
+    return "/".join(address_parts(path)[-3:])
