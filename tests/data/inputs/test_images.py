@@ -1,5 +1,6 @@
 import io
 import os
+import sys
 import threading
 import warnings
 import zipfile
@@ -362,3 +363,21 @@ def test_real_images_of_every_source_decode(data_root: Path):
         image = decode(read_bytes(address), address)
         assert image.mode == mode
         assert 5 < np.asarray(image).std() < 120
+
+
+def test_a_heif_image_of_a_telephone_is_read(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    colours = Image.new("RGB", (40, 24), (200, 30, 30))
+    path = tmp_path / "photo.HEIC"
+    heif.from_pillow(colours).save(path, quality=95)
+    image = decode(str(path))
+    assert (image.size, image.mode) == ((40, 24), "RGB")
+    assert np.abs(np.asarray(image, int) - (200, 30, 30)).max() <= 6
+
+
+def test_a_heif_image_names_the_extra_where_its_package_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    path = tmp_path / "photo.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    with pytest.raises(DataError, match=r"photo.heic: a HEIF image, and .*onelook\[heif\]"):
+        decode(str(path))

@@ -17,7 +17,8 @@ from PIL import Image, UnidentifiedImageError
 
 from onelook.data.inputs.ink import NoInkError, is_light_on_glass
 from onelook.data.reading import read_bytes, split_address
-from onelook.errors import DataError, TooLargeError
+from onelook.errors import DataError, MissingExtraError, TooLargeError
+from onelook.extras import import_extra
 
 # What one side of a comparison may be: the address of a file (or of ARCHIVE.zip!/MEMBER),
 # its bytes, a Pillow image, a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), RGB or
@@ -30,8 +31,10 @@ MAX_PIXELS = 89_000_000
 FORMATS = "JPEG PNG GIF BMP PPM TIFF WEBP AVIF JPEG2000 ICO".split()
 IMAGE_SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .bmp .gif .tif .tiff .webp .avif .jp2 "
-    ".pgm .ppm .pbm .pnm".split()
+    ".pgm .ppm .pbm .pnm .heic .heif".split()
 )
+# What begins a HEIF file after its first four bytes, as telephones write it.
+_HEIF_BRANDS = tuple(b"ftyp" + brand for brand in (b"hei", b"hev", b"mif1", b"msf1"))
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -208,6 +211,8 @@ def _open(file: IO[bytes], address: str) -> Image.Image:
     except UnidentifiedImageError as error:
         file.seek(0)
         start = file.read(16)
+        if start[4:].startswith(_HEIF_BRANDS):
+            return _open_heif(file, address)
         if not start:
             reason = "empty file"
         elif start.startswith(_BEGINNINGS):
@@ -215,6 +220,15 @@ def _open(file: IO[bytes], address: str) -> Image.Image:
         else:
             reason = f"not an image; it begins with {start!r}"
         raise DataError(f"{address}: {reason}") from error
+
+
+def _open_heif(file: IO[bytes], address: str) -> Image.Image:
+    try:
+        import_extra("pillow_heif", "heif").register_heif_opener()
+    except MissingExtraError as error:
+        raise DataError(f"{address}: a HEIF image, and {error}") from error
+    file.seek(0)
+    return Image.open(file, formats=["HEIF"])
 
 
 def _check_size(image: Image.Image, address: str, max_pixels: int) -> None:
