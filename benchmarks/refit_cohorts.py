@@ -21,6 +21,7 @@ from onelook.model_folder import digest_of, read_settings
 from onelook.tables import aligned
 from onelook.verifier import load
 from onelook.zoo import SETTINGS_FILE, existing_folder
+from ship import beside_cohorts
 
 
 def main() -> None:
@@ -53,6 +54,13 @@ def refit(name: str) -> None:
     content["decision"] = found.to_dict()
     content["digest"] = digest_of(content)
     write_whole(path, json.dumps(content, indent=1) + "\n")
+    card = path.with_name("README.md")
+    lines = card.read_text("utf-8").splitlines()
+    lines = [line for line in lines if not line.startswith("| beside a cohort |")]
+    rows = [i for i, line in enumerate(lines) if line.startswith("| galleries |")]
+    for i in rows:
+        lines.insert(i + 1, f"| beside a cohort | {beside_cohorts(found)} |")
+    write_whole(card, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

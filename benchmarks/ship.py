@@ -19,6 +19,7 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 
 from onelook.calibration.calibrate import calibrate
+from onelook.calibration.rows import cohort_rows
 from onelook.card import Figure
 from onelook.data.inputs import FaceInput, ImageInput
 from onelook.decision import Decision
@@ -221,6 +222,7 @@ def _facts(content: dict[str, Any], n_parameters: int, n_bytes: int) -> str:
         "threshold": _threshold(decision),
         "on classes left out": _left_out(card["calibration"]),
         "galleries": _galleries(decision),
+        "beside a cohort": beside_cohorts(decision),
         "shipped by": f"`{card['shipped_by']}`",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
@@ -253,6 +255,12 @@ def _galleries(decision: Decision) -> str:
         f"falsely accepted, by enrolled classes (and share of enrolled ones found): "
         f"{'; '.join(found)}; measured up to {decision.identify[-1].gallery_size}"
     )
+
+
+def beside_cohorts(decision: Decision) -> str:
+    """What the decision says beside unlabelled images of another place."""
+    rows = [f"{name}: {text}" for name, text in cohort_rows(decision)]
+    return "; ".join(rows) + "; on simulated places of the classes held out"
 
 
 def _figures(card: dict[str, Any]) -> str:

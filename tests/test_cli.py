@@ -524,7 +524,7 @@ def test_a_cohort_is_stored_by_calibrate_and_taken_by_compare(
         json.loads(onelook(*asked, tmp_path / "m")[1]),
     ]
     assert answers[0] == answers[1]
-    assert answers[0]["cohort"] == stored["normalised_by"]
+    assert answers[0]["cohort"] == stored["cohort"]
     assert answers[0]["threshold"] == stored["threshold"]
     plain = json.loads(onelook(*asked, "omniglot")[1])
     assert plain["cohort"] == "" and plain["threshold"] != stored["threshold"]

@@ -12,7 +12,6 @@ from onelook.calibration.groups import GroupRates, groups_of, rates_by_group
 from onelook.calibration.pairs import ClassPairs, listed_pairs
 from onelook.calibration.rows import (
     check_rows,
-    cohort_rows,
     group_rows,
     identify_rows,
     summary_rows,
@@ -100,9 +99,6 @@ class Calibration:
         parts = [aligned(self.rows())]
         if self.decision.identify:
             parts.append("who is it? (1:N)\n" + aligned(identify_rows(self.decision)))
-        if self.decision.cohorts:
-            rows = aligned(cohort_rows(self.decision))
-            parts.append("beside unlabelled images of another place\n" + rows)
         if self.groups:
             parts.append("by group\n" + aligned(group_rows(self.groups)))
         return "\n".join([*parts, *(f"note: {note}" for note in self.notes)])

@@ -134,7 +134,7 @@ def check(
         within = useful_groups(opened.data.labels, opened.data.groups)
         n_different = draws_for(decision.far)
         drawn = score_drawn_pairs(*items, within, seed=seed, n_different=n_different)
-        if decision.pairs not in ("", drawn.pairs):
+        if decision.kind == "plain" and decision.pairs not in ("", drawn.pairs):
             notes.append(
                 f"the threshold was fitted on pairs of {decision.pairs}, these are of "
                 f"{drawn.pairs}: their rates may differ"

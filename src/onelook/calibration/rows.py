@@ -24,7 +24,7 @@ def summary_rows(decision: Decision) -> Rows:
     made_of = f" ({decision.pairs})" if decision.pairs else ""
     rows.append(("fitted on", f"{counts}{made_of} of {decision.n_classes:,} classes"))
     rows.append(("prior", f"{decision.prior:g} of the pairs are the same"))
-    return rows
+    return [*rows, *cohort_rows(decision)]
 
 
 def check_rows(check: CrossCheck | None) -> Rows:
@@ -51,13 +51,15 @@ def identify_rows(decision: Decision) -> Rows:
 
 
 def cohort_rows(decision: Decision) -> Rows:
-    """Thresholds and rates beside cohorts."""
-    rows = []
-    for found in decision.cohorts:
-        frr = 0.0 if found.frr is None else found.frr
-        text = f"{found.kind}, score {found.threshold:.4f} at FAR {found.far:.4g}"
-        rows.append((f"cohort of {found.cohort_size:,}", f"{text}, FRR {frr:.4g}"))
-    return rows
+    """What the decision says beside unlabelled images of another place."""
+    return [
+        (
+            f"cohort of {found.cohort_size:,}",
+            f"{found.kind} score {found.threshold:.4f}: false accepts {found.far:.4g}, "
+            f"false rejects {found.frr:.4g}",
+        )
+        for found in decision.cohorts
+    ]
 
 
 def group_rows(groups: Sequence[GroupRates]) -> Rows:

@@ -108,8 +108,8 @@ def _store(verifier: "Verifier", folder: Path, as_json: bool) -> None:
     """Write a model with its cohort, and say what it answers by."""
     decision = verifier.decision
     verifier.save(folder)
-    by: dict[str, Any] = {"normalised_by": verifier.normalised_by, "model": str(folder)}
+    by: dict[str, Any] = {"cohort": verifier.normalised_by, "model": str(folder)}
     if decision is not None:
         by |= {"threshold": decision.threshold, "far": decision.far}
-    lines = [f"{key.replace('_', ' ')}: {value}" for key, value in by.items()]
+    lines = [f"{key}: {value}" for key, value in by.items()]
     print_either(by, "\n".join(lines), as_json)

@@ -307,6 +307,11 @@ def gallery_model(url: str, model: str | None, *, make: bool = True) -> str | No
             f"{redact_url(url)} was made with the model {own!r}; name its folder with "
             "--model"
         )
+    if model is None:
+        say(
+            f"model: {own}, with the thresholds that it ships with; a calibrated copy "
+            "answers by its own with --model FOLDER"
+        )
     return model or own
 
 
