@@ -3,10 +3,12 @@
 import copy
 
 import jsonschema_rs
+import numpy as np
 import pytest
 from asking import asking, drawing, omniglot, pair, several
 from prometheus_client.parser import text_string_to_metric_families
 
+from onelook.cohort import Cohort
 from onelook.service.about import Histogram, describe_model
 from onelook.service.settings import ServiceSettings
 
@@ -51,6 +53,16 @@ def test_curves_of_the_calibration_stand_beside_the_decision():
     assert (content.calibration.far, content.calibration.frr) == ([0.2, 0.01], [0.05, 0.3])
     assert content.calibration.histogram == Histogram(**curves["histogram"])
     assert content.calibration.thresholds == [0.1, 0.5]
+
+
+def test_a_cohort_is_named():
+    verifier = omniglot()
+    embeddings = np.random.default_rng(0).normal(size=(20, verifier.embedding_size))
+    here = verifier.with_cohort(Cohort(embeddings.astype(np.float32), "here"))
+    content = describe_model(here, "", "")
+    assert content.cohort == "centred by 20 images: here"
+    assert content.decision is not None and content.decision["kind"] == "centred"
+    assert describe_model(verifier, "", "").cohort == ""
 
 
 def test_settings_tell_the_limits(client):

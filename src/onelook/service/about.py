@@ -46,6 +46,7 @@ class ModelAnswer:
     fingerprint: str
     similarity: str
     takes: str
+    cohort: str
     decision: dict[str, Any] | None
     card: dict[str, Any]
     card_text: str
@@ -79,6 +80,7 @@ _MODEL = ModelAnswer(
     fingerprint="0123456789abcdef",
     similarity="cosine",
     takes="images",
+    cohort="normalised by 200 images: characters",
     decision={"threshold": 0.6413, "far": 0.01},
     card={"name": "omniglot"},
     card_text="Drawings of characters.",
@@ -149,6 +151,7 @@ def describe_model(verifier: Verifier, fingerprint: str, card_text: str) -> Mode
         fingerprint=fingerprint,
         similarity=verifier.scores.name,
         takes="images" if shape is None else f"images, seen as {shape[2]} x {shape[1]}",
+        cohort=verifier.normalised_by,
         decision=decision,
         card=verifier.card.model_dump(mode="json", exclude_defaults=True),
         card_text=card_text,

@@ -112,7 +112,8 @@ function smallPrint(answer) {
   if (answer.threshold === null) return `Score ${figure(answer.score)}.`;
   return (
     `Score ${figure(answer.score)}; same from ${figure(answer.threshold)}. At this threshold, ` +
-    `different things are falsely accepted ${inCases(answer.far)}.`
+    `different things are falsely accepted ${inCases(answer.far)}.` +
+    (answer.cohort ? ` The score is ${answer.cohort}.` : "")
   );
 }
 

@@ -178,7 +178,8 @@ function smallPrint(answer) {
   return (
     `A name needs a score of ${figure(answer.threshold)}. With ` +
     `${pictures(answer.gallery_size)} enrolled, an unknown one is ` +
-    `falsely accepted ${inCases(answer.fpir)}${by}.`
+    `falsely accepted ${inCases(answer.fpir)}${by}.` +
+    (answer.cohort ? ` The score is ${answer.cohort}.` : "")
   );
 }
 

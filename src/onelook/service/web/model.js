@@ -214,6 +214,7 @@ function factsOf(model) {
   const { decision } = model;
   const facts = [
     ["Takes", model.takes],
+    ["Scores", model.cohort],
     ["Similarity", model.similarity],
     [
       "Calibrated on",
