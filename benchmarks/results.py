@@ -262,7 +262,7 @@ def _text(value: float, metric: str) -> str:
         return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.2f} ms"
     if metric.endswith("bytes"):
         return f"{value / 1e6:,.0f} MB"
-    if metric.endswith("per_second") or abs(value) >= 1000:
+    if metric.endswith(("per_second", "within")) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3f}"
 
