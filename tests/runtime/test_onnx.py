@@ -72,7 +72,8 @@ def embeddings(model, inputs, side="left"):
 
 def export(model, **examples):
     encoder = TorchEncoder(model)
-    return exported(encoder, save(model.state_dict()), examples)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    return exported(encoder, save(tensors), examples)
 
 
 def write(encoder, folder):
