@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from onelook.decision import Decision, fit_decision, fit_identify
+from onelook.decision import Decision, IdentifyRow, fit_decision, fit_identify
 from onelook.metrics import far_at, frr_at
 
 
@@ -184,6 +184,14 @@ def test_identify_threshold_keeps_its_rate_at_measured_sizes_and_between():
         assert limit.fpir == pytest.approx(0.05, abs=1e-9)
         assert measured == pytest.approx(0.05, rel=0.15)
     assert decision.identify_threshold(0) == decision.identify_threshold(1)
+
+
+def test_identify_threshold_never_exceeds_the_highest_score_that_was_fitted():
+    decision = fit_decision(*drawn_scores(), n_classes=50)
+    highest = decision.seen[1]
+    rows = (IdentifyRow(1, highest - 0.5, 0.05), IdentifyRow(10, highest - 0.1, 0.05))
+    limit = dataclasses.replace(decision, identify=rows).identify_threshold(10_000)
+    assert limit.extrapolated and limit.threshold == highest
 
 
 def test_identify_threshold_beyond_what_was_measured_is_strict_and_says_so():

@@ -148,7 +148,8 @@ class Decision:
         Between measured sizes it is interpolated over the logarithm of the size. Beyond the
         largest it continues the slope of the last tenfold of sizes: the best of N scores
         grows with log N if the tail of the scores is exponential, and more slowly if the
-        scores are bounded, as cosines are, so that the error is on the strict side.
+        scores are bounded, as cosines are, so that the error is on the strict side. It
+        stays below the highest score that was fitted, so that something can reach it.
         """
         if not self.identify:
             return None
@@ -164,6 +165,8 @@ class Decision:
             x, y = sizes[last] - sizes[last].mean(), thresholds[last]
             slope = max(0.0, float(x @ y / (x @ x)))
         threshold = float(thresholds[-1] + slope * (size - sizes[-1]))
+        if self.seen is not None:
+            threshold = min(threshold, max(self.seen[1], float(thresholds[-1])))
         return IdentifyThreshold(threshold, fpir, True)
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,6 +13,11 @@ Rows = Sequence[tuple[str, str]]
 Figures = Sequence[tuple[str, float, tuple[float, float] | None]]
 
 
+def counted(n: int, thing: str, things: str = "") -> str:
+    """A number with its noun: "1 image", "2 images"."""
+    return f"{n:,} {thing if n == 1 else things or thing + 's'}"
+
+
 def aligned(rows: Rows) -> str:
     """Indented lines of two columns."""
     width = max((len(name) for name, _ in rows), default=0)

@@ -232,7 +232,7 @@ def test_what_cannot_be_known_of_the_training_is_said(run, tmp_path):
             noise = np.random.default_rng([shape, i]).integers(0, 255, (16, 16))
             Image.fromarray(noise.astype(np.uint8)).save(tmp_path / f"c{shape}/{i}.png")
     found = calibrate(run.verifier, tmp_path, far=0.1)
-    assert "is not known here" in found.notes[0]
+    assert "are not known here" in found.notes[0]
     with pytest.raises(DataError, match="not the data that shapes was trained on"):
         held_out_classes(run.verifier, tmp_path)
     own = from_function(lambda images: np.zeros((len(images), 2)), name="mine")

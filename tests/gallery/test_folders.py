@@ -1,5 +1,7 @@
 """Whole folders: enrolled, begun again, and checked against their own names."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -74,6 +76,15 @@ def test_files_are_identities_named_like_the_files(gallery, people):
     done = enroll_files(gallery, [people / "Dora.png", people / "Cy" / "0.png"])
     assert (done.n_new, done.n_identities) == (2, 2)
     assert gallery.identities() == {"0": 1, "Dora": 1}
+
+
+def test_files_of_one_name_in_two_folders_are_not_one_identity(gallery, people, tmp_path):
+    for folder in ("cats", "dogs"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(next(people.glob("*/*.png")), tmp_path / folder / "1.png")
+    with pytest.raises(DataError, match="would both be the identity '1'"):
+        enroll_files(gallery, [tmp_path / "cats", tmp_path / "dogs"])
+    assert len(gallery) == 0
 
 
 def test_a_name_that_cannot_be_kept_is_named_at_the_end_too(gallery, people):

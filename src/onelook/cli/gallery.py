@@ -11,6 +11,7 @@ from onelook.cli import options
 from onelook.cli.options import argument, option
 from onelook.cli.printing import print_either, print_json, print_result, say, say_skipped
 from onelook.cli.shared import app, check_files, example, key_and_value, load_model
+from onelook.tables import counted
 
 if TYPE_CHECKING:
     from onelook.gallery.answers import Identification
@@ -167,7 +168,7 @@ def forget(
     with _store(gallery) as store:
         n = forget_identity(store, identity)
     answer = {"identity": identity, "forgotten": n}
-    print_either(answer, f"{identity}: {n:,} images forgotten", as_json)
+    print_either(answer, f"{identity}: {counted(n, 'image')} forgotten", as_json)
 
 
 @galleries.command("list", epilog=example("onelook gallery list people.db"))

@@ -73,8 +73,8 @@ def read_bytes(address: str) -> bytes:
         status = os.stat(address)
         # Opening a pipe would wait for ever.
         if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise DataError(f"{address}: {kind}")
+            what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
+            raise DataError(f"{address}: is {what}, not a file")
         _check_bytes(address, status.st_size)
         with open(address, "rb") as file:
             return file.read()
@@ -91,7 +91,7 @@ def _read_member(address: str, archive: str, member: str) -> bytes:
     try:
         info = handle.getinfo(member)
         if info.is_dir():
-            raise DataError(f"{address}: a folder")
+            raise DataError(f"{address}: is a folder, not a file")
         _check_bytes(address, info.file_size)
         return handle.read(info)
     except KeyError as error:

@@ -89,8 +89,8 @@ def unseen(verifier: Verifier, choice: DataChoice) -> Unseen:
         trained = None
     if trained is None:
         note = (
-            f"which classes {verifier.name} was trained on is not known here: none of "
-            "these may be one of them, or the threshold is far too strict"
+            f"the classes that {verifier.name} was trained on are not known here; make "
+            "sure that none of these is among them, or the threshold is far too strict"
         )
         return Unseen(opened, (note,))
     return _without(opened, trained, verifier.name)

@@ -18,6 +18,7 @@ from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Enrolled, Gallery, digest_of
 from onelook.progress import tracked
+from onelook.tables import counted
 
 One = TypeVar("One")
 BLOCK = 64
@@ -35,7 +36,8 @@ class FilesEnrolled(Enrolled):
         return asdict(self)
 
     def __str__(self) -> str:
-        text = f"{self.n_new:,} images of {self.n_identities:,} identities enrolled"
+        identities = counted(self.n_identities, "identity", "identities")
+        text = f"{counted(self.n_new, 'image')} of {identities} enrolled"
         return text + (f", {self.n_known:,} were enrolled before" if self.n_known else "")
 
 
@@ -89,7 +91,9 @@ def enroll_files(
         DataError: If there is no image or, at the end, if some could not be read.
     """
     if identity is None:
-        found = [one for path in paths for one in images_of_identities(path)]
+        by_path = [images_of_identities(path) for path in paths]
+        _check_names(paths, by_path)
+        found = [one for images_of_path in by_path for one in images_of_path]
     else:
         suffixes = gallery.verifier.input_of("right").suffixes
         found = [(identity, at) for at in addresses_of(paths, suffixes)]
@@ -104,10 +108,40 @@ def enroll_files(
         n_new, bad = n_new + new, bad + unreadable
     if n_new >= MANY:
         gallery.maintain()  # a program that only enrolls ends before its index is built
-    if not skip_bad or len(bad) == len(images):
-        refuse_bad(bad, len(images))
+    if bad and (not skip_bad or len(bad) == len(images)):
+        _refuse(bad, len(images))
     n_known = len(images) - n_new - len(bad)
     return FilesEnrolled(n_new, n_known, n_identities=len(seen), bad=tuple(bad))
+
+
+def _check_names(
+    paths: Sequence[str | Path], by_path: Sequence[Sequence[tuple[str, str]]]
+) -> None:
+    """Refuse files of one name in two folders, which are hardly one identity.
+
+    Raises:
+        DataError: It names the two files.
+    """
+    first_of: dict[str, tuple[str | Path, str]] = {}
+    for path, images in zip(paths, by_path, strict=True):
+        for who, address in images:
+            file = PurePath(address)
+            if who != file.stem or who == file.parent.name:
+                continue  # named after its folder
+            other, first = first_of.setdefault(who, (path, address))
+            if other != path:
+                raise DataError(
+                    f"{first} and {address} would both be the identity {who!r}; enroll "
+                    "the folder above them, so that each folder is one identity, or name "
+                    "one with --as"
+                )
+
+
+def _refuse(bad: Sequence[tuple[str, str]], n_images: int) -> None:
+    try:
+        refuse_bad(bad, n_images)
+    except DataError as error:
+        raise DataError(f"{error}\n{n_images - len(bad):,} others were enrolled") from error
 
 
 def _enroll_block(

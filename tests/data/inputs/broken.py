@@ -140,7 +140,9 @@ def draw_unreadable(folder: Path) -> list[Case]:
     cases.append(Case(str(folder / "missing.png"), False, "no such file"))
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe.png")
-        cases.append(Case(str(folder / "pipe.png"), False, "not a regular file"))
+        cases.append(
+            Case(str(folder / "pipe.png"), False, "is a pipe or a device, not a file")
+        )
     # The superuser may read anything.
     if hasattr(os, "geteuid") and os.geteuid() != 0:
         (folder / "forbidden.png").write_bytes(png)

@@ -82,7 +82,8 @@ def test_what_is_left_out_is_counted(tmp_path, caplog):
     assert "pass --depth 1" in caplog.text
     assert "1 images lie in no class folder" in caplog.text
     assert (
-        "2 files that are no images are left out" in caplog.text and ".db: 1" in caplog.text
+        "2 files that are not images are left out" in caplog.text
+        and ".db: 1" in caplog.text
     )
 
 

@@ -88,7 +88,7 @@ def test_a_malformed_file_is_named_with_its_line(tmp_path, content, same, messag
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(DataError, match="nothing.txt: no such file"):
         read_pairs(tmp_path / "nothing.txt", same=1)
-    with pytest.raises(DataError, match=": a folder$"):
+    with pytest.raises(DataError, match=": is a folder, not a file$"):
         read_pairs(tmp_path, same=1)
     with pytest.raises(ValueError, match="same must be 0 or 1, got 2"):
         read_pairs(tmp_path / "pairs.txt", same=2)

@@ -88,7 +88,7 @@ def _check_depth(
     if others:
         kinds = ", ".join(f"{suffix}: {n}" for suffix, n in others.most_common(5))
         logger.warning(
-            f"{root}: {len(suffixes) - len(names)} files that are no images are left out "
+            f"{root}: {len(suffixes) - len(names)} files that are not images are left out "
             f"({kinds})"
         )
 
