@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from onelook.decision import Decision
 from onelook.errors import CheckpointError
 from onelook.model_folder import (
     digest_of,
@@ -49,12 +50,7 @@ def rewrite(folder, change, resign=True):
 def test_what_was_written_is_read(folder):
     found, plain = read_settings(folder)
     assert found.card.purpose == "drawn shapes"
-    assert found.decision.to_dict() == json.loads(json.dumps(DECISION), parse_int=int) | {
-        "seen": tuple(DECISION["seen"]),
-        "intervals": {k: tuple(v) for k, v in DECISION["intervals"].items()},
-        "identify": tuple(DECISION["identify"]),
-        **{"kind": "plain", "cohort_size": 0, "cohorts": ()},
-    }
+    assert found.decision == Decision.from_dict(DECISION)
     assert plain["model"] == content()["model"]
     assert read_file(folder / "model.safetensors", found.weights.sha256) == WEIGHTS
     assert read_file(folder / "model.onnx", found.graphs["left"]) == b"graph"

@@ -117,6 +117,8 @@ class PostgresStore:
             (e.identity, e.digest, json.dumps(e.metadata), e.thumbnail, e.original, vector)
             for e, vector in zip(entries, vectors_of(self.header, entries), strict=True)
         ]
+        # Writers that lock the same names in one order never wait for each other.
+        order = sorted(range(len(rows)), key=lambda i: rows[i][:2])
 
         def work(connection: Any) -> list[int]:
             cursor = connection.cursor()
@@ -125,13 +127,13 @@ class PostgresStore:
                 "(identity, digest, metadata, thumbnail, original, embedding) "
                 "VALUES (%s, %s, %s, %s, %s, %s) "
                 "ON CONFLICT (identity, digest) DO NOTHING RETURNING id",
-                rows,
+                [rows[i] for i in order],
                 returning=True,
             )
-            ids = []
-            for _ in rows:
+            ids = [0] * len(rows)
+            for i in order:
                 found = cursor.fetchone()
-                ids.append(found[0] if found else 0)
+                ids[i] = found[0] if found else 0
                 cursor.nextset()
             kept = (row[0] for row, entry_id in zip(rows, ids, strict=True) if entry_id)
             self._count(connection, Counter(kept))
