@@ -206,7 +206,7 @@ def rename(
     with _store(gallery) as store:
         n = rename_identity(store, identity, new)
     answer = {"identity": new, "images": n}
-    print_either(answer, f"{n:,} images of {identity} are now {new}", as_json)
+    print_either(answer, f"{identity} is now {new} ({counted(n, 'image')})", as_json)
 
 
 @galleries.command(epilog=example("onelook gallery copy people.db postgresql://db/people"))
