@@ -243,8 +243,10 @@ class Training:
         self.track(values, self.state.step)
 
     def _identity(self) -> dict[str, Any]:
-        """What must not differ when a training goes on; what may be tamed after a NaN
-        can."""
+        """What must be equal for a training to be resumed.
+
+        The learning rate and the clipping may differ, to tame a training after a NaN.
+        """
         tamed = {"learning_rate", "clip_norm"}
         words = {"about": True, "published": True, "minutes": True, "start": True}
         recipe = self.recipe.model_dump_json(exclude={"optimizer": tamed, **words})
@@ -298,8 +300,7 @@ class Training:
 
 
 def model_settings(recipe: Recipe, material: TrainingData) -> dict[str, Any]:
-    """The "model" part of ``model.json``: the recipe's names, and what the data adds to
-    them."""
+    """The "model" part of ``model.json``: the recipe's names and the data's facts."""
     right = None
     if recipe.right_encoder is not None:
         assert material.right_input is not None

@@ -68,8 +68,7 @@ def set_schedule(
     n_steps: int,
     steps_per_epoch: int,
 ) -> float:
-    """Set every group's rate and momentum for ``step`` (from 0) and return the rate's
-    factor."""
+    """Set each group's rate and momentum for ``step`` (from 0); give the rate's factor."""
     progress = step / max(1, n_steps)
     epoch = step // steps_per_epoch
     factor = {
