@@ -491,7 +491,11 @@ def from_model(
 
     Args:
         model: Siamese, or PseudoSiamese with another encoder for the right side.
-        input, right_input, decision, card, network: As for ``Verifier``.
+        input: What the model takes, and how it is prepared.
+        right_input: The same for the right side, where it differs.
+        decision: Calibrated decision, if there is one.
+        card: What is known of the training.
+        network: How to build the network again from a saved folder.
     """
     from onelook.runtime.torch import TorchEncoder, torch_scores
 
