@@ -49,6 +49,22 @@ def test_the_folder_or_the_file_is_the_identity(people):
         images_of_identities(people.parent / "empty")
 
 
+def test_an_identity_in_several_parts_is_one(people, caplog):
+    for part in ("train", "val"):
+        (people / part / "Eve").mkdir(parents=True)
+        shutil.copy(people / "Dora.png", people / part / "Eve" / f"{part}.png")
+    found = images_of_identities(people)
+    assert [who for who, _ in found].count("Eve") == 2
+    assert "1 class name lies under train and val (Eve)" in caplog.text
+
+
+def test_an_identity_of_which_no_image_could_be_read_is_named(gallery, people, caplog):
+    (people / "Bad").mkdir()
+    (people / "Bad" / "0.png").write_bytes(b"no image")
+    done = enroll_files(gallery, [people], skip_bad=True, progress=False)
+    assert done.n_identities == 4 and "no image of Bad could be read" in caplog.text
+
+
 def test_an_enrolment_goes_on_where_it_stood(gallery, people):
     first = enroll_files(gallery, [people], at_most=1, progress=False)
     assert (first.n_new, first.n_identities) == (4, 4)

@@ -1,20 +1,31 @@
 """One face for a folder and an archive: which files are inside, by name."""
 
 import hashlib
+import logging
 import os
 import tarfile
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from onelook.data.items import ARCHIVE_SEPARATOR
 from onelook.data.reading import open_archive, split_address
 from onelook.errors import DataError
 from onelook.files import cache_folder
+from onelook.tables import counted
+
+logger = logging.getLogger(__name__)
 
 _TAR_SUFFIXES = (".tgz", ".tar.gz", ".tar")
+# What systems put beside the user's files, in lower case; and all that begins with a dot.
+_OF_SYSTEMS = frozenset(
+    "__macosx thumbs.db ehthumbs.db desktop.ini @eadir #recycle $recycle.bin icon\r".split(
+        " "
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -24,15 +35,56 @@ class Tree:
     Args:
         base: What stands before a name in an address; ends in ``/``.
         names: Names relative to ``base``, with ``/`` between folders, sorted. Hidden files
-            and what macOS adds to archives are left out.
+            and what systems add (``__MACOSX``, ``Thumbs.db``) are left out.
+        whole_archive: Whether it is all that an archive holds.
     """
 
     base: str
     names: tuple[str, ...]
+    whole_archive: bool = False
 
     def address(self, name: str) -> str:
         """The address of one file: ``FOLDER/NAME`` or ``ARCHIVE.zip!/NAME``."""
         return self.base + name
+
+    def unwrapped(self) -> "Tree":
+        """Of a zipped or packed folder: what is in that folder, as where it is not packed.
+
+        An archive that holds one folder of files keeps that folder: it is a class.
+        """
+        top = self.names[0].partition("/")[0] + "/" if self.names else ""
+        inside = tuple(n.removeprefix(top) for n in self.names if n.startswith(top))
+        is_lone = self.whole_archive and len(inside) == len(self.names)
+        if not is_lone or not any("/" in name for name in inside):
+            return self
+        return replace(self, base=self.base + top, names=inside, whole_archive=False)
+
+    def files(self, suffixes: Collection[str], place: str | Path) -> list[str]:
+        """Names that end in one of the suffixes; warns of the others.
+
+        Args:
+            suffixes: Such as ``.png``, in lower case.
+            place: What warnings call the tree.
+        """
+        ends = {name: PurePosixPath(name).suffix.lower() for name in self.names}
+        found = [name for name in self.names if ends[name] in suffixes]
+        others = Counter(x or "no suffix" for x in ends.values() if x not in suffixes)
+        if found and others:
+            kinds = ", ".join(f"{suffix}: {n}" for suffix, n in others.most_common(5))
+            one, many = "file of another kind is", "files of other kinds are"
+            if ".png" in suffixes:
+                one, many = "file that is not an image is", "files that are not images are"
+            left_out = counted(others.total(), one, many)
+            logger.warning(f"{place}: {left_out} left out ({kinds}){_empty(self, found)}")
+        return found
+
+
+def _empty(tree: Tree, found: Iterable[str]) -> str:
+    """Which folders have files, but none of those that were found."""
+    full = {str(above) for name in found for above in PurePosixPath(name).parents}
+    empty = sorted({name.rpartition("/")[0] for name in tree.names} - full - {""})
+    more = f" and {len(empty) - 10:,} more" if len(empty) > 10 else ""
+    return f"; nothing is read from {', '.join(empty[:10])}{more}" if empty else ""
 
 
 def open_tree(path: str | Path) -> Tree:
@@ -51,7 +103,7 @@ def open_tree(path: str | Path) -> Tree:
     if text.lower().endswith(".zip") and os.path.isfile(text):
         return _zip_tree(text, "")
     if text.lower().endswith(_TAR_SUFFIXES) and os.path.isfile(text):
-        return _folder_tree(str(_unpack(Path(text))))
+        return replace(_folder_tree(str(_unpack(Path(text)))), whole_archive=True)
     if os.path.isdir(text):
         return _folder_tree(text)
     if os.path.exists(text):
@@ -81,7 +133,7 @@ def addresses_of(paths: Sequence[str | Path], suffixes: Collection[str]) -> list
             found.append(path)
             continue
         tree = open_tree(path)
-        inside = [n for n in tree.names if PurePosixPath(n).suffix.lower() in suffixes]
+        inside = tree.files(suffixes, path)
         if not inside:
             raise DataError(
                 f"{path} holds no files that end in {', '.join(sorted(suffixes))}"
@@ -104,7 +156,8 @@ def _zip_tree(archive: str, folder: str) -> Tree:
     inside = [n.removeprefix(prefix) for n in set(names) if n.startswith(prefix)]
     if folder and not inside:
         raise DataError(f"{archive} has no folder {folder!r}")
-    return Tree(archive + ARCHIVE_SEPARATOR + prefix, _visible(inside))
+    base = archive + ARCHIVE_SEPARATOR + prefix
+    return Tree(base, _visible(inside), whole_archive=not folder)
 
 
 def _folder_tree(folder: str) -> Tree:
@@ -128,7 +181,7 @@ def _refuse(error: OSError) -> None:
 
 
 def _hidden(part: str) -> bool:
-    return part.startswith(".") or part == "__MACOSX"
+    return part.startswith(".") or part.lower() in _OF_SYSTEMS
 
 
 def _visible(names: Iterable[str]) -> tuple[str, ...]:

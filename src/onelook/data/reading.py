@@ -48,7 +48,7 @@ def open_archive(path: str) -> zipfile.ZipFile:
         with _archives_lock:
             known = _archives.get((os.getpid(), path))
             if known is None or known[0] != changed:
-                known = (changed, zipfile.ZipFile(path))
+                known = (changed, _with_slashes(zipfile.ZipFile(path)))
                 _archives[os.getpid(), path] = known
             return known[1]
     except FileNotFoundError as error:
@@ -57,6 +57,15 @@ def open_archive(path: str) -> zipfile.ZipFile:
         raise DataError(
             f"{path}: not a readable zip archive ({error}); fetch or make it again"
         ) from error
+
+
+def _with_slashes(archive: zipfile.ZipFile) -> zipfile.ZipFile:
+    """The archive with ``/`` between folders, where a program wrote backslashes."""
+    for info in archive.filelist:
+        if "\\" in info.filename:
+            info.filename = info.filename.replace("\\", "/")
+            archive.NameToInfo.setdefault(info.filename, info)
+    return archive
 
 
 def read_bytes(address: str) -> bytes:

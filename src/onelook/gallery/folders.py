@@ -1,5 +1,6 @@
 """Files and folders of IDENTITY/IMAGE: enroll them, or check how they are identified."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from onelook.data.archives import addresses_of, holds_files, open_tree
 from onelook.data.inputs.decoding import IMAGE_SUFFIXES
+from onelook.data.parts import named, recurring, split_off
 from onelook.data.reading import read_bytes, refuse_bad
 from onelook.errors import DataError
 from onelook.evaluation.openset import OpenSet, open_set
@@ -19,6 +21,8 @@ from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Enrolled, Gallery, digest_of
 from onelook.progress import tracked
 from onelook.tables import counted
+
+log = logging.getLogger(__name__)
 
 One = TypeVar("One")
 BLOCK = 64
@@ -52,16 +56,18 @@ def images_of_identities(path: str | Path) -> list[tuple[str, str]]:
     """
     if not holds_files(path):
         return [(PurePath(path).stem, str(path))]
-    tree = open_tree(path)
-    names = [PurePosixPath(name) for name in tree.names]
-    found = [
-        (str(name.parent) if name.parent.name else name.stem, tree.address(str(name)))
-        for name in names
-        if name.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    if not found:
+    tree = open_tree(path).unwrapped()
+    names = [PurePosixPath(name) for name in tree.files(IMAGE_SUFFIXES, path)]
+    if not names:
         raise DataError(f"{path} holds no images; expected IDENTITY/IMAGE, or images")
-    return found
+    folders = [str(name.parent) if name.parent.name else "" for name in names]
+    if shared := recurring(folders):
+        log.warning(f"{path}: {named(shared)}; each is one identity here")
+        folders = [split_off(folder)[0] for folder in folders]
+    return [
+        (folder or name.stem, tree.address(str(name)))
+        for folder, name in zip(folders, names, strict=True)
+    ]
 
 
 def enroll_files(
@@ -108,10 +114,23 @@ def enroll_files(
         n_new, bad = n_new + new, bad + unreadable
     if n_new >= MANY:
         gallery.maintain()  # a program that only enrolls ends before its index is built
+    without = _without_image(images, bad)
     if bad and (not skip_bad or len(bad) == len(images)):
         _refuse(bad, len(images))
-    n_known = len(images) - n_new - len(bad)
-    return FilesEnrolled(n_new, n_known, n_identities=len(seen), bad=tuple(bad))
+    n_known, n_identities = len(images) - n_new - len(bad), len(seen) - len(without)
+    return FilesEnrolled(n_new, n_known, n_identities=n_identities, bad=tuple(bad))
+
+
+def _without_image(
+    images: Sequence[tuple[str, str]], bad: Sequence[tuple[str, str]]
+) -> set[str]:
+    """The identities of which no image could be read; they are named."""
+    unread = {address for address, _ in bad}
+    read = {who for who, address in images if address not in unread}
+    without = {who for who, _ in images} - read
+    if without:
+        log.warning(f"no image of {', '.join(sorted(without))} could be read")
+    return without
 
 
 def _check_names(

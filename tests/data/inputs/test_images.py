@@ -375,6 +375,15 @@ def test_a_heif_image_of_a_telephone_is_read(tmp_path):
     assert np.abs(np.asarray(image, int) - (200, 30, 30)).max() <= 6
 
 
+def test_a_damaged_heif_image_is_said_to_be_one(tmp_path):
+    pytest.importorskip("pillow_heif")
+    path = tmp_path / "photo.HEIC"
+    path.write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(200))
+    for read in (decode, read_header):
+        with pytest.raises(DataError, match="photo.HEIC: damaged HEIF image; copy it"):
+            read(str(path))
+
+
 def test_a_heif_image_names_the_extra_where_its_package_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     path = tmp_path / "photo.heic"

@@ -198,6 +198,8 @@ def naming(address: str) -> Iterator[None]:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         why = f"more than {limit:,} pixels; make it smaller"
         raise TooLargeError(f"{address}: {why}") from error
+    except UnidentifiedImageError as error:  # its message holds an address in memory
+        raise DataError(f"{address}: damaged image (its header)") from error
     # Damaged files make Pillow raise nearly anything: OSError, SyntaxError, struct.error,
     # zlib.error.
     except Exception as error:
@@ -228,7 +230,10 @@ def _open_heif(file: IO[bytes], address: str) -> Image.Image:
     except MissingExtraError as error:
         raise DataError(f"{address}: a HEIF image, and {error}") from error
     file.seek(0)
-    return Image.open(file, formats=["HEIF"])
+    try:
+        return Image.open(file, formats=["HEIF"])
+    except UnidentifiedImageError as error:
+        raise DataError(f"{address}: damaged HEIF image; copy it again") from error
 
 
 def _check_size(image: Image.Image, address: str, max_pixels: int) -> None:
