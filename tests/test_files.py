@@ -1,8 +1,15 @@
 """Files that are there whole or not at all."""
 
+import os
+import tarfile
+
 import pytest
 
-from onelook.files import whole_file, write_whole
+from onelook.data.archives import open_tree
+from onelook.data.sources import find
+from onelook.data.sources.digits import digits
+from onelook.errors import DataError
+from onelook.files import cache_folder, whole_file, write_whole
 
 
 def test_a_text_is_written_whole_into_a_new_folder(tmp_path):
@@ -18,3 +25,29 @@ def test_after_an_error_the_older_file_stays_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_without_a_home_the_cache_is_asked_for_and_named_places_need_none(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os.path, "expanduser", str)  # as where a user has no home
+    monkeypatch.delenv("ONELOOK_CACHE", raising=False)
+    with pytest.raises(DataError, match="no home folder .*; set ONELOOK_CACHE to a folder"):
+        cache_folder()
+    (tmp_path / "SICK_train.txt").touch()
+    monkeypatch.setenv("ONELOOK_DATA", str(tmp_path))
+    assert find("sick") == tmp_path
+    with pytest.raises(DataError, match="none does not exist; .* ONELOOK_DATA names"):
+        find("sick", "none")
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
+    assert cache_folder() == tmp_path / "cache"
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "file"))
+    with tarfile.open(tmp_path / "a.tar", "w"):
+        pass
+    for opened in (lambda: open_tree(tmp_path / "a.tar"), digits):
+        with pytest.raises(DataError, match="cannot write to .*file.*; .* ONELOOK_CACHE"):
+            opened()

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from onelook.errors import DataError
+
 
 @contextmanager
 def whole_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
@@ -35,9 +37,31 @@ def write_whole(path: Path, content: bytes | str, mode: int = 0o666) -> Path:
     return path
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with ``~`` as the user's folder; as it is where there is no such folder."""
+    return Path(os.path.expanduser(path))
+
+
+def unwritable_cache(folder: Path, error: OSError) -> DataError:
+    """The error for a cache that cannot be written."""
+    return DataError(
+        f"cannot write to {folder}: {error.strerror or error}; make room there, or set "
+        "ONELOOK_CACHE to another folder"
+    )
+
+
 def cache_folder() -> Path:
     """The folder for what can be made or fetched again.
 
     ``$ONELOOK_CACHE``, or ``~/.cache/onelook``.
+
+    Raises:
+        DataError: If there is neither: a container's user may have no home.
     """
-    return Path(os.environ.get("ONELOOK_CACHE") or "~/.cache/onelook").expanduser()
+    folder = expanded(os.environ.get("ONELOOK_CACHE") or "~/.cache/onelook")
+    if folder.parts[0] == "~":
+        raise DataError(
+            "there is no home folder to keep prepared files in; set ONELOOK_CACHE to a "
+            "folder that can be written"
+        )
+    return folder

@@ -13,7 +13,7 @@ from onelook.data.archives import addresses_of
 from onelook.data.reading import refuse_bad
 from onelook.errors import DataError
 from onelook.extras import import_extra
-from onelook.files import whole_file
+from onelook.files import expanded, whole_file
 from onelook.progress import tracked
 from onelook.verifier import Verifier
 
@@ -72,7 +72,7 @@ def write_vectors(path: str | Path, content: Vectors) -> Path:
         ValueError: If the ending is neither.
         OnelookError: If Parquet is asked for and pyarrow is not installed.
     """
-    target = Path(path).expanduser()
+    target = expanded(path)
     check_ending(target)
     with whole_file(target) as file:
         if target.suffix == ".npz":
@@ -93,7 +93,7 @@ def read_vectors(path: str | Path) -> Vectors:
     Raises:
         DataError: If the file cannot be read, or something in it is missing.
     """
-    source = Path(path).expanduser()
+    source = expanded(path)
     check_ending(source)
     read = _read_npz if source.suffix == ".npz" else _read_parquet
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.errors import CheckpointError
+from onelook.files import expanded
 
 SETTINGS_FILE = "model.json"
 DEFAULT_MODEL = "omniglot"
@@ -50,7 +51,7 @@ def shipped_folder(name: str) -> Path | None:
 
 def folder_of(name: str | Path) -> Path:
     """The folder of a model: the one of that path, or of a shipped model's name."""
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if (folder / SETTINGS_FILE).is_file():
         return folder
     return shipped_folder(str(name)) or folder

@@ -22,6 +22,7 @@ from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.evaluation.scorer import embed_both
 from onelook.evaluation.unseen import DataChoice, Unseen, unseen
+from onelook.files import expanded
 from onelook.tables import Rows, aligned, html_table
 from onelook.verifier import Verifier, load
 
@@ -183,7 +184,7 @@ def save_decision(model: str | Path, calibration: Calibration, out: str | Path) 
     verifier.card = verifier.card.model_copy(update={"calibration": calibration.about()})
     if loaded.cohort is not None:
         verifier = verifier.with_cohort(loaded.cohort)
-    return verifier.save(Path(out).expanduser())
+    return verifier.save(expanded(out))
 
 
 def open_unseen(

@@ -13,6 +13,7 @@ from onelook.data.items import Dataset
 from onelook.data.reading import address_parts
 from onelook.errors import DataError
 from onelook.evaluation.scorer import Scorer
+from onelook.files import expanded
 from onelook.metrics import (
     CLASSES_NEEDED,
     FALSE_ACCEPTS_NEEDED,
@@ -155,7 +156,7 @@ def groups_of(
                 "GROUP/CLASS/IMAGE and pass --depth 1, or pass a CSV file of NAME,GROUP"
             )
         return dataset.groups, dataset.group_names
-    table = _read_groups(Path(group_by).expanduser())
+    table = _read_groups(expanded(group_by))
     found = []
     for path, label in zip(dataset.paths, dataset.labels.tolist(), strict=True):
         parts = address_parts(path)

@@ -146,9 +146,10 @@ def named_model(argument: str | None, option: str | None) -> str:
 
 def written_folder(model: str, out: Path | None) -> Path:
     """The folder that a command changes: ``out``, or the model's own where it has one."""
+    from onelook.files import expanded
     from onelook.zoo import SETTINGS_FILE
 
-    folder = out or Path(model).expanduser()
+    folder = out or expanded(model)
     if out is None and not (folder / SETTINGS_FILE).is_file():
         fail(f"{model} ships with onelook and stays as it is; --out FOLDER writes a copy")
     return folder

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from onelook.data.items import ARCHIVE_SEPARATOR
 from onelook.data.reading import open_archive, split_address
 from onelook.errors import DataError
-from onelook.files import cache_folder
+from onelook.files import cache_folder, expanded, unwritable_cache
 from onelook.tables import counted
 
 logger = logging.getLogger(__name__)
@@ -196,7 +196,14 @@ def _unpack(archive: Path) -> Path:
     target = cache_folder() / "unpacked" / f"{archive.name.partition('.')[0]}-{key}"
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return _unpack_into(target, archive)
+    except OSError as error:
+        raise unwritable_cache(target.parent, error) from error
+
+
+def _unpack_into(target: Path, archive: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpacking-") as work:
         fresh = Path(work) / "files"
         try:
@@ -217,7 +224,7 @@ def _unpack(archive: Path) -> Path:
 
 def locate(root: str | Path, places: Iterable[str], names: Iterable[str]) -> Path | None:
     """The first of ``names`` that exists in one of the ``places`` below ``root``."""
-    base, wanted = Path(root).expanduser(), list(names)
+    base, wanted = expanded(root), list(names)
     if base.name in wanted and base.exists():
         return base
     for place in places:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.errors import GalleryError
+from onelook.files import expanded
 from onelook.gallery import sqlite_rows
 from onelook.gallery.exact import Rows, Vectors, nearest, nearest_hits
 from onelook.gallery.index import (
@@ -392,7 +393,7 @@ class SqliteStore:
 
 
 def _path_of(url: str) -> Path:
-    return Path(url.removeprefix("file://")).expanduser()
+    return expanded(url.removeprefix("file://"))
 
 
 def _end(thread: threading.Thread, closing: threading.Event) -> None:

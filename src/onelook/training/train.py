@@ -15,6 +15,7 @@ from onelook.calibration.fit import Fitted, fit_drawn, fit_items
 from onelook.calibration.pairs import ClassPairs
 from onelook.card import CalibrationFacts, TrainingCard, TrainingMetrics
 from onelook.errors import DataError
+from onelook.files import expanded
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report.page import write_report
@@ -112,7 +113,7 @@ def train(
         path = f"{kind.__module__}:{kind.__qualname__}"
         named = {"name": path, "arguments": getattr(encoder, "arguments", {})}
         chosen = override(chosen, {"encoder": named})
-    folder = Path(out or Path("runs") / chosen.name).expanduser()
+    folder = expanded(out or Path("runs") / chosen.name)
     if (folder / STATE_FILE).exists() and not (resume or overwrite):
         raise DataError(
             f"{folder} holds a training already: --resume goes on with it, --overwrite "

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onelook.data.inputs.sequences import Sequences
 from onelook.data.reading import open_archive, refuse_bad, split_address
 from onelook.errors import DataError
-from onelook.files import cache_folder, write_whole
+from onelook.files import cache_folder, unwritable_cache, write_whole
 from onelook.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -144,10 +144,7 @@ class PixelStore(Store):
             try:
                 _write(folder, distinct, source, workers, progress)
             except OSError as error:
-                raise DataError(
-                    f"cannot write prepared images to {root}: {error.strerror or error}; "
-                    "make room there, or set ONELOOK_CACHE to another folder"
-                ) from error
+                raise unwritable_cache(root, error) from error
             store = cls._open(folder)
         if store is None:
             raise DataError(f"{folder} was removed while it was in use; run again")

@@ -20,7 +20,7 @@ from onelook.data.sources import (
 from onelook.data.sources.fetch import fetch_archive
 from onelook.data.sources.source import Place, Source
 from onelook.errors import DataError
-from onelook.files import cache_folder
+from onelook.files import cache_folder, expanded
 from onelook.recipe import DataSettings
 
 SOURCES: dict[str, Source] = {
@@ -81,7 +81,7 @@ def download(name: str, folder: Place | None = None) -> Path:
     if source is None or not source.archives:
         known = ", ".join(n for n, known in DATA_SETS.items() if known.archives)
         raise DataError(f"{name!r} cannot be downloaded; these can: {known}")
-    target = Path(folder or cache_folder() / source.folder).expanduser()
+    target = expanded(folder or cache_folder() / source.folder)
     for archive in source.archives:
         fetch_archive(archive, target)
     return target

@@ -11,7 +11,7 @@ from PIL import Image
 from onelook.data.archives import open_tree
 from onelook.data.items import Dataset
 from onelook.data.sources.source import Source, unknown_part
-from onelook.files import cache_folder, write_whole
+from onelook.files import cache_folder, expanded, unwritable_cache, write_whole
 from onelook.recipe import DataSettings
 
 FIRST_TEST_DIGIT = 7
@@ -41,10 +41,13 @@ def digits_upscaled(cache: str | Path | None = None) -> Dataset:
 def _digits(
     name: str, drawn: Callable[[Image.Image], Image.Image], cache: str | Path | None
 ) -> Dataset:
-    folder = cache_folder() if cache is None else Path(cache).expanduser()
+    folder = cache_folder() if cache is None else expanded(cache)
     target = folder / f"{name}.zip"
     if not target.exists():
-        _write_digits(target, drawn)
+        try:
+            _write_digits(target, drawn)
+        except OSError as error:
+            raise unwritable_cache(folder, error) from error
     tree = open_tree(target)
     return Dataset(
         name=name,

@@ -17,6 +17,7 @@ from onelook.data.sources.pair_files import (
 )
 from onelook.data.sources.source import Source, unknown_part
 from onelook.errors import DataError
+from onelook.files import expanded
 from onelook.recipe import DataSettings
 
 # Best aligned first: what ``variant=None`` takes when there are several.
@@ -182,7 +183,7 @@ def _people_dataset(faces: _Faces) -> Dataset:
 
 
 def _list(root: str | Path, name: str) -> Path:
-    base = Path(root).expanduser()
+    base = expanded(root)
     found = locate(base.parent if base.is_file() else base, _PLACES, (name,))
     if found is None and base.is_dir():  # root is the tree of people itself
         found = locate(base.parent, ("",), (name,))
@@ -194,7 +195,7 @@ def _list(root: str | Path, name: str) -> Path:
 def _faces(root: str | Path, variant: str | None) -> _Faces:
     if variant not in (None, *VARIANTS):
         raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
-    base = Path(root).expanduser()
+    base = expanded(root)
     for kind in VARIANTS if variant is None else (variant,):
         for path in _candidates(base, kind):
             addresses = _photographs(open_tree(path), kind)

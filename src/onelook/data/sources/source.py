@@ -8,7 +8,7 @@ from pathlib import Path
 from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
 from onelook.data.sources.fetch import Archive
 from onelook.errors import DataError
-from onelook.files import cache_folder
+from onelook.files import cache_folder, expanded
 from onelook.recipe import DataSettings
 
 Place = str | Path
@@ -64,20 +64,21 @@ class Source:
                 raise DataError(f"a {self.name} recipe needs --data, {self.yours}")
             return data
         if data is not None:
-            path = Path(data).expanduser()
+            path = expanded(data)
             if not path.exists() and ARCHIVE_SEPARATOR not in str(data):
                 raise DataError(f"--data {data} does not exist; {self._how_to_get()}")
             return path
-        places = [cache_folder() / self.folder]
         if not self.archives and not self.marks:  # made in the cache when it is opened
-            return places[0]
+            return cache_folder() / self.folder
         home = os.environ.get("ONELOOK_DATA")
-        if home:
-            base = Path(home).expanduser()
-            places = [base / self.folder, base, *places]
+        places = [expanded(home) / self.folder, expanded(home)] if home else []
         for place in places:
             if self.lies_in(place):
                 return place
+        # Only now: what is named is found without a cache too.
+        places.append(cache_folder() / self.folder)
+        if self.lies_in(places[-1]):
+            return places[-1]
         looked = ", ".join(map(str, places))
         raise DataError(f"no {self.name} data in {looked}; {self._how_to_get()}")
 
@@ -89,7 +90,11 @@ class Source:
     def _how_to_get(self) -> str:
         files = ", ".join([archive.name for archive in self.archives] or self.marks)
         fetch = f"onelook data {self.name} --download fetches it, or " * bool(self.archives)
-        return f"{fetch}put {files} into {cache_folder() / self.folder}"
+        try:
+            place = str(cache_folder() / self.folder)
+        except DataError:  # no home
+            place = "a folder that ONELOOK_DATA names"
+        return f"{fetch}put {files} into {place}"
 
 
 def unknown_part(source: Source, part: str) -> ValueError:
