@@ -1,5 +1,6 @@
 """Vectors of many files beside their paths, against embedding each file on its own."""
 
+import os
 import sys
 import zipfile
 
@@ -50,6 +51,19 @@ def test_a_folder_an_archive_and_a_folder_in_it_are_searched(verifier, folder, t
     greys = [10 * i for i in range(10)] + [70, 80, 80, 70]
     assert content.vectors[:, 0].tolist() == greys
     assert content.paths[-2:] == (f"{archive}!/b/8.png", f"{archive}!/a/7.png")
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_the_work(verifier, folder, tmp_path):
+    name = os.fsdecode(b"Ren\xe9.png")
+    (folder / "3.png").rename(folder / name)
+    verifier.embed = None  # no work is done
+    with pytest.raises(DataError, match=r"\.png: its name is not UTF-8; rename it"):
+        embed_files(verifier, [folder], progress=False)
+    del verifier.embed
+    content = embed_files(verifier, [folder], skip_bad=True, progress=False)
+    assert len(content.paths) == 9 and content.bad[0][0].endswith(name)
+    for out in ("v.npz", "v.parquet"):
+        assert len(read_vectors(write_vectors(tmp_path / out, content)).paths) == 9
 
 
 def test_bad_files_are_left_out_in_any_block(verifier, folder, monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.data.archives import addresses_of
-from onelook.data.reading import refuse_bad
+from onelook.data.reading import is_utf8, refuse_bad
 from onelook.errors import DataError
 from onelook.extras import import_extra
 from onelook.files import expanded, whole_file
@@ -56,11 +56,16 @@ def embed_files(
     """
     addresses = addresses_of(paths, verifier.input_of(side).suffixes)
     found: list[tuple[str, NDArray[np.float32]]] = []
-    bad: list[tuple[str, str]] = []
+    bad = [
+        (one, "its name is not UTF-8; rename it") for one in addresses if not is_utf8(one)
+    ]
+    if not skip_bad:
+        refuse_bad(bad, len(addresses), "files")  # before the work
+    n_addresses, addresses = len(addresses), list(filter(is_utf8, addresses))
     for start in tracked(range(0, len(addresses), BLOCK), "embedding", progress):
         found += _embed_block(verifier, addresses[start : start + BLOCK], side, bad)
     if not skip_bad or not found:
-        refuse_bad(bad, len(addresses), "files")
+        refuse_bad(bad, n_addresses, "files")
     kept, vectors = zip(*found, strict=True)
     return Vectors(kept, np.stack(vectors), bad, verifier.fingerprint)
 

@@ -1,5 +1,6 @@
 """Whole folders: enrolled, begun again, and checked against their own names."""
 
+import os
 import shutil
 
 import numpy as np
@@ -58,11 +59,24 @@ def test_an_identity_in_several_parts_is_one(people, caplog):
     assert "1 class name lies under train and val (Eve)" in caplog.text
 
 
+def test_a_folder_whose_name_is_not_utf8_is_named_and_the_others_are_enrolled(
+    gallery, people
+):
+    (people / "Ada").rename(people / os.fsdecode(b"Ad\xe9"))
+    (people / "Bob").rename(people / "Bob ")
+    with pytest.raises(
+        DataError, match=r"the identity 'Ad\\udce9' is not UTF-8; rename it"
+    ):
+        enroll_files(gallery, [people], progress=False)
+    assert set(gallery.identities()) == {"Bob", "Cy", "Dora"}
+    assert len(enroll_files(gallery, [people], skip_bad=True, progress=False).bad) == 3
+
+
 def test_an_identity_of_which_no_image_could_be_read_is_named(gallery, people, caplog):
     (people / "Bad").mkdir()
     (people / "Bad" / "0.png").write_bytes(b"no image")
     done = enroll_files(gallery, [people], skip_bad=True, progress=False)
-    assert done.n_identities == 4 and "no image of Bad could be read" in caplog.text
+    assert done.n_identities == 4 and "no image of Bad could be enrolled" in caplog.text
 
 
 def test_an_enrolment_goes_on_where_it_stood(gallery, people):

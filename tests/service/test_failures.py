@@ -123,7 +123,7 @@ def requests():
         ("k word", 400, "k: Input should be", post, "/v1/identify?k=x", {"files": files}),
         ("limit", 400, "limit: ", "GET", "/v1/identities?limit=0", {}),
         ("unknown", 404, "no such identity", "GET", "/v1/identities/Missing", {}),
-        ("unknown face", 404, "no such", "GET", "/v1/identities/Missing/thumbnail", {}),
+        ("unknown face", 404, "no such", "GET", "/v1/thumbnails/Missing", {}),
         (
             "unknown entry",
             404,

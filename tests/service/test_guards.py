@@ -115,7 +115,7 @@ def test_without_a_token_nothing_is_told_but_that_one_is_needed(guarded):
         ("GET", "/v1/model"),
         ("GET", "/metrics"),
         ("GET", "/v1/identities"),
-        ("GET", "/v1/identities/Ada/thumbnail"),
+        ("GET", "/v1/thumbnails/Ada"),
         ("GET", "/v1/entries/1/thumbnail"),
         ("POST", "/v1/compare"),
         ("POST", "/v1/embed"),

@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import pytest
 from asking import asking, drawing, omniglot, several
 from PIL import Image
@@ -88,15 +89,50 @@ def test_a_name_may_be_nearly_anything(client, name):
 
     enroll(client, name, 1)
     address = f"/v1/identities/{quote(name, safe='')}"
-    assert client.get(f"{address}/thumbnail").status_code == 200
+    picture = client.get(address.replace("identities", "thumbnails"))
+    assert picture.headers["content-type"] == "image/webp"
+    assert client.get(address).json()["identity"] == name
     assert client.patch(address, json={"identity": "x/y"}).json()["images"] == 1
     assert client.patch("/v1/identities/x/y", json={"identity": name}).status_code == 200
     assert client.delete(address).json() == {"identity": name, "forgotten": 1}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", ".", "..", "a/../b", "a\nb", "a\x1b[2J", "a\u202eb", "a\u2028b", "x" * 201],
+)
+def test_names_that_a_url_or_a_line_cannot_hold_are_refused_at_every_door(client, name):
+    files = {"images": ("x.png", drawing(1))}
+    answer = client.post("/v1/enroll", files=files, data={"identity": name})
+    assert answer.status_code == 400
+    enroll(client, "Ada", 1)
+    assert client.patch("/v1/identities/Ada", json={"identity": name}).status_code == 400
+    with Gallery(omniglot(), client.file) as gallery:
+        for refused in (
+            lambda: gallery.enroll(name, [drawing(1)]),
+            lambda: gallery.enroll_vectors([name], np.ones((1, 256))),
+            lambda: gallery.rename("Ada", name),
+        ):
+            with pytest.raises(ValueError, match="an identity needs a name"):
+                refused()
+
+
+def test_spaces_around_a_name_do_not_count_at_any_door(client):
+    with Gallery(omniglot(), client.file) as gallery:
+        gallery.enroll("Ada ", [drawing(1)])
+        assert gallery.identities() == {"Ada": 1} and gallery.has(" Ada")
+        assert len(gallery.images("Ada ")) == 1
+        assert client.get("/v1/identities/Ada%20").json()["identity"] == "Ada"
+        gallery.rename("Ada ", " Bea")
+        assert client.delete("/v1/identities/%20Bea").json() == {
+            "identity": "Bea",
+            "forgotten": 1,
+        }
+
+
 def test_thumbnails_are_small_pictures_of_what_was_enrolled(client):
     enroll(client, "Ada", 1, 2)
-    first = client.get("/v1/identities/Ada/thumbnail")
+    first = client.get("/v1/thumbnails/Ada")
     assert first.headers["content-type"] == "image/webp"
     assert first.headers["cache-control"] == "no-store"
     picture = Image.open(io.BytesIO(first.content))

@@ -29,7 +29,7 @@ EXAMPLES = {"/v1/explain": 6}  # each takes a second
 # Identities and entries by made-up names are not there.
 NEVER_ANSWERED = {
     "GET /v1/identities/{identity}",
-    "GET /v1/identities/{identity}/thumbnail",
+    "GET /v1/thumbnails/{identity}",
     "DELETE /v1/identities/{identity}",
     "PATCH /v1/identities/{identity}",
     "GET /v1/entries/{entry}/thumbnail",

@@ -117,6 +117,16 @@ def _check_bytes(address: str, size: int) -> None:
         raise DataError(f"{address}: {size:,} bytes, more than the limit of {MAX_BYTES:,}")
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a file name, as Python shows it, was UTF-8."""
+    return name.isascii() or not any("\ud800" <= one <= "\udfff" for one in name)
+
+
+def escaped(name: str) -> str:
+    """A name that every file and page can hold: bytes that are not UTF-8 as ``\\udce9``."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def refuse_bad(
     bad: Sequence[tuple[str, str]], n_all: int, what: str = "images", limit: int = 10
 ) -> None:

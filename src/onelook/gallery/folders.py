@@ -19,6 +19,7 @@ from onelook.errors import DataError
 from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Enrolled, Gallery, digest_of
+from onelook.gallery.store import clean_name
 from onelook.progress import tracked
 from onelook.tables import counted
 
@@ -55,7 +56,7 @@ def images_of_identities(path: str | Path) -> list[tuple[str, str]]:
         DataError: If a folder or archive holds no image.
     """
     if not holds_files(path):
-        return [(PurePath(path).stem, str(path))]
+        return [(clean_name(PurePath(path).stem), str(path))]
     tree = open_tree(path).unwrapped()
     names = [PurePosixPath(name) for name in tree.files(IMAGE_SUFFIXES, path)]
     if not names:
@@ -65,7 +66,7 @@ def images_of_identities(path: str | Path) -> list[tuple[str, str]]:
         log.warning(f"{path}: {named(shared)}; each is one identity here")
         folders = [split_off(folder)[0] for folder in folders]
     return [
-        (folder or name.stem, tree.address(str(name)))
+        (clean_name(folder or name.stem), tree.address(str(name)))
         for folder, name in zip(folders, names, strict=True)
     ]
 
@@ -129,7 +130,7 @@ def _without_image(
     read = {who for who, address in images if address not in unread}
     without = {who for who, _ in images} - read
     if without:
-        log.warning(f"no image of {', '.join(sorted(without))} could be read")
+        log.warning(f"no image of {', '.join(sorted(without))} could be enrolled")
     return without
 
 
@@ -157,10 +158,11 @@ def _check_names(
 
 
 def _refuse(bad: Sequence[tuple[str, str]], n_images: int) -> None:
+    others = counted(n_images - len(bad), "other was", "others were")
     try:
         refuse_bad(bad, n_images)
     except DataError as error:
-        raise DataError(f"{error}\n{n_images - len(bad):,} others were enrolled") from error
+        raise DataError(f"{error}\n{others} enrolled") from error
 
 
 def _enroll_block(

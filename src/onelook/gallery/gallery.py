@@ -26,6 +26,7 @@ from onelook.gallery.store import (
     Stored,
     check_vectors,
     forget_identity,
+    kept_name,
     read_all,
     redact_url,
     rename_identity,
@@ -212,7 +213,8 @@ class Gallery:
 
     def digests(self, identity: str) -> set[str]:
         """The ``digest_of`` every image that is enrolled under this name."""
-        return {entry.digest for entry in read_all(self.store, identity)}
+        name = kept_name(self.store, identity)
+        return {entry.digest for entry in read_all(self.store, name)}
 
     def forget(self, identity: str) -> int:
         """Remove an identity, also from disk, and return the number of its images.
@@ -233,7 +235,7 @@ class Gallery:
 
     def has(self, identity: str) -> bool:
         """Whether an identity of this name is enrolled."""
-        return bool(self.store.read(identity, limit=1))
+        return bool(self.store.read(kept_name(self.store, identity), limit=1))
 
     def entry(self, number: int) -> Stored:
         """The enrolled image with this ``id``, which ``Match.entry`` names.
@@ -258,6 +260,7 @@ class Gallery:
         Raises:
             UnknownIdentityError: If the identity is not enrolled.
         """
+        identity = None if identity is None else kept_name(self.store, identity)
         found = self.store.read(identity, after, limit)
         if identity is not None and not found and not self.store.read(identity, limit=1):
             some_images(0, identity)

@@ -18,6 +18,8 @@ from onelook.errors import GalleryError, UnknownIdentityError
 
 FORMAT = 1
 MAX_NAME = 200  # characters of an identity
+# Characters that make a line read from the other side, so that a name looks like another.
+_OVERRIDES = frozenset("LRE RLE LRO RLO PDF LRI RLI FSI PDI".split())
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
 # The distance of a search in a store; the model's own score is computed above it.
@@ -152,23 +154,43 @@ class GalleryStore(Protocol):
 
 def forget_identity(store: GalleryStore, identity: str) -> int:
     """``Gallery.forget``, which needs no model."""
-    return some_images(store.forget(identity), identity)
+    return some_images(store.forget(kept_name(store, identity)), identity)
 
 
 def rename_identity(store: GalleryStore, identity: str, new: str) -> int:
     """``Gallery.rename``, which needs no model."""
-    return some_images(store.rename(identity, validate_name(new)), identity)
+    new = validate_name(new)
+    return some_images(store.rename(kept_name(store, identity), new), identity)
 
 
 def validate_name(identity: str) -> str:
     """The name of an identity, if every store can keep it and every URL can hold it."""
-    controls = any(unicodedata.category(one) in ("Cc", "Cs") for one in identity)
-    if not identity.strip(". ") or len(identity) > MAX_NAME or controls:
+    name = clean_name(identity)
+    if any(unicodedata.category(one) == "Cs" for one in name):
+        raise ValueError(f"the identity {name!a} is not UTF-8; rename it")
+    has_controls = any(
+        unicodedata.category(one) in ("Cc", "Zl", "Zp")
+        or unicodedata.bidirectional(one) in _OVERRIDES
+        for one in name
+    )
+    has_dots = any(step in (".", "..") for step in name.split("/"))
+    if not name.strip(". ") or len(name) > MAX_NAME or has_controls or has_dots:
         raise ValueError(
             f"an identity needs a name of 1 to {MAX_NAME} characters, not only dots or "
-            f"spaces and without control characters, got {identity[: MAX_NAME + 1]!r}"
+            f"spaces and without control characters, got {name[: MAX_NAME + 1]!a}"
         )
-    return identity
+    return name
+
+
+def clean_name(identity: str) -> str:
+    """The name as it is kept, so that what looks alike is one identity."""
+    return identity.strip()
+
+
+def kept_name(store: GalleryStore, identity: str) -> str:
+    """The name as a store holds it: an older gallery may have names that are not clean."""
+    name = clean_name(identity)
+    return name if name == identity or not store.read(identity, limit=1) else identity
 
 
 def some_images(n: int, identity: str) -> int:

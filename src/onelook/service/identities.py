@@ -173,9 +173,9 @@ def list_identities(
     return IdentityPage(rows, following, len(counts))
 
 
-# Before the identity itself: a name may hold slashes.
+# A route that no name can be part of: a name may hold slashes.
 @router.get(
-    "/identities/{identity:path}/thumbnail",
+    "/thumbnails/{identity:path}",
     responses={**answers(None, 404), **_PICTURE},
     response_class=Response,
     summary="A picture of an identity's first image",

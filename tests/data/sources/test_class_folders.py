@@ -1,6 +1,7 @@
 """Class folders: classes, groups, depths, and what is left out."""
 
 import logging
+import os
 import tarfile
 import zipfile
 
@@ -142,6 +143,14 @@ def test_folder_zip_and_tar_give_the_same_classes(tmp_path, kind):
     assert [who for who, _ in images_of_identities(place)] == ["cat", "cat", "dog"]
     if kind == "backslashes":
         assert read_bytes(data.paths[2]) == b"dog/1.png"
+
+
+def test_a_class_whose_name_is_not_utf8_is_shown_escaped(tmp_path):
+    touch(tmp_path, os.fsdecode(b"Ren\xe9/1.png"), "Zoé/1.png")
+    data = class_folder(tmp_path)
+    assert data.class_names == ("Ren\\udce9", "Zoé") and all(
+        map(os.path.isfile, data.paths)
+    )
 
 
 def test_a_zip_of_one_class_keeps_its_name(tmp_path):

@@ -10,6 +10,7 @@ from onelook.data.archives import open_tree
 from onelook.data.inputs.decoding import IMAGE_SUFFIXES
 from onelook.data.items import Dataset
 from onelook.data.parts import named, recurring, split_off
+from onelook.data.reading import escaped
 from onelook.data.sources.source import Source
 from onelook.errors import DataError
 
@@ -52,12 +53,12 @@ def class_folder(root: str | Path, depth: int = 0, name: str = "") -> Dataset:
     shown = [f"{a}/{b}".lstrip("/") for a, b in zip(folders, ends, strict=True)]
     _check_depth(root, shown, depth)
     kept = [i for i, name in enumerate(shown) if _depth(name) == depth]
-    classes = [folders[i] for i in kept]
+    classes = [escaped(folders[i]) for i in kept]
     class_names, labels = np.unique(classes, return_inverse=True)
     above = [one.rpartition("/")[0] for one in classes]
     group_names, groups = np.unique(above, return_inverse=True)
     return Dataset(
-        name=name or Path(str(root).rstrip("!/")).name or str(root),
+        name=escaped(name or Path(str(root).rstrip("!/")).name or str(root)),
         paths=tuple(tree.address(files[i]) for i in kept),
         labels=labels,
         class_names=tuple(class_names.tolist()),

@@ -18,7 +18,7 @@ const watcher = new IntersectionObserver(
 
 /** A picture of an identity; its initial stands there until, or where there is none. */
 export function thumbnail(identity) {
-  return framed(`v1/identities/${encodeURIComponent(identity)}/thumbnail`, identity);
+  return framed(`v1/thumbnails/${encodeURIComponent(identity)}`, identity);
 }
 
 /** A picture of one entry. */
