@@ -167,7 +167,7 @@ def validate_name(identity: str) -> str:
     """The name of an identity, if every store can keep it and every URL can hold it."""
     name = clean_name(identity)
     if any(unicodedata.category(one) == "Cs" for one in name):
-        raise ValueError(f"the identity {name!a} is not UTF-8; rename it")
+        raise ValueError(f"the identity {name!r} is not UTF-8; rename it")
     has_controls = any(
         unicodedata.category(one) in ("Cc", "Zl", "Zp")
         or unicodedata.bidirectional(one) in _OVERRIDES
@@ -177,7 +177,7 @@ def validate_name(identity: str) -> str:
     if not name.strip(". ") or len(name) > MAX_NAME or has_controls or has_dots:
         raise ValueError(
             f"an identity needs a name of 1 to {MAX_NAME} characters, not only dots or "
-            f"spaces and without control characters, got {name[: MAX_NAME + 1]!a}"
+            f"spaces and without control characters, got {identity[: MAX_NAME + 1]!r}"
         )
     return name
 

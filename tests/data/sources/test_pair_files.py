@@ -47,8 +47,27 @@ def test_paths_with_spaces_and_commas_need_tabs(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "line",
+    ['"a, b/0.png","c/1.png",1', '"a, b/0.png"; c/1.png; 1', "a, b\\0.png\tc\\1.png\t1"],
+)
+def test_quotes_and_backslashes_of_other_programs_are_read(tmp_path, line):
+    for name in ("a, b/0.png", "c/1.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    pairs = read_pairs(text(tmp_path, f"# same=1\n{line}\r\n"), tmp_path)
+    assert pairs.left == (f"{tmp_path}/a, b/0.png",)
+    assert pairs.right == (f"{tmp_path}/c/1.png",) and pairs.is_same.all()
+
+
+@pytest.mark.parametrize(
     ("content", "same", "message"),
     [
+        (
+            "10 300\nAda\t1\t2\n",
+            1,
+            "pairs.txt:1: this is LFW's format .* lfw-view2 reads it",
+        ),
+        ("# same=1\nimg_a,img_b,y\na,b,1\n", None, "pairs.txt:2: .* column names"),
         (
             "a b 1\n",
             None,
@@ -72,7 +91,11 @@ def test_paths_with_spaces_and_commas_need_tabs(tmp_path):
             "pairs.txt:2: expected .* a path with spaces needs tabs",
         ),
         ("# same=1\na b 7\n", None, "pairs.txt:2: label must be 0 or 1, got '7'"),
-        ("left,right,label\na,b,1\n", 1, "pairs.txt:1: label must be 0 or 1, got 'label'"),
+        (
+            "left,right,label\na,b,1\n",
+            1,
+            "pairs.txt:1: 'left,right,label' is a line of column names; put # before",
+        ),
         ("# same=1\n\n", None, "pairs.txt holds no pairs"),
         ("", None, "pairs.txt holds no pairs"),
         (b"# same=1\nJos\xe9 b 1\n", None, "pairs.txt:2: byte 0xe9 is not UTF-8"),

@@ -1,5 +1,6 @@
 """Files of pairs, PATH PATH LABEL: both label conventions, line numbers kept."""
 
+import csv
 import os
 import posixpath
 import re
@@ -81,16 +82,19 @@ def read_pairs(
 
     def parse(line: str) -> tuple[str, str, float]:
         left, right, label = _split_pair(line)
+        if line == numbered[0][1] and not any(one.isdecimal() for one in label):
+            raise DataError(f"{line!r} is a line of column names; put # before it")
         if known is None:
             raise DataError(f"what does label {label!r} mean? {CONVENTION}")
         if label not in ("0", "1"):
             raise DataError(
                 f"label must be 0 or 1, got {label!r}; a line that is no pair starts with #"
             )
-        addresses = [to_address(left), to_address(right)]
-        if check:
-            check_exist(addresses)
-        return addresses[0], addresses[1], int(label) == known
+        left, right = (
+            existing(to_address, side) if check else to_address(side)
+            for side in (left, right)
+        )
+        return left, right, int(label) == known
 
     numbered = [
         (number, line)
@@ -99,6 +103,11 @@ def read_pairs(
     ]
     if not numbered:
         raise DataError(f"{path} holds no pairs; each line is PATH PATH LABEL")
+    if re.fullmatch(r"\d+(\s+\d+)?\s*", numbered[0][1]):
+        raise DataError(
+            f"{path}:{numbered[0][0]}: this is LFW's format (counts, then PERSON I J); "
+            "onelook evaluate MODEL --protocol lfw-view1 or lfw-view2 reads it"
+        )
     return parse_pairs(path, numbered, parse)
 
 
@@ -201,10 +210,10 @@ def convention(path: str | Path, lines: Sequence[str], same: int | None) -> int 
 
 
 def _split_pair(line: str) -> tuple[str, str, str]:
-    """By tabs, else commas, else spaces: the first that leaves a label of 0 or 1."""
+    """By tabs, commas, semicolons or spaces: the first that leaves a label of 0 or 1."""
     best: list[str] = []
-    for separator in ("\t", ",", None):
-        fields = [field.strip() for field in line.strip().split(separator)]
+    for separator in ("\t", ",", ";", None):
+        fields = [field.strip() for field in _fields(line.strip(), separator)]
         if len(fields) == 3 and all(fields):
             if fields[2] in ("0", "1"):
                 return fields[0], fields[1], fields[2]
@@ -212,19 +221,34 @@ def _split_pair(line: str) -> tuple[str, str, str]:
     if not best:
         raise DataError(
             f"expected PATH PATH LABEL with tabs, commas or spaces between, got {line!r}; "
-            "a path with spaces needs tabs"
+            "a path with spaces needs tabs or quotes"
         )
     return best[0], best[1], best[2]
 
 
-def check_exist(addresses: Iterable[str]) -> None:
-    """Raise DataError for a file that does not exist."""
-    for address in addresses:
-        if not address_exists(address):
-            raise DataError(
-                f"there is no file {address}; paths are relative to --root, or to the "
-                "--data of a training"
-            )
+def _fields(line: str, separator: str | None) -> list[str]:
+    """The fields of a line; quotes are those of CSV."""
+    if separator is None or '"' not in line:
+        return line.split(separator)
+    try:
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    except csv.Error:
+        return line.split(separator)
+
+
+def existing(to_address: Resolve, path: str) -> str:
+    """The address of a file; backslashes may stand between its folders.
+
+    Raises:
+        DataError: If it does not exist.
+    """
+    for name in dict.fromkeys((path, path.replace("\\", "/"))):
+        if address_exists(address := to_address(name)):
+            return address
+    raise DataError(
+        f"there is no file {to_address(path)}; paths are relative to --root, or to the "
+        "--data of a training"
+    )
 
 
 def _open(root: str | Path, settings: DataSettings) -> Pairs:

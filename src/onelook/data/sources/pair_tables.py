@@ -11,9 +11,9 @@ import numpy as np
 from onelook.data.items import Pairs
 from onelook.data.sources.pair_files import (
     CONVENTION,
-    check_exist,
     check_same,
     convention,
+    existing,
     parse_pairs,
     read_lines,
     resolver,
@@ -59,8 +59,7 @@ def read_pair_table(
         for value, column, kind in zip(row, columns, kinds, strict=False):
             if not value.strip():
                 raise DataError(f"column {column!r} is empty")
-            sides.append(to_address(value) if kind == "path" else value)
-        check_exist(side for side, kind in zip(sides, kinds, strict=True) if kind == "path")
+            sides.append(existing(to_address, value) if kind == "path" else value)
         return sides[0], sides[1], _table_label(row[2].strip(), settings.label, known)
 
     rows = _table_rows(path, lines, start, columns, quotes)
