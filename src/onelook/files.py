@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,10 @@ def whole_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, path)
+    except OSError as error:
+        if error.errno and not error.filename:  # a full disk names no file
+            error.filename = str(path)
+        raise
     finally:
         fresh.unlink(missing_ok=True)
 
@@ -35,6 +39,40 @@ def write_whole(path: Path, content: bytes | str, mode: int = 0o666) -> Path:
     with whole_file(path, mode) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
     return path
+
+
+@contextmanager
+def locked(folder: Path, busy: str = "") -> Iterator[None]:
+    """Hold a folder, which leaves nothing in it; the system lets go when a process ends.
+
+    Args:
+        folder: It is made where it does not exist, and removed again if it stays empty.
+        busy: The error where another one holds it; by default this waits.
+
+    Raises:
+        DataError: If another one holds it, with ``busy`` as its message.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows: files are still whole, the last writer wins
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError as error:
+            raise DataError(busy) from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+        os.close(number)
 
 
 def expanded(path: str | Path) -> Path:

@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -44,6 +46,17 @@ def test_only_salted_hashes_are_on_disk_for_the_owner_alone(path):
     expected = hashlib.sha256((rows[0]["salt"] + first).encode()).hexdigest()
     assert rows[0]["sha256"] == expected
     assert len(first) >= 43  # 256 bits in base64
+
+
+def test_tokens_made_at_the_same_time_are_all_kept(path):
+    code = "import sys; from onelook.service.tokens import add_token as add; "
+    code += "add(*sys.argv[1:], False)"
+    makers = [
+        subprocess.Popen([sys.executable, "-c", code, path, f"t{i}"]) for i in range(4)
+    ]
+    assert [maker.wait() for maker in makers] == [0] * 4
+    assert sorted(token.name for token in read_tokens(path)) == ["t0", "t1", "t2", "t3"]
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
 def test_secrets_are_compared_in_constant_time(path, monkeypatch):

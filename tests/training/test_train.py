@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from onelook.data.sources.class_folders import class_folder
-from onelook.errors import CheckpointError, OnelookError, TrainingError
+from onelook.errors import CheckpointError, DataError, OnelookError, TrainingError
 from onelook.evaluation.protocols import evaluate
+from onelook.files import locked
 from onelook.recipe import override
 from onelook.training.loop import BEST_FILE, STATE_FILE, Interrupted, fit
 from onelook.training.prepare import prepare
@@ -184,6 +185,14 @@ def test_precisions_follow_each_other_in_one_process(
     verifier, state = fit(recipe, material, tmp_path, progress=False)
     assert state.step == state.history[-1]["step"]
     assert all(p.dtype == torch.float32 for p in verifier.model.parameters())
+
+
+def test_a_second_training_in_a_folder_is_refused(shapes_folder, shapes_recipe, tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(DataError, match="another training runs"):
+        train(shapes_recipe, shapes_folder, tmp_path / "run", progress=False)
+    with pytest.raises(DataError):
+        train(shapes_recipe, tmp_path / "nothing", tmp_path / "new", progress=False)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_state_of_another_recipe_is_refused(shapes_folder, shapes_recipe, tmp_path):

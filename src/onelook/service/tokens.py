@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from onelook.errors import OnelookError
-from onelook.files import write_whole
+from onelook.files import locked, write_whole
 
 FORMAT = 1
 PREFIX = "onelook_"
@@ -80,9 +80,14 @@ def add_token(path: str | Path, name: str, may_write: bool) -> str:
         TokenError: If the name is taken, or the file cannot be used.
     """
     path = Path(path)
-    tokens = read_tokens(path) if path.exists() else []
     if not name.strip() or not name.isprintable():
         raise TokenError(f"a token needs a printable name, got {name!r}")
+    with locked(path.parent):
+        return _add_token(path, name, may_write)
+
+
+def _add_token(path: Path, name: str, may_write: bool) -> str:
+    tokens = read_tokens(path) if path.exists() else []
     if any(token.name == name for token in tokens):
         raise TokenError(
             f"{path} already has a token {name!r}; revoke it or take another name"
@@ -100,12 +105,15 @@ def revoke_token(path: str | Path, name: str) -> None:
     Raises:
         TokenError: If there is no such token, or the file cannot be used.
     """
-    tokens = read_tokens(Path(path))
-    kept = [token for token in tokens if token.name != name]
-    if len(kept) == len(tokens):
-        known = ", ".join(token.name for token in tokens) or "none"
-        raise TokenError(f"{path} has no token {name!r}; it has: {known}")
-    _write(Path(path), kept)
+    path = Path(path)
+    read_tokens(path)  # before a folder is made for nothing
+    with locked(path.parent):
+        tokens = read_tokens(path)
+        kept = [token for token in tokens if token.name != name]
+        if len(kept) == len(tokens):
+            known = ", ".join(token.name for token in tokens) or "none"
+            raise TokenError(f"{path} has no token {name!r}; it has: {known}")
+        _write(path, kept)
 
 
 def read_tokens(path: Path) -> list[Token]:

@@ -15,7 +15,7 @@ from onelook.calibration.fit import Fitted, fit_drawn, fit_items
 from onelook.calibration.pairs import ClassPairs
 from onelook.card import CalibrationFacts, TrainingCard, TrainingMetrics
 from onelook.errors import DataError
-from onelook.files import expanded
+from onelook.files import expanded, locked
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import Recipe, override, read_recipe
 from onelook.report.page import write_report
@@ -114,23 +114,25 @@ def train(
         named = {"name": path, "arguments": getattr(encoder, "arguments", {})}
         chosen = override(chosen, {"encoder": named})
     folder = expanded(out or Path("runs") / chosen.name)
-    if (folder / STATE_FILE).exists() and not (resume or overwrite):
-        raise DataError(
-            f"{folder} holds a training already: --resume goes on with it, --overwrite "
-            "replaces it, --out names another folder"
+    busy = f"another training runs in {folder}; wait until it ends, or name another --out"
+    with locked(folder, busy):
+        if (folder / STATE_FILE).exists() and not (resume or overwrite):
+            raise DataError(
+                f"{folder} holds a training already: --resume goes on with it, --overwrite "
+                "replaces it, --out names another folder"
+            )
+        material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
+        verifier, state = fit(
+            chosen,
+            material,
+            folder,
+            resume=resume,
+            tracker=tracker,
+            progress=progress,
+            device=device,
+            encoder=encoder,
         )
-    material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
-    verifier, state = fit(
-        chosen,
-        material,
-        folder,
-        resume=resume,
-        tracker=tracker,
-        progress=progress,
-        device=device,
-        encoder=encoder,
-    )
-    return _finish(chosen, material, verifier, state, folder, measure)
+        return _finish(chosen, material, verifier, state, folder, measure)
 
 
 def _finish(
