@@ -64,6 +64,9 @@ def test_a_bad_value_is_named_with_what_was_given():
 def test_a_file_that_is_not_yaml_says_so(tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text("name: [1, 2")
+    (tmp_path / "deep.yaml").write_text("a: " + 3000 * "[")
+    with pytest.raises(DataError, match="deep.yaml is nested too deeply to be a recipe"):
+        read_recipe(tmp_path / "deep.yaml")
     with pytest.raises(DataError, match="broken.yaml is not valid YAML"):
         read_recipe(path)
 

@@ -1,5 +1,6 @@
 """Recipe: what to train, on what, and how; read from YAML, saved with the model."""
 
+import reprlib
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -239,8 +240,12 @@ def read_recipe(source: "str | Path | Recipe") -> Recipe:
         raise DataError(f"no recipe {name!r}: not a file, and known are {', '.join(names)}")
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise DataError(f"{name} is not valid YAML: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{name} is not valid YAML: {' '.join(str(error).split())}"
+        ) from error
+    except RecursionError as error:
+        raise DataError(f"{name} is nested too deeply to be a recipe") from error
     if not isinstance(content, dict):
         raise DataError(
             f"{name}: expected a mapping of settings, got {type(content).__name__}"
@@ -254,6 +259,8 @@ def parse_recipe(content: dict[str, Any], name: str) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise DataError(_explain(error, name)) from error
+    except RecursionError as error:
+        raise DataError(f"{name} is nested too deeply to be a recipe") from error
 
 
 def override(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
@@ -280,7 +287,7 @@ def _explain(error: ValidationError, name: str) -> str:
         elif problem["type"] == "missing":
             lines.append(f"{where} is missing")
         else:
-            lines.append(f"{where}: {problem['msg']}, got {problem['input']!r}")
+            lines.append(f"{where}: {problem['msg']}, got {reprlib.repr(problem['input'])}")
     return f"{name}: " + "; ".join(lines)
 
 

@@ -27,4 +27,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (OnelookError, ValueError, OSError) as error:
         log.info("where the error came from:", exc_info=True)
         fail(str(error))
+    except RecursionError:
+        log.info("where the error came from:", exc_info=True)
+        fail("something that was read is nested too deeply")
     sys.exit(0)

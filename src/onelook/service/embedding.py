@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onelook.data.inputs.decoding import header_in
+from onelook.data.inputs.decoding import SENT_FORMATS, header_in
 from onelook.machine import cores
 from onelook.service.batching import Batcher, Job, Upload, Vectors, deliver
 from onelook.service.failures import overloaded
@@ -111,7 +111,8 @@ class Embedder:
             TooLargeError: If it has too many pixels.
         """
         limit = self._settings.max_pixels
-        height, width, _ = header_in(io.BytesIO(upload.data), upload.name, limit)
+        file = io.BytesIO(upload.data)
+        height, width, _ = header_in(file, upload.name, limit, SENT_FORMATS)
         return height * width
 
     async def warm_up(self) -> None:

@@ -1,9 +1,11 @@
 import io
 import os
+import struct
 import sys
 import threading
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,12 @@ from broken import (
     turned_jpeg,
     with_alpha,
 )
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter, ImageOps, features
 
 from onelook.data.inputs import ImageInput
-from onelook.data.inputs.decoding import decode, read_header
+from onelook.data.inputs.decoding import SENT_FORMATS, decode, header_in, read_header
 from onelook.data.reading import read_bytes, refuse_bad
-from onelook.errors import DataError
+from onelook.errors import DataError, TooLargeError
 from onelook.recipe import ImageSettings
 
 
@@ -373,6 +375,31 @@ def test_a_heif_image_of_a_telephone_is_read(tmp_path):
     image = decode(str(path))
     assert (image.size, image.mode) == ((40, 24), "RGB")
     assert np.abs(np.asarray(image, int) - (200, 30, 30)).max() <= 6
+
+
+def tiled_tiff(size, tile):
+    """A few bytes that claim to be a TIFF of this side whose tiles have that side."""
+    data = zlib.compress(bytes(1000))
+    tags = [(256, size), (257, size), (258, 8), (259, 8), (262, 1), (277, 1)]
+    tags += [(322, tile), (323, tile), (324, 8), (325, len(data))]
+    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    directory = struct.pack("<H", len(tags)) + body + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
+def test_the_limit_of_pixels_holds_for_what_is_decoded_and_not_only_for_what_is_said():
+    with pytest.raises(TooLargeError, match="30000 x 30000 pixels, more than the limit"):
+        decode(tiled_tiff(16, 30_000))
+    icon = io.BytesIO()
+    Image.new("L", (16, 16)).save(icon, "ICO")
+    with pytest.raises(DataError, match="not an image"):
+        decode(icon.getvalue())
+    if features.check("avif"):
+        avif = io.BytesIO()
+        Image.new("RGB", (16, 16)).save(avif, "AVIF")
+        assert decode(avif.getvalue()).size == (16, 16)
+        with pytest.raises(DataError, match="not an image"):
+            header_in(io.BytesIO(avif.getvalue()), "image", formats=SENT_FORMATS)
 
 
 def test_a_damaged_heif_image_is_said_to_be_one(tmp_path):

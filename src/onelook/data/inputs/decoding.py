@@ -27,8 +27,11 @@ Item = str | Path | bytes | Image.Image | NDArray[Any]
 Items = TypeVar("Items", bound=Sequence[Any])
 
 MAX_PIXELS = 89_000_000
-# Pillow knows more, but some of those start other programs (EPS) or accept any bytes (TGA).
-FORMATS = "JPEG PNG GIF BMP PPM TIFF WEBP AVIF JPEG2000 ICO".split()
+# Pillow knows more, but some of those start other programs (EPS), accept any bytes (TGA) or
+# hold larger images than they say (ICO).
+FORMATS = "JPEG PNG GIF BMP PPM TIFF WEBP AVIF JPEG2000".split()
+# What strangers may send: an AVIF of 16 x 16 may hold 16,384 x 16,384 pixels to decode.
+SENT_FORMATS = [one for one in FORMATS if one != "AVIF"]
 IMAGE_SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .bmp .gif .tif .tiff .webp .avif .jp2 "
     ".pgm .ppm .pbm .pnm .heic .heif".split()
@@ -46,6 +49,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _EXIF_ORIENTATION = 0x0112
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 
 
@@ -168,10 +172,13 @@ def read_header(address: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int, s
 
 
 def header_in(
-    file: IO[bytes], address: str, max_pixels: int = MAX_PIXELS
+    file: IO[bytes],
+    address: str,
+    max_pixels: int = MAX_PIXELS,
+    formats: list[str] = FORMATS,
 ) -> tuple[int, int, str]:
     """``read_header`` of an open file; ``address`` is for messages."""
-    with quiet_pillow(), naming(address), _open(file, address) as image:
+    with quiet_pillow(), naming(address), _open(file, address, formats) as image:
         _check_size(image, address, max_pixels)
         return image.height, image.width, image.mode
 
@@ -207,9 +214,9 @@ def naming(address: str) -> Iterator[None]:
         raise DataError(f"{address}: damaged image ({why})") from error
 
 
-def _open(file: IO[bytes], address: str) -> Image.Image:
+def _open(file: IO[bytes], address: str, formats: list[str] = FORMATS) -> Image.Image:
     try:
-        return Image.open(file, formats=FORMATS)
+        return Image.open(file, formats=formats)
     except UnidentifiedImageError as error:
         file.seek(0)
         start = file.read(16)
@@ -237,11 +244,14 @@ def _open_heif(file: IO[bytes], address: str) -> Image.Image:
 
 
 def _check_size(image: Image.Image, address: str, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise TooLargeError(
-            f"{address}: {image.width} x {image.height} pixels, more than the limit of "
-            f"{max_pixels:,}; make it smaller"
-        )
+    tags = getattr(image, "tag_v2", {})  # a TIFF is decoded in whole tiles
+    tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_HEIGHT, 0)
+    for width, height in (image.size, tile):
+        if width * height > max_pixels:
+            raise TooLargeError(
+                f"{address}: {width} x {height} pixels, more than the limit of "
+                f"{max_pixels:,}; make it smaller"
+            )
 
 
 def _plain(image: Image.Image, glass: bool = False) -> Image.Image:
