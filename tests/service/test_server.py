@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -116,6 +116,33 @@ def test_a_service_on_loopback_from_start_to_stop(tmp_path):
     # The gallery was closed, and holds what was acknowledged.
     with Gallery(verifier, tmp_path / "g.db") as gallery:
         assert gallery.identities() == {"Ada": 1}
+
+
+FEW = """
+import resource
+from onelook.service import connections
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+connections.IDLE_SECONDS, connections.CHECK_SECONDS = 1, 0.1
+"""
+
+
+@pytest.mark.slow
+def test_connections_that_send_nothing_are_closed_and_keep_no_one_out():
+    with running("-c", FEW + SLOW) as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        held = []
+        for i in range(400):  # more than it may open files
+            held.append(socket.create_connection((host, int(port)), timeout=30))
+            held[-1].sendall(b"" if i % 2 else b"GET / HTTP/1.1\r\nHost: 127")
+        assert httpx.get(f"{url}/healthz", timeout=10).status_code == 200
+        for one in held:  # closed, by the cap or by the time
+            with suppress(ConnectionResetError):
+                while one.recv(1000):
+                    pass
+            one.close()
+        assert httpx.get(f"{url}/healthz", timeout=10).status_code == 200
+        said = stop(process)
+    assert said == "44 connections are open: the longest idle are closed\nstopped\n"
 
 
 @pytest.mark.slow

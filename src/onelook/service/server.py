@@ -12,12 +12,14 @@ from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from onelook.machine import cores, threads, use_threads
+from onelook.service.connections import IDLE_SECONDS, Connection, most_connections
 from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
 
 STOP_SECONDS = 60  # for accepted requests to end once the service stops
 SWITCH_SECONDS = 0.0005
-IDLE_SECONDS = 30  # after which a connection without requests is closed
+# Connections that are accepted at a time; each needs a file before it can be refused.
+BACKLOG = 64
 
 
 def check_address(host: str, tokens: Tokens | None) -> None:
@@ -81,8 +83,11 @@ def serve(app: FastAPI, host: str, port: int, on_start: Callable[[str], object])
     """
     bound = _bind(host, port)
     name = f"[{host.strip('[]')}]" if bound.family == socket.AF_INET6 else host
+    Connection.most = most_connections()
     config = uvicorn.Config(
         app,
+        http=Connection,
+        backlog=BACKLOG,
         log_config=None,
         ws="none",
         access_log=False,  # it would log URLs, which may name people
