@@ -71,6 +71,33 @@ def test_a_score_is_the_verifiers():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_the_pixels_that_wait_are_counted():
+    settings = ServiceSettings(max_pixels=20_000)  # 8 of these may wait
+    held = threading.Event()
+
+    def work(images):
+        return np.ones((len(images), 2))
+
+    verifier = from_function(work)
+    load = verifier.input.load
+    object.__setattr__(verifier.input, "load", lambda *args: held.wait(9) and load(*args))
+    one = drawing(1)  # 105 x 105
+
+    async def scenario(embedder):
+        with pytest.raises(
+            TooLargeError, match="165,375 pixels, more than the limit of 160,0"
+        ):
+            await embedder.embed(uploads(*[one] * 15), ["left"] * 15)
+        with embedder.checked(uploads(*[one] * 10)):
+            with pytest.raises(HTTPException, match="images of 110,250 pixels are waiting"):
+                await embedder.embed(uploads(*[one] * 5), ["left"] * 5)
+        held.set()
+        return await embedder.embed(uploads(*[one] * 5), ["left"] * 5)
+
+    embedder = Embedder(verifier, settings)
+    assert len(run(embedder, scenario)) == 5 and embedder._n_pixels == 0
+
+
 def test_two_encoders_each_get_their_side():
     def colour(image: Image.Image) -> list[float]:
         return [float(np.asarray(image.convert("L")).mean()), 1.0]

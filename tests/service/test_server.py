@@ -145,6 +145,42 @@ def test_connections_that_send_nothing_are_closed_and_keep_no_one_out():
     assert said == "44 connections are open: the longest idle are closed\nstopped\n"
 
 
+LATE = """
+import sys, time
+import numpy as np
+from onelook.service import server
+from onelook.service.app import create_app
+from onelook.verifier import from_function
+
+verifier = from_function(lambda images: np.ones((len(images), 2)))
+load = type(verifier.input).load
+type(verifier.input).load = lambda *args: [time.sleep(0.5), load(*args)][1]
+server.STOP_SECONDS, server.REFUSE_SECONDS = 3, 2
+server.serve(create_app(verifier), "127.0.0.1", 0, lambda url: print(url, flush=True))
+print("stopped", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_stop_refuses_what_is_not_done_in_time():
+    with running("-c", LATE) as (process, url):
+        while httpx.get(f"{url}/readyz").status_code == 503:
+            time.sleep(0.1)
+        with ThreadPoolExecutor(2) as pool, httpx.Client(timeout=60) as client:
+            files = [("images", ("x.png", drawing(1)))] * 15
+            asked = [pool.submit(client.post, f"{url}/v1/embed", files=files)] * 2
+            while "onelook_waiting_images 0.0" in httpx.get(f"{url}/metrics").text:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            begun = time.monotonic()
+            answers = [one.result() for one in asked]
+            said, _ = process.communicate(timeout=60)
+            assert time.monotonic() - begun < 6
+        assert [answer.status_code for answer in answers] == [503, 503]
+        assert "it stops" in answers[0].json()["error"]
+        assert process.returncode == 0 and said.endswith("stopped\n"), said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_finishes_what_was_accepted(number):

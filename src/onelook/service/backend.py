@@ -76,6 +76,10 @@ class Backend:
         except Exception:
             log.exception("the model failed on an example; the service is not ready")
 
+    def refuse(self) -> None:
+        """Refuse what is accepted and not done: the service has to stop."""
+        self.embedder.refuse()
+
     async def stop(self) -> None:
         """Finish accepted requests, then end the threads."""
         self.ready = False

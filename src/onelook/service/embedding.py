@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from onelook.data.inputs.decoding import SENT_FORMATS, header_in
+from onelook.errors import TooLargeError
 from onelook.machine import cores
 from onelook.service.batching import Batcher, Job, Upload, Vectors, deliver
 from onelook.service.failures import overloaded
@@ -45,7 +46,8 @@ class Embedder:
         self._verifier = verifier
         self._settings = settings
         self._on_batch = on_batch
-        self._n_decoding = 0
+        self._n_decoding = self._n_pixels = 0
+        self._futures: set[asyncio.Future[Any]] = set()
         self._lock = threading.Lock()
         self._decoder = ThreadPoolExecutor(1, "onelook-decode")
         self._large = ThreadPoolExecutor(cores(), "onelook-decode-large")
@@ -86,7 +88,17 @@ class Embedder:
             with self._lock:
                 self._n_decoding += 1
             self._decoder.submit(self._decode, Job(uploads, sides, future, finish, k))
-            return await future
+            self._futures.add(future)
+            try:
+                return await future
+            finally:
+                self._futures.discard(future)
+
+    def refuse(self) -> None:
+        """Refuse what is accepted and not done; for the event loop only."""
+        for future in self._futures:
+            if not future.done():
+                future.set_exception(overloaded("it stops"))
 
     @contextmanager
     def places(self, n: int) -> Iterator[None]:
@@ -131,17 +143,62 @@ class Embedder:
         self._large.shutdown()
         self._batcher.close()
 
-    def _decode(self, job: Job, beside: bool = False) -> None:
+    @contextmanager
+    def checked(self, uploads: Sequence[Upload]) -> Iterator[None]:
+        """Check images by their headers and count their pixels inside the block.
+
+        Raises:
+            DataError: If one is not an image.
+            TooLargeError: If one, or all of them, have too many pixels.
+            HTTPException: If too many pixels are waiting.
+        """
+        n = self._reserve(uploads)
         try:
-            if not beside and max(map(self.check_header, job.uploads)) > LARGE_PIXELS:
-                self._large.submit(self._decode, job, beside=True)
+            yield
+        finally:
+            self._release(n)
+
+    def _reserve(self, uploads: Sequence[Upload]) -> int:
+        n, limit = sum(map(self.check_header, uploads)), self._settings.max_waiting_pixels
+        if n > limit:
+            raise TooLargeError(
+                f"the images of a request have {n:,} pixels, more than the limit of "
+                f"{limit:,}; send fewer or smaller ones"
+            )
+        with self._lock:
+            if self._n_pixels + n > limit:
+                raise overloaded(f"images of {self._n_pixels:,} pixels are waiting")
+            self._n_pixels += n
+        return n
+
+    def _release(self, n: int) -> None:
+        with self._lock:
+            self._n_pixels -= n
+
+    def _decode(self, job: Job) -> None:
+        n = 0
+        try:
+            n = self._reserve(job.uploads)
+            if n > LARGE_PIXELS:
+                self._large.submit(self._load, job, n)
                 return
-            job.loaded = [
-                self._verifier.input_of(side).load(upload.data, upload.name)
-                for upload, side in zip(job.uploads, job.sides, strict=True)
-            ]
         except Exception as error:
             deliver([(job.future, error)])
+            job.uploads = ()
+        self._load(job, n)
+
+    def _load(self, job: Job, n_pixels: int) -> None:
+        try:
+            loaded = []
+            for upload, side in zip(job.uploads, job.sides, strict=True):
+                if job.future.done():  # refused, or its client has gone
+                    break
+                loaded.append(self._verifier.input_of(side).load(upload.data, upload.name))
+            else:
+                job.loaded = loaded
+        except Exception as error:
+            deliver([(job.future, error)])
+        self._release(n_pixels)
         with self._lock:
             self._n_decoding -= 1
         if job.loaded:

@@ -142,9 +142,8 @@ async def enroll(request: Request, backend: Served, gallery: ServedGallery) -> E
         metadata = json_object(texts.get("metadata") or "{}", "metadata")
 
         def work() -> EnrollAnswer:
-            for image in images:
-                backend.embedder.check_header(image)
-            done = gallery.enroll(identity, [image.data for image in images], metadata)
+            with backend.embedder.checked(images):
+                done = gallery.enroll(identity, [image.data for image in images], metadata)
             return EnrollAnswer(identity, done.n_new, done.n_known)
 
         with backend.embedder.places(len(images)):

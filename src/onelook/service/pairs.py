@@ -85,9 +85,8 @@ async def explain(request: Request, backend: Served) -> Explanation:
             from onelook.explain import explain as explain_pair
             from onelook.service.overlays import overlays_of
 
-            for image in (left, right):
-                backend.embedder.check_header(image)
-            found = explain_pair(backend.verifier, left.data, right.data)
+            with backend.embedder.checked((left, right)):
+                found = explain_pair(backend.verifier, left.data, right.data)
             values = found.comparison.to_dict()
             values |= {"left": left.filename, "right": right.filename}
             return _explained(values, Pictures(**overlays_of(found)))

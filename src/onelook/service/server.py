@@ -1,5 +1,6 @@
 """Server: run the application at one address until it is told to stop."""
 
+import asyncio
 import ipaddress
 import signal
 import socket
@@ -17,6 +18,7 @@ from onelook.service.settings import LOOPBACK_NAMES
 from onelook.service.tokens import Tokens
 
 STOP_SECONDS = 60  # for accepted requests to end once the service stops
+REFUSE_SECONDS = 10  # before its end what is not done is refused
 SWITCH_SECONDS = 0.0005
 # Connections that are accepted at a time; each needs a file before it can be refused.
 BACKLOG = 64
@@ -98,20 +100,32 @@ def serve(app: FastAPI, host: str, port: int, on_start: Callable[[str], object])
     )
     url = f"http://{name}:{bound.getsockname()[1]}"
     with _stopping_quietly():
-        _Server(config, lambda: on_start(url)).run(sockets=[bound])
+        refuse = app.state.backend.refuse
+        _Server(config, lambda: on_start(url), refuse).run(sockets=[bound])
 
 
 class _Server(uvicorn.Server):
-    """A server that reports when it answers."""
+    """A server that reports when it answers, and stops in time."""
 
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_start: Callable[[], object],
+        refuse: Callable[[], object],
+    ) -> None:
         super().__init__(config)
-        self._on_start = on_start
+        self._on_start, self._refuse = on_start, refuse
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        refusing = loop.call_later(STOP_SECONDS - REFUSE_SECONDS, self._refuse)
+        await super().shutdown(sockets)
+        refusing.cancel()
 
 
 def _bind(host: str, port: int) -> socket.socket:

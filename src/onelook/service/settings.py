@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from onelook.service.tokens import Tokens
 
+WAITING_LARGEST = 8  # images of the largest size that may wait to be decoded
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -44,6 +45,11 @@ class ServiceSettings:
     hosts: tuple[str, ...] | None = LOOPBACK_NAMES
     cors: tuple[str, ...] = ()
     card_text: str = ""
+
+    @property
+    def max_waiting_pixels(self) -> int:
+        """Most pixels of all images that are accepted and not decoded."""
+        return WAITING_LARGEST * self.max_pixels
 
     def __post_init__(self) -> None:
         limits = ("max_bytes", "max_pixels", "max_images", "max_waiting", "max_held_bytes")

@@ -23,7 +23,7 @@ from broken import (
 )
 from PIL import Image, ImageFilter, ImageOps, features
 
-from onelook.data.inputs import ImageInput
+from onelook.data.inputs import ImageInput, decoding
 from onelook.data.inputs.decoding import SENT_FORMATS, decode, header_in, read_header
 from onelook.data.reading import read_bytes, refuse_bad
 from onelook.errors import DataError, TooLargeError
@@ -375,6 +375,23 @@ def test_a_heif_image_of_a_telephone_is_read(tmp_path):
     image = decode(str(path))
     assert (image.size, image.mode) == ((40, 24), "RGB")
     assert np.abs(np.asarray(image, int) - (200, 30, 30)).max() <= 6
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_large_image_is_reduced_first_and_looks_the_same(mode, monkeypatch):
+    disc = drawing(mode).resize((1600, 1200))
+    images = ImageInput(ImageSettings(height=30, width=40, channels=3))
+    whole = images.load(disc).astype(int)
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 1_000_000)
+    difference = np.abs(images.load(disc) - whole)
+    assert difference.max() <= 4 and difference.mean() < 0.2
+
+
+def test_sixteen_bits_become_the_nearest_of_eight():
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    expected = np.rint(values / 257)
+    for image in (Image.fromarray(values), Image.fromarray(values.astype(np.int32))):
+        np.testing.assert_array_equal(np.asarray(decode(image)), expected)
 
 
 def tiled_tiff(size, tile):

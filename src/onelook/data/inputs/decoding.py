@@ -27,6 +27,8 @@ Item = str | Path | bytes | Image.Image | NDArray[Any]
 Items = TypeVar("Items", bound=Sequence[Any])
 
 MAX_PIXELS = 89_000_000
+LARGE_PIXELS = 4_000_000
+_REDUCED = ("L", "LA", "RGB", "RGBA")  # modes whose pixels can be averaged
 # Pillow knows more, but some of those start other programs (EPS), accept any bytes (TGA) or
 # hold larger images than they say (ICO).
 FORMATS = "JPEG PNG GIF BMP PPM TIFF WEBP AVIF JPEG2000".split()
@@ -105,7 +107,8 @@ def open_image(
 
     Args:
         item, name, max_pixels: As for ``decode``.
-        enough: A JPEG may come smaller, its shorter side at this many pixels or more.
+        enough: A JPEG or a large image may come smaller, its shorter side at this many
+            pixels or more.
         glass: Light drawings on a transparent ground go over black.
     """
     name = name_of(item, name)
@@ -129,7 +132,7 @@ def open_image(
             if times >= 2:
                 power = min(8, 1 << (times.bit_length() - 1))
                 image.draft(None, (image.width // power, image.height // power))
-        return _plain(image, glass)
+        return _plain(image, glass, enough)
 
 
 def _from_array(array: NDArray[Any], name: str) -> Image.Image:
@@ -254,10 +257,15 @@ def _check_size(image: Image.Image, address: str, max_pixels: int) -> None:
             )
 
 
-def _plain(image: Image.Image, glass: bool = False) -> Image.Image:
+def _plain(image: Image.Image, glass: bool = False, enough: float = 0) -> Image.Image:
     """Upright, in mode L or RGB; ``glass``: light drawings on glass go over black."""
     image.load()
     turn = _TURNS.get(_orientation(image))
+    # Every later step takes seconds and hundreds of megabytes for 40 megapixels.
+    if enough and image.mode in _REDUCED and image.width * image.height > LARGE_PIXELS:
+        times = max(1.0, min(image.size) / enough / 2)
+        size = round(image.width / times), round(image.height / times)
+        image = image.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     if image.mode[0] in "IF":
         image = _to_eight_bits(image)
     elif image.has_transparency_data:
@@ -289,11 +297,13 @@ def _over(image: Image.Image, colour: str) -> Image.Image:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image)
     low, high = values.min(), values.max()
     if not (np.isfinite(values).all() and 0 <= low and high <= 65535):
         raise ValueError(f"values from {low:g} to {high:g} have no known scale")
-    if image.mode.startswith("I;16") or high > 255:
+    if values.dtype.kind in "iu" and (image.mode.startswith("I;16") or high > 255):
+        return Image.fromarray(np.rint(np.arange(65536) / 257).astype(np.uint8)[values])
+    if high > 255:
         values = values / 257
     elif image.mode == "F" and high <= 1:
         values = values * 255

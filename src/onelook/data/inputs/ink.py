@@ -72,7 +72,7 @@ def find_ink(image: Image.Image) -> NDArray[np.uint8]:
 
 def is_light_on_glass(image: Image.Image) -> bool:
     """Whether most of an image with transparency is transparent, and the rest light."""
-    grey, alpha = (np.asarray(band, np.float64) for band in image.convert("LA").split())
+    grey, alpha = (np.asarray(band, np.float32) for band in image.convert("LA").split())
     return bool(alpha.mean() < 128 and (alpha * grey).sum() > 128 * alpha.sum())
 
 
