@@ -81,6 +81,15 @@ def test_compare_gives_what_the_library_gives(onelook, model, three):
     assert json.loads(out) == expected.to_dict()
 
 
+def test_control_characters_of_names_do_not_reach_the_terminal(onelook, model, tmp_path):
+    name = tmp_path / "\x1b[2J\x9ba.png"
+    _, _, said = onelook("compare", name, name, "--model", model)
+    assert "\\x1b[2J\\x9ba.png: no such file" in said and "\x1b" not in said
+    Image.new("L", (16, 16)).save(name)
+    _, printed, _ = onelook("compare", name, name, name, "--model", model)
+    assert "\\x1b[2J\\x9ba.png" in printed and "\x1b" not in printed
+
+
 def test_compare_ranks_the_most_alike_first_and_draws(onelook, model, three, tmp_path):
     verifier = load(model)
     picture = tmp_path / "picture.png"

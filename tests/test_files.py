@@ -8,8 +8,14 @@ import pytest
 from onelook.data.archives import open_tree
 from onelook.data.sources import find
 from onelook.data.sources.digits import digits
-from onelook.errors import DataError
+from onelook.data.sources.pair_files import read_pairs
+from onelook.errors import DataError, OnelookError
 from onelook.files import cache_folder, whole_file, write_whole
+from onelook.model_folder import read_file, read_settings
+from onelook.recipe import read_recipe
+from onelook.service.tokens import read_tokens
+from onelook.training.state import load_state
+from onelook.vectors import read_vectors
 
 
 def test_a_text_is_written_whole_into_a_new_folder(tmp_path):
@@ -51,3 +57,20 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     for opened in (lambda: open_tree(tmp_path / "a.tar"), digits):
         with pytest.raises(DataError, match="cannot write to .*file.*; .* ONELOOK_CACHE"):
             opened()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    for name in ("v.npz", "v.parquet", "model.json", "last.pt", "tokens.json", "pairs.txt"):
+        os.mkfifo(tmp_path / name)
+    for read in (
+        lambda: read_vectors(tmp_path / "v.npz"),
+        lambda: read_vectors(tmp_path / "v.parquet"),
+        lambda: read_settings(tmp_path),
+        lambda: read_file(tmp_path / "last.pt", ""),
+        lambda: load_state(tmp_path / "last.pt"),
+        lambda: read_tokens(tmp_path / "tokens.json"),
+        lambda: read_pairs(tmp_path / "pairs.txt", same=1),
+        lambda: read_recipe(tmp_path / "pairs.txt"),
+    ):
+        with pytest.raises(OnelookError, match="is a pipe or a device|not a file"):
+            read()

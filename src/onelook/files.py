@@ -75,6 +75,16 @@ def locked(folder: Path, busy: str = "") -> Iterator[None]:
         os.close(number)
 
 
+def check_regular(path: Path) -> None:
+    """Refuse a pipe or a device, which would be waited for, or read, for ever.
+
+    Raises:
+        DataError: If it is one.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path}: is a pipe or a device, not a file")
+
+
 def expanded(path: str | Path) -> Path:
     """The path with ``~`` as the user's folder; as it is where there is no such folder."""
     return Path(os.path.expanduser(path))

@@ -18,7 +18,7 @@ from onelook.card import Part, TrainingCard, modern_card
 from onelook.cohort import Cohort
 from onelook.decision import Decision
 from onelook.errors import CheckpointError
-from onelook.files import write_whole
+from onelook.files import check_regular, write_whole
 from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE
 from onelook.zoo import SETTINGS_FILE, shipped_folder
 
@@ -102,6 +102,7 @@ def read_settings(folder: Path) -> tuple[ModelFile | OldModelFile, dict[str, Any
         CheckpointError: If it cannot be read, was changed, or has another format.
     """
     path = folder / SETTINGS_FILE
+    check_regular(path)
     try:
         text = path.read_text("utf-8")
         content = json.loads(text, parse_constant=_refuse_constant)
@@ -137,6 +138,7 @@ def read_file(path: Path, sha256: str) -> bytes:
     Raises:
         CheckpointError: If it cannot be read or is another file.
     """
+    check_regular(path)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -13,7 +13,7 @@ from onelook.data.archives import addresses_of
 from onelook.data.reading import is_utf8, refuse_bad
 from onelook.errors import DataError
 from onelook.extras import import_extra
-from onelook.files import expanded, whole_file
+from onelook.files import check_regular, expanded, whole_file
 from onelook.progress import tracked
 from onelook.verifier import Verifier
 
@@ -100,6 +100,7 @@ def read_vectors(path: str | Path) -> Vectors:
     """
     source = expanded(path)
     check_ending(source)
+    check_regular(source)
     read = _read_npz if source.suffix == ".npz" else _read_parquet
     try:
         paths, vectors, fingerprint = read(source)

@@ -12,6 +12,7 @@ from onelook.cli.printing import (
     print_json,
     print_result,
     print_rows,
+    print_text,
     say,
     say_skipped,
 )
@@ -42,7 +43,7 @@ def compare(
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
-    """Say whether two images show the same thing, or rank many."""
+    """Say whether two images print_text the same thing, or rank many."""
     if pairs is not None:
         if items or out:
             raise typer.BadParameter("takes no images and no picture", param_hint="--pairs")
@@ -90,7 +91,7 @@ def _compare_pairs(
     print("left\tright\tscore\tprobability\tverdict")
     for answer in answers:
         row = (answer.left, answer.right, f"{answer.score:.6f}", _cell(answer.probability))
-        print(*row, answer.verdict, sep="\t")
+        print_text("\t".join((*row, answer.verdict)))
     if accuracy is not None:
         print(f"# accuracy {accuracy:.4f} of {len(pairs):,} pairs at the model's threshold")
 

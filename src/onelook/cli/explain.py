@@ -5,7 +5,7 @@ from typing import Annotated
 
 from onelook.cli import options
 from onelook.cli.options import argument, option
-from onelook.cli.printing import print_json, print_result, say
+from onelook.cli.printing import print_json, print_result, print_text, say
 from onelook.cli.shared import app, check_files, example, load_model
 
 
@@ -31,7 +31,7 @@ def explain(
     if as_json:
         print_json({**explanation.comparison.to_dict(), "out": str(out)})
     else:
-        print(explanation.comparison)
+        print_text(explanation.comparison)
         say(f"picture: {out}")
 
 

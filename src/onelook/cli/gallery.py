@@ -9,7 +9,14 @@ import typer
 
 from onelook.cli import options
 from onelook.cli.options import argument, option
-from onelook.cli.printing import print_either, print_json, print_result, say, say_skipped
+from onelook.cli.printing import (
+    print_either,
+    print_json,
+    print_result,
+    print_text,
+    say,
+    say_skipped,
+)
 from onelook.cli.shared import app, check_files, example, key_and_value, load_model
 from onelook.tables import counted
 
@@ -113,11 +120,11 @@ def identify(
         rows = [{"path": p, **a.to_dict()} for p, a in zip(paths, answers, strict=True)]
         return print_json(rows[0] if len(rows) == 1 else rows)
     for path, answer in zip(paths, answers, strict=True):
-        print(answer if len(paths) == 1 else f"{path}  {answer}")
+        print_text(answer if len(paths) == 1 else f"{path}  {answer}")
     if len(paths) == 1:
         for match in answers[0].matches:
             probability = "" if match.probability is None else f"{match.probability:9.4f}"
-            print(f"  {match.score:9.4f}{probability}  {match.identity}")
+            print_text(f"  {match.score:9.4f}{probability}  {match.identity}")
 
 
 def _check(gallery: "Gallery", folder: str, as_json: bool) -> None:
@@ -179,7 +186,7 @@ def show(gallery: options.GalleryArgument, as_json: options.Json = False) -> Non
     if as_json:
         return print_json(identities)
     for identity, n in identities.items():
-        print(f"{n:7,}  {identity}")
+        print_text(f"{n:7,}  {identity}")
 
 
 @galleries.command(epilog=example("onelook gallery stats people.db"))

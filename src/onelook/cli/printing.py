@@ -5,17 +5,29 @@ import sys
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
+# Names come from outside: no character of theirs may move a terminal's cursor or colour it.
+_CONTROLS = {
+    code: f"\\x{code:02x}"
+    for code in (*range(32), *range(127, 160))
+    if chr(code) not in "\n\t"
+}
+
+
+def print_text(value: Any) -> None:
+    """Print a line for people, its control characters escaped."""
+    print(str(value).translate(_CONTROLS))
+
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
 def print_either(value: Any, text: str, as_json: bool) -> None:
-    print_json(value) if as_json else print(text)
+    print_json(value) if as_json else print_text(text)
 
 
 def print_result(result: Any, as_json: bool) -> None:
-    print_json(result.to_dict()) if as_json else print(result)
+    print_json(result.to_dict()) if as_json else print_text(result)
 
 
 def print_rows(rows: dict[str, str], as_json: bool) -> None:
@@ -23,11 +35,11 @@ def print_rows(rows: dict[str, str], as_json: bool) -> None:
         return print_json(rows)
     width = max(map(len, rows))
     for name, text in rows.items():
-        print(f"{name:{width}}  {text}")
+        print_text(f"{name:{width}}  {text}")
 
 
 def say(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(message.translate(_CONTROLS), file=sys.stderr)
 
 
 def say_skipped(bad: Iterable[tuple[str, str]]) -> None:

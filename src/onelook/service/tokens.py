@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from onelook.errors import OnelookError
-from onelook.files import locked, write_whole
+from onelook.files import check_regular, locked, write_whole
 
 FORMAT = 1
 PREFIX = "onelook_"
@@ -122,6 +122,7 @@ def read_tokens(path: Path) -> list[Token]:
     Raises:
         TokenError: If it is missing, damaged, or open to other users.
     """
+    check_regular(path)
     try:
         with path.open(encoding="utf-8") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

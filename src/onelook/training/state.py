@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import torch
 
 from onelook.errors import CheckpointError, TrainingError
-from onelook.files import whole_file
+from onelook.files import check_regular, whole_file
 
 STATE_FORMAT = 1
 # The file begins with these bytes and the SHA-256 of what follows.
@@ -47,6 +47,7 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file cannot be read, was changed, or is of another format.
     """
+    check_regular(path)
     try:
         content = path.read_bytes()
         if content.startswith(_MARK):
