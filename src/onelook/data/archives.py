@@ -167,6 +167,7 @@ def _folder_tree(folder: str) -> Tree:
         # A link to a folder above would otherwise be followed for ever.
         real = os.path.realpath(here)
         if real in seen:
+            logger.warning(f"{here} is a link to a folder that is read already: left out")
             folders.clear()
             continue
         seen.add(real)
