@@ -131,7 +131,11 @@ def test_connections_that_send_nothing_are_closed_and_keep_no_one_out():
     with running("-c", FEW + SLOW) as (process, url):
         host, port = url.removeprefix("http://").split(":")
         held = []
-        for i in range(400):  # more than it may open files
+        process.send_signal(signal.SIGSTOP)  # so that many are accepted at a time
+        for _ in range(60):
+            held.append(socket.create_connection((host, int(port)), timeout=30))
+        process.send_signal(signal.SIGCONT)
+        for i in range(600):  # more than it may open files
             held.append(socket.create_connection((host, int(port)), timeout=30))
             held[-1].sendall(b"" if i % 2 else b"GET / HTTP/1.1\r\nHost: 127")
         assert httpx.get(f"{url}/healthz", timeout=10).status_code == 200

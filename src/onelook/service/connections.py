@@ -42,8 +42,10 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().connection_made(transport)
         self._idle_since = time.monotonic()
         self._check = self.loop.call_later(CHECK_SECONDS, self._close_if_idle)
-        if len(self.connections) > self.most:
-            idle = [one for one in self.connections if not one.is_busy()]
+        # One that is closing leaves the set later than the next ones come.
+        held = [one for one in self.connections if not one.transport.is_closing()]
+        if len(held) > self.most:
+            idle = [one for one in held if not one.is_busy()]
             min(idle or [self], key=lambda one: one._idle_since).transport.close()
             self._say_full()
 
