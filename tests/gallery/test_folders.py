@@ -60,7 +60,7 @@ def test_an_identity_in_several_parts_is_one(people, caplog):
 
 
 def test_a_folder_whose_name_is_not_utf8_is_named_and_the_others_are_enrolled(
-    gallery, people
+    gallery, people, caplog
 ):
     (people / "Ada").rename(people / os.fsdecode(b"Ad\xe9"))
     (people / "Bob").rename(people / "Bob ")
@@ -70,6 +70,7 @@ def test_a_folder_whose_name_is_not_utf8_is_named_and_the_others_are_enrolled(
         enroll_files(gallery, [people], progress=False)
     assert set(gallery.identities()) == {"Bob", "Cy", "Dora"}
     assert len(enroll_files(gallery, [people], skip_bad=True, progress=False).bad) == 3
+    assert r"no image of Ad\udce9 could be enrolled" in caplog.messages
 
 
 def test_an_identity_of_which_no_image_could_be_read_is_named(gallery, people, caplog):

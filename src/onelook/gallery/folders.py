@@ -14,7 +14,7 @@ import numpy as np
 from onelook.data.archives import addresses_of, holds_files, open_tree
 from onelook.data.inputs.decoding import IMAGE_SUFFIXES
 from onelook.data.parts import named, recurring, split_off
-from onelook.data.reading import read_bytes, refuse_bad
+from onelook.data.reading import escaped, read_bytes, refuse_bad
 from onelook.errors import DataError
 from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
@@ -130,7 +130,8 @@ def _without_image(
     read = {who for who, address in images if address not in unread}
     without = {who for who, _ in images} - read
     if without:
-        log.warning(f"no image of {', '.join(sorted(without))} could be enrolled")
+        names = escaped(", ".join(sorted(without)))
+        log.warning(f"no image of {names} could be enrolled")
     return without
 
 
