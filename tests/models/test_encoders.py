@@ -10,7 +10,11 @@ from torch import nn
 from onelook.errors import OnelookError
 from onelook.models.encoders import ENCODERS, build_encoder, encoder_settings
 from onelook.models.encoders.att import AttEncoder
-from onelook.models.encoders.external import EfficientNetLite0Encoder, TimmEncoder
+from onelook.models.encoders.external import (
+    EfficientNetLite0Encoder,
+    EfficientNetLite2Encoder,
+    TimmEncoder,
+)
 from onelook.models.encoders.koch import KochEncoder
 from onelook.models.encoders.lfw import LfwEncoder
 from onelook.models.similarity import WeightedL1Head
@@ -146,9 +150,13 @@ def test_every_encoder_says_its_sizes():
     images = {"input_shape": (1, 48, 48)}
     arguments = {"compact": images, "lstm": {"vocabulary_size": 10}}
     arguments["dlib-faces"] = {"pretrained": False}
-    arguments["mirrored"] = {"encoder": {"name": "att", "arguments": {}}}
+    arguments["mirrored"] = arguments["headed"] = {
+        "encoder": {"name": "att", "arguments": {}}
+    }
     with torch.device("meta"):
-        for name in sorted(set(ENCODERS) - {"timm", "efficientnet-lite0"}):
+        for name in sorted(
+            set(ENCODERS) - {"timm", "efficientnet-lite0", "efficientnet-lite2"}
+        ):
             encoder = build_encoder(
                 NamedSettings(name=name, arguments=arguments.get(name, {}))
             )
@@ -199,10 +207,24 @@ def test_efficientnet_takes_other_sizes_and_a_projection():
     assert count(encoder) == 4_652_008 - 1281 * 1000 + 1281 * 32
 
 
+def test_the_generalised_mean_of_the_middle_is_that_of_a_plain_loop():
+    pytest.importorskip("efficientnet_lite_pytorch")
+    arguments = {"image_size": 160, "power": 3.0, "centre": 0.6}
+    encoder = EfficientNetLite2Encoder(False, **arguments).eval()
+    images = torch.rand(2, 3, 160, 160)
+    with torch.no_grad():
+        maps, embeddings = encoder.network.extract_features(images), encoder(images)
+    assert maps.shape[2:] == (5, 5)
+    places = [maps[:, :, i, j] for i in (1, 2, 3) for j in (1, 2, 3)]
+    cubes = sum(torch.clamp(place, min=1e-6).double() ** 3 for place in places) / 9
+    assert torch.allclose(embeddings.double(), cubes ** (1 / 3), rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     "name, package, extra",
     [
         ("efficientnet-lite0", "efficientnet_lite_pytorch", r"onelook\[imagenet\]"),
+        ("efficientnet-lite2", "efficientnet_lite_pytorch", r"onelook\[photos\]"),
         ("timm", "timm", r"onelook\[timm\]"),
     ],
 )

@@ -24,6 +24,11 @@ ARGUMENTS = {
     "compact standardize": {**COMPACT, "standardize": True, "pool": 3},
     "dlib-faces": {"pretrained": False},
     "efficientnet-lite0": {"pretrained": False, "image_size": 64, "embedding_size": 8},
+    "efficientnet-lite2": {
+        **{"pretrained": False, "image_size": 64, "power": 3.0, "centre": 0.7},
+        "embedding_size": 8,
+    },
+    "headed": {"encoder": {"name": "compact", "arguments": COMPACT}},
     "lstm": {"vocabulary_size": 30, "token_size": 8},
     "lstm mean": {
         **{"vocabulary_size": 30, "token_size": 8},
@@ -87,7 +92,7 @@ def write(encoder, folder):
 def test_every_encoder_gives_the_embeddings_that_pytorch_gives(case):
     model = trained(case).eval()
     onnx = export(model, left=inputs_for(case, 2))
-    assert len(onnx.graphs["left"]) < 200_000  # no weights in it
+    assert len(onnx.graphs["left"]) < 300_000  # no weights in it
     for n, steps in ((1, 5), (5, 21)):
         inputs = inputs_for(case, n, steps)
         assert largest_difference(embeddings(model, inputs), onnx(inputs)) < TOLERANCE

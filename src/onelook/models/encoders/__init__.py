@@ -14,7 +14,12 @@ from torch import nn
 from onelook.models.encoders.att import AttEncoder
 from onelook.models.encoders.compact import CompactEncoder
 from onelook.models.encoders.dlib_faces import DlibFaceEncoder
-from onelook.models.encoders.external import EfficientNetLite0Encoder, TimmEncoder
+from onelook.models.encoders.external import (
+    EfficientNetLite0Encoder,
+    EfficientNetLite2Encoder,
+    TimmEncoder,
+)
+from onelook.models.encoders.headed import HeadedEncoder
 from onelook.models.encoders.koch import KochEncoder
 from onelook.models.encoders.lfw import LfwEncoder
 from onelook.models.encoders.mirrored import MirroredEncoder
@@ -30,9 +35,11 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "lstm": LstmEncoder,
     "stroke-lstm": StrokeEncoder,
     "efficientnet-lite0": EfficientNetLite0Encoder,
+    "efficientnet-lite2": EfficientNetLite2Encoder,
     "timm": TimmEncoder,
     "dlib-faces": DlibFaceEncoder,
     "mirrored": MirroredEncoder,
+    "headed": HeadedEncoder,
 }
 
 

