@@ -151,7 +151,28 @@ def test_compare_without_a_model_takes_the_shipped_drawings_and_says_so(
     status, out, err = onelook("compare", three[0], three[1])
     assert (status, out) == (0, f"{verifier.compare(three[0], three[1])}\n")
     assert err == (
-        "model: omniglot, for drawn shapes; others with --model (see onelook models)\n"
+        "model: omniglot, for drawn shapes, which these look like; others with --model "
+        "(see onelook models)\n"
+    )
+
+
+def test_compare_without_a_model_takes_photos_for_photographs(
+    onelook, model, tmp_path, monkeypatch
+):
+    verifier = load(model)
+    verifier.card = verifier.card.model_copy(update={"purpose": "photographs"})
+    verifier.save(tmp_path / "photos")
+    monkeypatch.setattr("onelook.zoo.FOLDER", tmp_path)
+    rng, paths = np.random.default_rng(0), []
+    for i in range(2):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+        paths.append(tmp_path / f"{i}.png")
+        coarse.resize((90, 60), Image.Resampling.BICUBIC).save(paths[-1])
+    status, out, err = onelook("compare", *paths)
+    assert (status, out) == (0, f"{verifier.compare(*paths)}\n")
+    assert err == (
+        "model: photos, for photographs, which these look like; for faces --model "
+        "dlib-faces is better; others with --model (see onelook models)\n"
     )
 
 
@@ -396,7 +417,7 @@ def test_train_writes_a_model_that_the_other_commands_take(
         word for item in changes.items() for word in ("--set", "{}={}".format(*item))
     ]
     out = tmp_path / "run"
-    arguments = ("train", "class-folder", "--data", shapes_folder, "--out", out)
+    arguments = ("train", "class-folder-scratch", "--data", shapes_folder, "--out", out)
     status, printed, err = onelook(
         *arguments, *settings, "--epochs", 1, "--seed", 7, "--json"
     )
@@ -406,7 +427,7 @@ def test_train_writes_a_model_that_the_other_commands_take(
     assert (recipe["epochs"], recipe["seed"], recipe["images"]["width"]) == (1, 7, 16)
     assert content["model"] == str(out) and Path(content["report"]).is_file()
     status, printed, _ = onelook("evaluate", out, "--data", shapes_folder, "--json")
-    assert status == 0 and json.loads(printed)["model"] == "class-folder"
+    assert status == 0 and json.loads(printed)["model"] == "class-folder-scratch"
 
 
 def test_a_stopped_training_says_the_exact_command_to_go_on(onelook, monkeypatch):
@@ -476,7 +497,8 @@ def test_a_wrong_setting_is_one_line_and_no_traceback(
     onelook, change, message, shapes_folder, tmp_path
 ):
     status, out, err = onelook(
-        "train", "class-folder", "--data", shapes_folder, "-o", tmp_path, "--set", change
+        *("train", "class-folder-scratch", "--data", shapes_folder),
+        *("-o", tmp_path, "--set", change),
     )
     assert (status, out) == (1, "")
     assert err.startswith("error: ") and message in err and len(err.splitlines()) == 1

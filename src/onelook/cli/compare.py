@@ -52,7 +52,7 @@ def compare(
     if not items or len(items) < 2:
         raise typer.BadParameter("give two images, or --pairs FILE", param_hint="A B")
     check_files(items, model)
-    answers = load_model(model, cohort).rank(items[0], items[1:])
+    answers = load_model(model, cohort, items).rank(items[0], items[1:])
     if len(items) == 2:
         print_result(answers[0], as_json)
     elif as_json:
@@ -129,7 +129,7 @@ def embed(
     from onelook.vectors import check_ending, embed_files, write_vectors
 
     check_ending(out)
-    content = embed_files(load_model(model), paths, side, skip_bad)
+    content = embed_files(load_model(model, paths=paths), paths, side, skip_bad)
     target = write_vectors(out, content)
     say_skipped(content.bad)
     n, size = content.vectors.shape

@@ -26,7 +26,7 @@ def explain(
     from onelook.report.pictures import check_ending
 
     check_ending(out)
-    explanation = explain_pair(load_model(model), left, right)
+    explanation = explain_pair(load_model(model, paths=[left, right]), left, right)
     draw_explanation(explanation, out)
     if as_json:
         print_json({**explanation.comparison.to_dict(), "out": str(out)})
@@ -61,7 +61,7 @@ def find(
 
     if out is not None:
         check_ending(out)
-    findings = find_in(load_model(model, cohort), query, picture, k)
+    findings = find_in(load_model(model, cohort, [query]), query, picture, k)
     print_result(findings, as_json)
     if out is not None:
         draw_findings(findings, out)

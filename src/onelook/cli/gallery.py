@@ -1,5 +1,6 @@
 """Commands of a gallery: enroll, identify, forget, and what keeps galleries in order."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -66,7 +67,9 @@ def enroll(
 
     metadata = dict(key_and_value(text, "--note") for text in notes or [])
     try:
-        with _opened(gallery, model, make=True, keep_originals=keep_originals) as opened:
+        with _opened(
+            gallery, model, make=True, keep_originals=keep_originals, paths=paths
+        ) as opened:
             result = enroll_files(
                 opened,
                 paths,
@@ -275,12 +278,20 @@ def maintain(gallery: options.GalleryArgument, as_json: options.Json = False) ->
 
 
 def _opened(
-    url: str, model: str | None, *, make: bool = False, keep_originals: bool = False
+    url: str,
+    model: str | None,
+    *,
+    make: bool = False,
+    keep_originals: bool = False,
+    paths: Sequence[str] = (),
 ) -> "Gallery":
-    """A gallery; ``make`` it where it does not exist, or a wrong name makes none."""
+    """A gallery; ``make`` it where it does not exist, or a wrong name makes none.
+
+    A new one, without a model named, has the model for the pictures of ``paths``.
+    """
     from onelook.gallery.gallery import Gallery
 
-    verifier = load_model(gallery_model(url, model, make=make))
+    verifier = load_model(gallery_model(url, model, make=make), paths=paths)
     return Gallery(verifier, url, keep_originals=keep_originals)
 
 

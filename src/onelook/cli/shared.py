@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,12 +96,19 @@ def stoppable(advice: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def load_model(model: str | None, cohort: Path | None = None) -> "Verifier":
-    """The model of that folder or name; by default the one for drawings, which it says.
+def load_model(
+    model: str | None, cohort: Path | None = None, paths: Sequence[str] = ()
+) -> "Verifier":
+    """The model of that folder or name; by default one for such pictures, which it says.
 
     Beside a cohort, where one is given; what is wrong with that is said.
+
+    Args:
+        model: A folder or a name, or None.
+        cohort: A folder of unlabelled images.
+        paths: Images, folders or archives that the model is for.
     """
-    verifier = _load(model)
+    verifier = _default_model(paths) if model is None else _loaded(model)
     return verifier if cohort is None else beside(verifier, cohort)
 
 
@@ -113,19 +120,40 @@ def beside(verifier: "Verifier", cohort: Path) -> "Verifier":
     return here
 
 
-def _load(model: str | None) -> "Verifier":
+def _loaded(model: str) -> "Verifier":
     from onelook.verifier import load
-    from onelook.zoo import DEFAULT_MODEL, shipped_folder
 
-    if model is not None:
-        return load(model)
+    return load(model)
+
+
+def _default_model(paths: Sequence[str]) -> "Verifier":
+    """The shipped model for drawings, or that for photographs, as the pictures are."""
+    from onelook.data.inputs.kinds import kind_of
+    from onelook.verifier import load
+    from onelook.zoo import DEFAULT_MODEL, PHOTO_MODEL, shipped_folder
+
+    is_photograph = kind_of(_pictures(paths)) == "photograph"
+    name = PHOTO_MODEL if is_photograph else DEFAULT_MODEL
     # The shipped model, even where the current folder holds a folder of its name.
-    verifier = load(shipped_folder(DEFAULT_MODEL) or DEFAULT_MODEL)
+    verifier = load(shipped_folder(name) or name)
+    seen = ", which these look like" if paths else ""
+    faces = "for faces --model dlib-faces is better; " if is_photograph else ""
     say(
-        f"model: {DEFAULT_MODEL}, for {verifier.card.purpose}; others with --model "
+        f"model: {name}, for {verifier.card.purpose}{seen}; {faces}others with --model "
         "(see onelook models)"
     )
     return verifier
+
+
+def _pictures(paths: Sequence[str]) -> Iterator[str]:
+    """The pictures of files, folders and archives; what cannot be opened is left out."""
+    from onelook.data.archives import addresses_of
+    from onelook.data.inputs.decoding import IMAGE_SUFFIXES
+    from onelook.errors import DataError
+
+    for path in paths:
+        with suppress(DataError, OSError):
+            yield from addresses_of([path], IMAGE_SUFFIXES)
 
 
 def key_and_value(text: str, option: str) -> tuple[str, str]:
