@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
     run = onelook.train(
-        "class-folder",
+        "class-folder-scratch",
         options.photos,
         options.out,
         changes={

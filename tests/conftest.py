@@ -71,7 +71,7 @@ def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shapes_recipe() -> Recipe:
     """A training of a few seconds on the drawn shapes, augmented and averaged."""
     return override(
-        read_recipe("class-folder"),
+        read_recipe("class-folder-scratch"),
         {
             "name": "shapes",
             "images": {"height": 16, "width": 16, "channels": 1, "invert": True},

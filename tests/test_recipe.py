@@ -19,6 +19,7 @@ PUBLISHED = {
     "sick-malstm",
     "digits",
     "class-folder",
+    "class-folder-scratch",
 }
 
 

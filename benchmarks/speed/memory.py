@@ -130,7 +130,7 @@ def own_memory() -> int:
 
 def train_limited(folder: Path, group: Path) -> dict[str, float]:
     """Map the store and train on it, in a process that the group limits."""
-    recipe = override(read_recipe("class-folder"), RECIPE)
+    recipe = override(read_recipe("class-folder-scratch"), RECIPE)
     assert recipe.images is not None
     n_images = TIMES * LIMIT // (CHANNELS * SIDE * SIDE) + 1
     store = empty_store(folder, n_images)

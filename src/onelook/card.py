@@ -25,6 +25,8 @@ class TrainingMetrics(Part):
     eer: float | None = None
     # Where same and different pairs part best, for protocols that need a threshold.
     best_threshold: float | None = None
+    # The AUC of the same pairs by other means: plain pixels, the network it began with.
+    compared: dict[str, float] = Field(default_factory=dict)
 
 
 class CalibrationFacts(Part):

@@ -211,6 +211,7 @@ def fit_decision(
     n_same: int | None = None,
     n_different: int | None = None,
     strict: bool = False,
+    fewest_classes: int = CLASSES_NEEDED,
 ) -> Decision:
     """Fit a Decision on pairs of held-out classes, neither trained nor tested on.
 
@@ -227,16 +228,17 @@ def fit_decision(
         n_different: Number of distinct different pairs, if some are repeated.
         strict: Refuse a ``far`` that needs more different pairs, instead of taking the
             smallest that the pairs support.
+        fewest_classes: Refuse pairs of fewer classes.
 
     Raises:
-        ValueError: If there are fewer than 10 classes, or too few different pairs.
+        ValueError: If there are too few classes, or too few different pairs.
     """
     scores, is_same = np.asarray(scores, np.float64), np.asarray(is_same, bool)
     n_same = int(is_same.sum()) if n_same is None else n_same
     n_different = int((~is_same).sum()) if n_different is None else n_different
-    if n_classes < CLASSES_NEEDED:
+    if n_classes < fewest_classes:
         raise ValueError(
-            f"a decision needs pairs of at least {CLASSES_NEEDED} held-out classes, "
+            f"a decision needs pairs of at least {fewest_classes} held-out classes, "
             f"got {n_classes}; hold out more classes"
         )
     if strict:

@@ -213,6 +213,32 @@ class Recipe(Settings):
     seed: int = 0
 
 
+class HeadSettings(Settings):
+    """A linear head after a ready network."""
+
+    # Fewest classes with two images or more: with fewer no threshold means anything.
+    fewest_classes: int = Field(5, ge=2)
+
+
+class HeadRecipe(Settings):
+    """A head fitted on the embeddings of a ready network, which stays as it is."""
+
+    name: str
+    about: str = ""
+    published: str = ""
+    minutes: float = Field(0.0, ge=0)
+    # All classes fit the head, and each is judged by heads that did not see it.
+    data: DataSettings
+    # A model folder or a shipped model of images.
+    start: str
+    head: HeadSettings
+    far: float = Field(0.01, gt=0, lt=1)
+    seed: int = 0
+
+
+AnyRecipe = Recipe | HeadRecipe
+
+
 def recipe_names() -> list[str]:
     """Names of the recipes that ship with onelook, sorted."""
     folder = resources.files("onelook") / "recipes"
@@ -221,7 +247,7 @@ def recipe_names() -> list[str]:
     )
 
 
-def read_recipe(source: "str | Path | Recipe") -> Recipe:
+def read_recipe(source: "str | Path | AnyRecipe") -> AnyRecipe:
     """The recipe of a shipped name or a YAML file.
 
     Args:
@@ -230,7 +256,7 @@ def read_recipe(source: "str | Path | Recipe") -> Recipe:
     Raises:
         DataError: If there is no such recipe, or it has an unknown key or a bad value.
     """
-    if isinstance(source, Recipe):
+    if isinstance(source, Recipe | HeadRecipe):
         return source
     name = str(source)
     names = recipe_names()
@@ -253,17 +279,18 @@ def read_recipe(source: "str | Path | Recipe") -> Recipe:
     return parse_recipe(content, name)
 
 
-def parse_recipe(content: dict[str, Any], name: str) -> Recipe:
-    """A Recipe from a plain mapping; ``name`` is for messages."""
+def parse_recipe(content: dict[str, Any], name: str) -> AnyRecipe:
+    """A recipe from a plain mapping, of a head if it has one; ``name`` is for messages."""
+    kind = HeadRecipe if "head" in content else Recipe
     try:
-        return Recipe.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
-        raise DataError(_explain(error, name)) from error
+        raise DataError(_explain(error, name, kind)) from error
     except RecursionError as error:
         raise DataError(f"{name} is nested too deeply to be a recipe") from error
 
 
-def override(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+def override(recipe: AnyRecipe, changes: dict[str, Any]) -> AnyRecipe:
     """The recipe with dotted settings changed: ``{"optimizer.ema": 0.9, "epochs": 3}``."""
     content = recipe.model_dump()
     for dotted, value in changes.items():
@@ -277,12 +304,12 @@ def override(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     return parse_recipe(content, recipe.name)
 
 
-def _explain(error: ValidationError, name: str) -> str:
+def _explain(error: ValidationError, name: str, kind: type[Settings]) -> str:
     lines = []
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(sorted(_known_keys(problem["loc"][:-1])))
+            known = ", ".join(sorted(_known_keys(problem["loc"][:-1], kind)))
             lines.append(f"unknown key {where!r}; known: {known}")
         elif problem["type"] == "missing":
             lines.append(f"{where} is missing")
@@ -291,8 +318,8 @@ def _explain(error: ValidationError, name: str) -> str:
     return f"{name}: " + "; ".join(lines)
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Recipe
+def _known_keys(location: tuple[int | str, ...], kind: type[BaseModel]) -> list[str]:
+    model = kind
     for part in location:
         annotation = model.model_fields[str(part)].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]

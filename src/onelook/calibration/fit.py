@@ -94,6 +94,7 @@ def fit_items(
     prior: float = 0.5,
     seed: int = 0,
     strict: bool = False,
+    fewest_classes: int = CLASSES_NEEDED,
 ) -> Fitted:
     """A decision for pairs and galleries from embeddings of labelled items.
 
@@ -113,6 +114,8 @@ def fit_items(
         seed: Seed of every draw.
         strict: Refuse a ``far`` that the items cannot support, instead of taking the
             smallest that they can.
+        fewest_classes: Refuse items of fewer classes; of fewer than 10 there are no
+            intervals and no thresholds for galleries.
 
     Raises:
         ValueError: If there are too few classes or pairs.
@@ -121,7 +124,15 @@ def fit_items(
     items = (scorer, left, right, labels, groups)
     drawn = score_drawn_pairs(*items, seed=seed, n_different=draws_for(far))
     folds = folds_of(labels, groups, seed)
-    fitted = fit_drawn(drawn, far=far, prior=prior, seed=seed, strict=strict, folds=folds)
+    fitted = fit_drawn(
+        drawn,
+        far=far,
+        prior=prior,
+        seed=seed,
+        strict=strict,
+        folds=folds,
+        fewest_classes=fewest_classes,
+    )
     decision = with_galleries(fitted.decision, simulate_galleries(*items, seed=seed))
     scores = getattr(scorer, "scores", None)
     if scores is not None and left is right:
@@ -178,6 +189,7 @@ def fit_drawn(
     seed: int = 0,
     strict: bool = False,
     folds: Indices | None = None,
+    fewest_classes: int = CLASSES_NEEDED,
 ) -> Fitted:
     """A decision for pairs alone, with the intervals of its threshold and rates.
 
@@ -188,6 +200,7 @@ def fit_drawn(
         seed: Seed of the resampling.
         strict: Refuse a ``far`` that the pairs cannot support.
         folds: (C,) fold of each class for the cross-check; no check by default.
+        fewest_classes: As for ``fit_items``.
     """
     decision = fit_decision(
         drawn.scores,
@@ -198,6 +211,7 @@ def fit_drawn(
         n_same=drawn.n_same,
         n_different=drawn.n_different,
         strict=strict,
+        fewest_classes=fewest_classes,
     )
     decision = dataclasses.replace(
         decision, pairs=drawn.pairs, intervals=_intervals(drawn, decision, seed)
@@ -256,6 +270,8 @@ def _cross_check(
 
 def _intervals(drawn: ClassPairs, decision: Decision, seed: int) -> dict[str, Interval]:
     """95% intervals of the threshold for the rate, and of both rates at the threshold."""
+    if drawn.n_classes < CLASSES_NEEDED:
+        return {}
 
     def figures(curve: RocCurve) -> tuple[float, float, float]:
         chosen = int(np.searchsorted(curve.far, decision.far + 1e-12, side="right")) - 1

@@ -66,21 +66,21 @@ class Beside:
 
 
 @dataclass(frozen=True, eq=False)
-class _Lookup:
-    """A scorer whose embeddings (N, 1) are row numbers of a matrix of scores."""
+class ScoreTable:
+    """A scorer whose embeddings (N, 1) are row numbers of a matrix of scores (N, N)."""
 
-    found: NDArray[np.float64]
+    found: NDArray[Any]
     name: str = "scores"
 
     def embed(self, addresses: object, side: str = "left") -> NDArray[np.float32]:
         return np.arange(len(self.found), dtype=np.float32)[:, None]
 
-    def score(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = self.found[_rows(left), _rows(right)]
+    def score(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+        scores: NDArray[Any] = self.found[_rows(left), _rows(right)]
         return scores
 
-    def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
-        scores: NDArray[np.float64] = self.found[np.ix_(_rows(left), _rows(right))]
+    def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+        scores: NDArray[Any] = self.found[np.ix_(_rows(left), _rows(right))]
         return scores
 
 
@@ -233,7 +233,7 @@ def _galleries(
         share: (C,) share of each class that is no part of the cohort.
         generator: Source of every draw.
     """
-    scorer = _Lookup(found)
+    scorer = ScoreTable(found)
     rows = scorer.embed(labels)
     simulated = simulate_galleries(
         *(scorer, rows, rows, labels), most_rounds=N_ROUNDS, seed=generator

@@ -89,12 +89,14 @@ def headline_rows(verifier: Verifier) -> Rows:
     metrics, decision = verifier.card.metrics or TrainingMetrics(), verifier.decision
     figures = {
         metrics.figure: metrics.value,
-        "held-out AUC": metrics.auc,
+        "held-out AUC": None if metrics.compared else metrics.auc,
         "held-out EER": metrics.eer,
+        **metrics.compared,
     }
     rows = [(name, f"{value:.4f}") for name, value in figures.items() if value is not None]
     rows.append(("minutes of training", f"{(metrics.seconds or 0) / 60:.1f}"))
-    rows.append(("best epoch", str(metrics.best_epoch)))
+    if metrics.best_epoch is not None:
+        rows.append(("best epoch", str(metrics.best_epoch)))
     threshold = "none: too few classes were held out to support one"
     if decision is not None:
         threshold = f"score {decision.threshold:.4f} at false-accept rate {decision.far:g}"

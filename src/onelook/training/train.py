@@ -17,13 +17,15 @@ from onelook.card import CalibrationFacts, TrainingCard, TrainingMetrics
 from onelook.errors import DataError
 from onelook.files import expanded, locked
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
-from onelook.recipe import Recipe, override, read_recipe
+from onelook.recipe import AnyRecipe, HeadRecipe, Recipe, override, read_recipe
+from onelook.report.inputs import ReportInputs
 from onelook.report.page import write_report
 from onelook.tables import Rows, aligned, html_table
 from onelook.training.data import HeldOut, TrainingData
 from onelook.training.loop import STATE_FILE, TrainingState, fit
 from onelook.training.prepare import prepare
 from onelook.training.reporting import headline_rows, report_inputs
+from onelook.training.train_head import train_head
 from onelook.training.validation import (
     FIGURE_NAMES,
     HeldOutPairs,
@@ -31,6 +33,7 @@ from onelook.training.validation import (
     held_out_pairs,
 )
 from onelook.verifier import Verifier
+from onelook.zoo import SETTINGS_FILE
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ class Run:
 
 
 def train(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | AnyRecipe,
     data: str | Path | None = None,
     out: str | Path | None = None,
     *,
@@ -108,19 +111,26 @@ def train(
         >>> run.verifier.compare("a.png", "b.png")  # doctest: +SKIP
     """
     chosen = override(read_recipe(recipe), changes or {})
+    folder = expanded(out or Path("runs") / chosen.name)
+    busy = f"another training runs in {folder}; wait until it ends, or name another --out"
+    if isinstance(chosen, HeadRecipe):
+        if encoder is not None:
+            raise DataError(
+                f"recipe {chosen.name} fits a head after {chosen.start}; for a network of "
+                "your own take class-folder-scratch"
+            )
+        with locked(folder, busy):
+            _check_replaced(folder, SETTINGS_FILE, resume or overwrite)
+            verifier, inputs = train_head(chosen, data, skip_bad, progress)
+            return _saved(verifier, inputs, folder, measure)
     if encoder is not None:
         kind = type(encoder)
         path = f"{kind.__module__}:{kind.__qualname__}"
         named = {"name": path, "arguments": getattr(encoder, "arguments", {})}
         chosen = override(chosen, {"encoder": named})
-    folder = expanded(out or Path("runs") / chosen.name)
-    busy = f"another training runs in {folder}; wait until it ends, or name another --out"
+        assert isinstance(chosen, Recipe)
     with locked(folder, busy):
-        if (folder / STATE_FILE).exists() and not (resume or overwrite):
-            raise DataError(
-                f"{folder} holds a training already: --resume goes on with it, --overwrite "
-                "replaces it, --out names another folder"
-            )
+        _check_replaced(folder, STATE_FILE, resume or overwrite)
         material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
         verifier, state = fit(
             chosen,
@@ -133,6 +143,14 @@ def train(
             encoder=encoder,
         )
         return _finish(chosen, material, verifier, state, folder, measure)
+
+
+def _check_replaced(folder: Path, file: str, wanted: bool) -> None:
+    if (folder / file).exists() and not wanted:
+        raise DataError(
+            f"{folder} holds a training already: --resume goes on with it, --overwrite "
+            "replaces it, --out names another folder"
+        )
 
 
 def _finish(
@@ -173,20 +191,30 @@ def _finish(
             **metrics,
         ),
     )
-    verifier.save(out)
-    figures = [*(measure(verifier) if measure else ()), *headline_rows(verifier)]
     inputs = report_inputs(
         recipe, material, verifier, state, embeddings=left, pairs=pairs, fitted=fitted
     )
+    return _saved(verifier, inputs, out, measure)
+
+
+def _saved(
+    verifier: Verifier,
+    inputs: ReportInputs,
+    out: Path,
+    measure: Callable[[Verifier], Rows] | None,
+) -> Run:
+    """Save the model folder and write the report."""
+    verifier.save(out)
+    figures = [*(measure(verifier) if measure else ()), *headline_rows(verifier)]
     inputs.result_lines = figures
-    report = write_report(inputs, out / "report.html")
+    metrics = verifier.card.metrics or TrainingMetrics()
     return Run(
         verifier=verifier,
         out=out,
-        report=report,
-        best_figure=state.best_value,
-        best_epoch=state.best_epoch,
-        seconds=state.seconds,
+        report=write_report(inputs, out / "report.html"),
+        best_figure=-math.inf if metrics.value is None else metrics.value,
+        best_epoch=metrics.best_epoch or 0,
+        seconds=metrics.seconds or 0.0,
         figures=figures,
     )
 
