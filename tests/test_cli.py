@@ -427,7 +427,7 @@ def test_train_writes_a_model_that_the_other_commands_take(
     assert (recipe["epochs"], recipe["seed"], recipe["images"]["width"]) == (1, 7, 16)
     assert content["model"] == str(out) and Path(content["report"]).is_file()
     status, printed, _ = onelook("evaluate", out, "--data", shapes_folder, "--json")
-    assert status == 0 and json.loads(printed)["model"] == "class-folder-scratch"
+    assert status == 0 and json.loads(printed)["model"] == "run"
 
 
 def test_a_stopped_training_says_the_exact_command_to_go_on(onelook, monkeypatch):

@@ -225,6 +225,12 @@ def test_what_a_model_was_trained_on_is_left_out(run, shapes_folder):
     assert drift.rates.n_classes == 12
 
 
+def test_measuring_what_was_trained_on_is_noticed(run, shapes_folder, caplog):
+    onelook.evaluate(run.verifier, "folder-one-shot", shapes_folder)
+    (warning,) = caplog.messages
+    assert "was trained on 12 of the 24 classes" in warning
+
+
 def test_what_cannot_be_known_of_the_training_is_said(run, tmp_path):
     for shape in range(12):
         (tmp_path / f"c{shape}").mkdir()

@@ -101,6 +101,19 @@ def test_every_encoder_gives_the_embeddings_that_pytorch_gives(case):
     assert onnx(empty).shape == (0, model.encoder.embedding_size)
 
 
+@pytest.mark.parametrize("case", ["compact", "lstm"])
+def test_parts_of_a_large_batch_give_what_the_whole_gives(case, monkeypatch):
+    onnx, inputs = (
+        export(trained(case).eval(), left=inputs_for(case, 2)),
+        inputs_for(case, 7),
+    )
+    whole = onnx(inputs)
+    monkeypatch.setattr(
+        "onelook.runtime.onnx.MOST_NUMBERS", 3 * next(iter(inputs.values()))[0].size
+    )
+    np.testing.assert_allclose(onnx(inputs), whole, atol=1e-6)
+
+
 def test_every_encoder_is_tried():
     assert {case.split()[0] for case in [*ARGUMENTS, *LARGE]} == set(ENCODERS) - {"timm"}
 

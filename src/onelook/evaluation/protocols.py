@@ -1,5 +1,6 @@
 """Protocols by name: which data, which trials, which figure. ``evaluate`` runs one."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from onelook.evaluation.oneshot import (
 from onelook.evaluation.pairing import koch_pairs
 from onelook.evaluation.scorer import Scorer, score_pairs
 from onelook.evaluation.sentences import evaluate_graded
+from onelook.evaluation.unseen import note_on_trained
 from onelook.evaluation.verification import (
     VerificationResult,
     score_folds,
@@ -46,6 +48,8 @@ from onelook.tables import Result
 from onelook.verifier import Verifier, load
 
 Data = str | Path | None
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,10 @@ def evaluate(
             "this protocol needs --data, the folder of your images (CLASS/IMAGE)"
         )
     depth = _data_settings(scorer).get("depth", 0) if depth is None else depth
-    return found.run(scorer, class_folder(data, depth=depth))
+    dataset = class_folder(data, depth=depth)
+    if isinstance(scorer, Verifier) and (note := note_on_trained(scorer, dataset)):
+        log.warning(note)
+    return found.run(scorer, dataset)
 
 
 def scorer_of(name: str | Path) -> Scorer:

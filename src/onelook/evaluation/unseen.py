@@ -56,6 +56,11 @@ def held_out_classes(verifier: Verifier, data: str | Path | None = None) -> Data
     Raises:
         DataError: If the model's card does not name them, or the data is another one.
     """
+    if _has_head(verifier):
+        raise DataError(
+            f"{verifier.name} holds nothing out: all classes fitted its head, and its "
+            "thresholds by heads that did not see them; --data FOLDER fits them to others"
+        )
     train, held = _halves(verifier, _open_trained(verifier, data))
     if train is None:
         raise DataError(
@@ -63,6 +68,20 @@ def held_out_classes(verifier: Verifier, data: str | Path | None = None) -> Data
             "out of it is not known; pass --data with classes that it has not seen"
         )
     return held
+
+
+def note_on_trained(verifier: Verifier, dataset: Dataset) -> str:
+    """That figures on this data say little, where the model was trained on it; else ""."""
+    try:
+        train, _ = _halves(verifier, dataset)
+    except DataError:
+        return ""
+    if train is None:
+        return ""
+    return (
+        f"{verifier.name} was trained on {train.n_classes:,} of the {dataset.n_classes:,} "
+        f"classes of {dataset.name}: these figures are too good; measure other classes"
+    )
 
 
 def unseen(verifier: Verifier, choice: DataChoice) -> Unseen:
@@ -121,11 +140,18 @@ def _open_trained(verifier: Verifier, root: str | Path | None) -> Dataset:
 
 def _halves(verifier: Verifier, dataset: Dataset) -> tuple[Dataset | None, Dataset]:
     """What was trained on (None where that was other data), and what was held out."""
-    settings, seed = _settings(verifier), (verifier.card.recipe or {})["seed"]
+    settings, seed = _settings(verifier), (verifier.card.recipe or {}).get("seed", 0)
     fraction, by = settings.validation_fraction, settings.validation_by
-    train, held = dataset.hold_out(fraction, seed, by)
+    if _has_head(verifier):
+        train = held = dataset
+    else:
+        train, held = dataset.hold_out(fraction, seed, by)
     known = verifier.card.data.get("fingerprint")
     return (train if train.fingerprint == known else None), held
+
+
+def _has_head(verifier: Verifier) -> bool:
+    return "head" in (verifier.card.recipe or {})
 
 
 def _without(opened: Dataset | Pairs, seen: Dataset, name: str) -> Unseen:

@@ -14,6 +14,7 @@ from torch import nn
 from onelook.calibration.fit import Fitted, fit_drawn, fit_items
 from onelook.calibration.pairs import ClassPairs
 from onelook.card import CalibrationFacts, TrainingCard, TrainingMetrics
+from onelook.data.sources import source_of
 from onelook.errors import DataError
 from onelook.files import expanded, locked
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
@@ -33,7 +34,7 @@ from onelook.training.validation import (
     held_out_pairs,
 )
 from onelook.verifier import Verifier
-from onelook.zoo import SETTINGS_FILE
+from onelook.zoo import SETTINGS_FILE, shipped_names
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,8 @@ def train(
             )
         with locked(folder, busy):
             _check_replaced(folder, SETTINGS_FILE, resume or overwrite)
-            verifier, inputs = train_head(chosen, data, skip_bad, progress)
+            name = model_name(chosen, folder)
+            verifier, inputs = train_head(chosen, data, name, skip_bad, progress)
             return _saved(verifier, inputs, folder, measure)
     if encoder is not None:
         kind = type(encoder)
@@ -143,6 +145,12 @@ def train(
             encoder=encoder,
         )
         return _finish(chosen, material, verifier, state, folder, measure)
+
+
+def model_name(recipe: AnyRecipe, out: Path) -> str:
+    """What people call the model: a user's own by its folder, others by their recipe."""
+    is_own = source_of(recipe.data).yours and out.name not in shipped_names()
+    return out.name if is_own and out.name else recipe.name
 
 
 def _check_replaced(folder: Path, file: str, wanted: bool) -> None:
@@ -178,7 +186,7 @@ def _finish(
         verifier.decision = fitted.decision
         calibration = CalibrationFacts.model_validate(fitted.figures())
     verifier.card = TrainingCard(
-        name=recipe.name,
+        name=model_name(recipe, out),
         recipe=recipe.model_dump(mode="json"),
         data=material.about,
         start=verifier.card.start,

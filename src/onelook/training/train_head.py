@@ -19,7 +19,14 @@ from onelook.data.sources import open_training_data
 from onelook.errors import DataError
 from onelook.evaluation.baselines import NearestPixels
 from onelook.evaluation.scorer import Scorer
-from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
+from onelook.metrics import (
+    RocCurve,
+    auc_of,
+    best_balanced_threshold,
+    equal_error_rate,
+    roc_curve,
+    tar_of,
+)
 from onelook.models.network import build_model
 from onelook.recipe import HeadRecipe
 from onelook.report.inputs import ReportInputs
@@ -38,8 +45,8 @@ from onelook.training.reporting import choose_for_map
 from onelook.vectors import embed_files
 from onelook.verifier import Verifier, from_model, load
 
-# A head must be better than none by this much of AUC.
-WORTH_A_HEAD = 0.001
+# A head must be better than none by this much of AUC; heads this near are alike.
+WORTH_A_HEAD, ALIKE = 0.001, 0.002
 FIGURE = "AUC on classes left out"
 
 
@@ -59,9 +66,13 @@ class Chosen:
 
 
 def train_head(
-    recipe: HeadRecipe, data: str | Path | None, skip_bad: bool, progress: bool
+    recipe: HeadRecipe, data: str | Path | None, name: str, skip_bad: bool, progress: bool
 ) -> tuple[Verifier, ReportInputs]:
     """The trained model with its card, not saved yet, and what its report shows.
+
+    Args:
+        recipe, data, skip_bad, progress: As for ``train``.
+        name: What people call the model.
 
     Raises:
         DataError: If the data is not found, or has too few classes for thresholds.
@@ -87,7 +98,8 @@ def train_head(
         verifier = with_head(recipe.start, head)
         embeddings = head(embeddings)
     verifier.decision = chosen.fitted.decision
-    verifier.card = _card(recipe, start, items, chosen, time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    verifier.card = _card(recipe, start, items, chosen, seconds, name)
     return verifier, _report_inputs(verifier, items, embeddings, chosen.fitted)
 
 
@@ -106,11 +118,11 @@ def choose(
         None: cosine.matrix(seen, seen).astype(np.float32),
         **cross_fit(seen, labels, recipe.seed, progress),
     }
-    aucs = {
-        shrinkage: _auc(recipe, table := ScoreTable(scores), table.embed(labels), labels)
+    curves = {
+        shrinkage: _curve(recipe, table := ScoreTable(scores), table.embed(labels), labels)
         for shrinkage, scores in tables.items()
     }
-    best = max(aucs, key=lambda one: aucs[one] - (0 if one is None else WORTH_A_HEAD))
+    best = _best(curves, recipe.far)
     table = ScoreTable(tables[best])
     of_row = table.embed(labels)
     settings: dict[str, Any] = {"far": recipe.far, "seed": recipe.seed}
@@ -126,23 +138,33 @@ def choose(
     pixels = NearestPixels()
     plain = pixels.embed([items.paths[row] for row in rows])
     compared = {
-        FIGURE: aucs[best],
-        f"AUC of {start.name} without a head": aucs[None],
-        "AUC of plain pixels": _auc(recipe, pixels, plain, labels),
+        FIGURE: auc_of(curves[best]),
+        f"AUC of {start.name} without a head": auc_of(curves[None]),
+        "AUC of plain pixels": auc_of(_curve(recipe, pixels, plain, labels)),
     }
     return Chosen(best, replace(fitted, decision=decision), compared)
 
 
-def _auc(
+def _best(curves: dict[float | None, RocCurve], far: float) -> float | None:
+    """The shrinkage that ranks best; of several alike, the one that finds most at a FAR."""
+    aucs = {shrinkage: auc_of(curve) for shrinkage, curve in curves.items()}
+    highest = max(aucs.values())
+    if aucs[None] >= highest - WORTH_A_HEAD:
+        return None
+    alike = [one for one in aucs if one is not None and aucs[one] >= highest - ALIKE]
+    return max(alike, key=lambda one: tar_of(curves[one], far))
+
+
+def _curve(
     recipe: HeadRecipe, scorer: Scorer, embeddings: NDArray[Any], labels: NDArray[np.int64]
-) -> float:
-    """AUC of the pairs that the decision is fitted on."""
+) -> RocCurve:
+    """The curve of the pairs that the decision is fitted on."""
     drawn = score_drawn_pairs(
         *(scorer, embeddings, embeddings, labels, None),
         seed=recipe.seed,
         n_different=draws_for(recipe.far),
     )
-    return roc_auc(drawn.scores, drawn.is_same)
+    return roc_curve(drawn.scores, drawn.is_same)
 
 
 def with_head(start: str, head: Head) -> Verifier:
@@ -169,12 +191,17 @@ def _embedded(
 
 
 def _card(
-    recipe: HeadRecipe, start: Verifier, items: Dataset, chosen: Chosen, seconds: float
+    recipe: HeadRecipe,
+    start: Verifier,
+    items: Dataset,
+    chosen: Chosen,
+    seconds: float,
+    name: str,
 ) -> TrainingCard:
     drawn, figures = chosen.fitted.drawn, dict[str, Any](chosen.fitted.figures())
     scored = drawn.scores, drawn.is_same
     return TrainingCard(
-        name=recipe.name,
+        name=name,
         recipe=recipe.model_dump(mode="json"),
         data={
             "training data": items.name,
