@@ -26,8 +26,9 @@ from onelook.data.sources import find
 from onelook.data.sources.lfw import lfw_people
 from onelook.data.sources.omniglot import omniglot
 from onelook.decision import Decision
+from onelook.loading import load
 from onelook.metrics import Interval, reliability
-from onelook.verifier import Verifier, load
+from onelook.verifier import Verifier
 from record import Clock, record
 
 FARS = (0.1, 0.01, 0.001)

@@ -31,8 +31,9 @@ from onelook.data.sources.omniglot import omniglot
 from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
+from onelook.loading import load
 from onelook.metrics import Interval, wilson_interval
-from onelook.verifier import Verifier, load
+from onelook.verifier import Verifier
 from record import Clock, record
 
 N_WAY, N_PROBES = 20, 10

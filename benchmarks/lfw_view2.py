@@ -23,10 +23,10 @@ from onelook.data.sources import find, lfw
 from onelook.evaluation.pairing import draw_pairs
 from onelook.evaluation.scorer import Scorer, score_pairs
 from onelook.evaluation.verification import VerificationResult, score_folds
+from onelook.loading import load
 from onelook.metrics import Interval, best_threshold
 from onelook.recipe import override, read_recipe
 from onelook.training.train import train
-from onelook.verifier import load
 from recipes import setting
 from record import Clock, record
 from views import mirrored

@@ -24,6 +24,7 @@ from onelook.data.inputs import ImageInput
 from onelook.data.items import Dataset
 from onelook.data.sources import open_source
 from onelook.evaluation.verification import verify_all_pairs
+from onelook.loading import load
 from onelook.metrics import auc_of, roc_curve, tar_of, wilson_interval
 from onelook.models.imagenet_weights import imagenet_weights
 from onelook.models.network import build_model
@@ -31,7 +32,7 @@ from onelook.recipe import HeadRecipe, ImageSettings, read_recipe
 from onelook.runtime.onnx import OnnxEncoder
 from onelook.training.heads import fit_heads, unit
 from onelook.training.train_head import choose
-from onelook.verifier import Verifier, from_model, load
+from onelook.verifier import Verifier, from_model
 from onelook.zoo import FOLDER
 from record import Clock, record
 from ship import ship

@@ -25,8 +25,9 @@ from onelook.data.sources.digits import digits_upscaled
 from onelook.data.sources.lfw import lfw_people
 from onelook.data.sources.omniglot import omniglot
 from onelook.errors import DataError
+from onelook.loading import load
 from onelook.metrics import roc_auc
-from onelook.verifier import Verifier, load
+from onelook.verifier import Verifier
 from record import Clock, record
 
 SIZES = (0, 20, 50, 200)  # of cohorts; 0 is the plain score

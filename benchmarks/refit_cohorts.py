@@ -17,9 +17,9 @@ from onelook.data.sources import find
 from onelook.data.sources.lfw import lfw_people
 from onelook.evaluation.unseen import held_out_classes
 from onelook.files import write_whole
+from onelook.loading import load
 from onelook.model_folder import digest_of, read_settings
 from onelook.tables import aligned
-from onelook.verifier import load
 from onelook.zoo import SETTINGS_FILE, existing_folder
 from ship import beside_cohorts
 

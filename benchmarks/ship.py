@@ -25,11 +25,12 @@ from onelook.data.inputs import FaceInput, ImageInput
 from onelook.decision import Decision
 from onelook.evaluation.protocols import evaluate
 from onelook.evaluation.verification import VerificationResult
+from onelook.loading import load
 from onelook.model_folder import packaged_weights, read_settings, weights_of, write_folder
 from onelook.recipe import DataSettings, read_recipe
 from onelook.runtime.export import exported
 from onelook.runtime.onnx import WEIGHTS_FILE
-from onelook.verifier import Verifier, from_model, load
+from onelook.verifier import Verifier, from_model
 from onelook.zoo import FOLDER
 from recipes import figures
 from views import mirrored

@@ -18,10 +18,11 @@ from onelook.cli.shared import app, check_files
 from onelook.cli.train import _setting
 from onelook.data.inputs import ImageInput
 from onelook.decision import Decision
+from onelook.loading import load
 from onelook.models.network import build_model
 from onelook.recipe import ImageSettings
 from onelook.training.loop import Interrupted
-from onelook.verifier import from_model, load
+from onelook.verifier import from_model
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def test_compare_without_a_model_takes_photos_for_photographs(
 def test_a_missing_file_is_named_before_anything_heavy_is_imported(
     onelook, model, three, command, monkeypatch
 ):
-    monkeypatch.setitem(sys.modules, "onelook.verifier", None)  # importing it would fail
+    monkeypatch.setitem(sys.modules, "onelook.loading", None)  # importing it would fail
     for chosen in ([], ["--model", str(model)]):
         status, out, err = onelook(command[0], three[0], "no.png", *command[1:], *chosen)
         assert (status, out, err) == (1, "", "error: no.png: no such file\n")

@@ -12,13 +12,14 @@ from safetensors.torch import load_file, save
 from onelook.data.inputs import ImageInput, StrokeInput, TextInput
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
+from onelook.loading import load
 from onelook.model_folder import FORMAT, write_folder
 from onelook.models.network import build_model
 from onelook.models.siamese import Siamese
 from onelook.models.similarity import EuclideanSimilarity
 from onelook.recipe import ImageSettings, SequenceSettings
 from onelook.runtime.onnx import OnnxEncoder
-from onelook.verifier import from_function, from_model, load
+from onelook.verifier import from_function, from_model
 
 MODEL = {
     "encoder": {

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from onelook.evaluation.protocols import evaluate
     from onelook.gallery.answers import Identification
     from onelook.gallery.gallery import Gallery
+    from onelook.loading import load
     from onelook.models.siamese import PseudoSiamese, Siamese
     from onelook.recipe import ImageSettings, Recipe, read_recipe, recipe_names
     from onelook.training.loop import Interrupted
     from onelook.training.train import Run, train
     from onelook.vectors import embed_files, write_vectors
-    from onelook.verifier import Verifier, from_function, from_model, load
+    from onelook.verifier import Verifier, from_function, from_model
 
 __all__ = [
     "CheckpointError",
@@ -90,7 +91,8 @@ _HOMES = {
     "onelook.training.loop": ("Interrupted",),
     "onelook.training.train": ("Run", "train"),
     "onelook.vectors": ("embed_files", "write_vectors"),
-    "onelook.verifier": ("Verifier", "from_function", "from_model", "load"),
+    "onelook.loading": ("load",),
+    "onelook.verifier": ("Verifier", "from_function", "from_model"),
 }
 
 

@@ -34,11 +34,14 @@ class Cohort:
         embeddings: (N, D) float32, without copies of one image.
         name: What people call the images, such as the name of their folder.
         notes: Sentences for people on what is wrong with the images.
+        reach: How unlike the familiar ones nearly all of them are: what is less so is
+            familiar in the place; see familiarity.py.
     """
 
     embeddings: NDArray[np.float32]
     name: str = "a cohort"
     notes: tuple[str, ...] = ()
+    reach: float = 1.0
 
     def __len__(self) -> int:
         return len(self.embeddings)

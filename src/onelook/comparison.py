@@ -27,6 +27,9 @@ class Comparison:
         threshold: Score from which the two are the same; None without a decision.
         far: Fraction of different pairs that the threshold falsely accepts.
         cohort: What the score is centred or normalised by; empty for a plain score.
+        familiar: Whether both look like what the model was calibrated on, or like the
+            cohort; False makes the verdict "unsure", None says that it is not known.
+        reason: Which one does not, and what to do; empty if none.
 
     Attributes:
         verdict: "same", "different" or "unsure"; empty where there is no threshold.
@@ -41,6 +44,8 @@ class Comparison:
     threshold: float | None
     far: float | None
     cohort: str = ""
+    familiar: bool | None = None
+    reason: str = ""
     verdict: Literal["same", "different", "unsure", ""] = dataclasses.field(
         init=False, default=""
     )
@@ -52,6 +57,16 @@ class Comparison:
         if self.threshold is not None:
             verdict = {True: "same", False: "different", None: "unsure"}[self.is_same]
             object.__setattr__(self, "verdict", verdict)
+
+    def __bool__(self) -> bool:
+        """Refused: an unsure answer is neither true nor false.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "an answer is no bool: ask for .is_same (None when unsure) or .verdict"
+        )
 
     @property
     def caption(self) -> str:
@@ -68,9 +83,12 @@ class Comparison:
                 f"dissimilarity {self.dissimilarity:.4f}; no verdict, since the model has "
                 "no threshold: add one with onelook calibrate"
             )
+        found = f"probability {self.probability:.3f}"
+        if self.reason:
+            found = self.reason
         return (
-            f"{self.verdict}: probability {self.probability:.3f}, dissimilarity "
-            f"{self.dissimilarity:.4f} (score {self.score:.4f}, threshold "
+            f"{self.verdict}: {found}, dissimilarity {self.dissimilarity:.4f} "
+            f"(score {self.score:.4f}, threshold "
             f"{self.threshold:.4f} at a false-accept rate of {self.far:g}"
             + (f" there; {self.cohort})" if self.cohort else ")")
         )

@@ -25,6 +25,7 @@ from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import name_of
 from onelook.data.inputs.filters import blurred, least_around
 from onelook.errors import DataError
+from onelook.familiarity import Reason, of_both
 from onelook.report.pictures import MUTED, Picture, draw_columns, tint
 from onelook.verifier import Verifier
 
@@ -96,6 +97,10 @@ def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
     }
     embeddings = {side: verifier.embed_loaded([loaded[side]], side) for side in names}
     score = float(verifier.score(embeddings["left"], embeddings["right"])[0])
+    reason: Reason = None
+    if verifier.shared:
+        both = [loaded[side] for side in names], np.concatenate([*embeddings.values()])
+        reason = of_both(*verifier.reasons(*both, ["the left image", "the right image"]))
     effects = {}
     for side in pictured:
         if verifier.input_of(side).input_shape is None:
@@ -109,9 +114,8 @@ def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
         assert picture is not None  # this side takes pictures
         heat = np.clip(effect / largest, 0, 1), np.clip(-effect / largest, 0, 1)
         sides[side] = Side(picture, *heat)
-    answer = verifier.judge(
-        name_of(left, "left image"), name_of(right, "right image"), score
-    )
+    called = name_of(left, "left image"), name_of(right, "right image")
+    answer = verifier.judge(*called, score, reason)
     return Explanation(answer, sides.get("left"), sides.get("right"))
 
 

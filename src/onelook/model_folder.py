@@ -20,12 +20,13 @@ from onelook.cohort import Cohort
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
 from onelook.extras import import_extra
+from onelook.familiarity import Familiarity
 from onelook.files import cache_folder, check_regular, write_whole
 from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE
 from onelook.zoo import SETTINGS_FILE, shipped_folder
 
 FORMAT, OLD_FORMAT = 2, 1
-COHORT_FILE = "cohort.safetensors"
+COHORT_FILE, FAMILIARITY_FILE = "cohort.safetensors", "familiarity.safetensors"
 # Encoders whose weights come with a package, and the extra that installs it.
 PACKAGED = {"dlib-faces": "faces", "efficientnet-lite2": "photos"}
 
@@ -64,6 +65,13 @@ class CohortFile(Part):
     name: str
     images: Annotated[int, Field(gt=0)]
     notes: tuple[str, ...] = ()
+    reach: float = 1.0
+
+
+class FamiliarityFile(Part):
+    """What familiar images look like: a file of this folder."""
+
+    sha256: Sha256
 
 
 class ModelFile(Part):
@@ -82,6 +90,7 @@ class ModelFile(Part):
     # SHA-256 of the ONNX graph of each side; none where only PyTorch can answer.
     graphs: dict[Side, Sha256]
     cohort: CohortFile | None = None
+    familiarity: FamiliarityFile | None = None
     digest: Sha256
 
 
@@ -246,7 +255,23 @@ def cohort_of(folder: Path, file: ModelFile | OldModelFile) -> Cohort | None:
         return None
     path = folder / COHORT_FILE
     embeddings = tensors_of(read_file(path, known.sha256), path)["embeddings"]
-    return Cohort(embeddings, known.name, known.notes)
+    return Cohort(embeddings, known.name, known.notes, known.reach)
+
+
+def familiarity_of(folder: Path, file: ModelFile | OldModelFile) -> Familiarity | None:
+    """What images are familiar to a model, or None.
+
+    Raises:
+        CheckpointError: If it cannot be read or is another one than was saved.
+    """
+    known = file.familiarity if isinstance(file, ModelFile) else None
+    if known is None:
+        return None
+    path = folder / FAMILIARITY_FILE
+    try:
+        return Familiarity.from_tensors(tensors_of(read_file(path, known.sha256), path))
+    except KeyError as error:
+        raise CheckpointError(f"{path} has no {error}: copy the whole folder") from error
 
 
 def write_folder(
@@ -255,6 +280,7 @@ def write_folder(
     weights: bytes,
     graphs: dict[str, bytes],
     cohort: Cohort | None = None,
+    familiarity: Familiarity | None = None,
 ) -> Path:
     """Write a model folder; an older model there stays until the end.
 
@@ -264,6 +290,7 @@ def write_folder(
         weights: The content of the safetensors file.
         graphs: The ONNX graph of each side.
         cohort: What the model answers beside, or None.
+        familiarity: What images are familiar to it, or None.
 
     Raises:
         CheckpointError: If a value is of a wrong kind, or a weight is not a number.
@@ -277,11 +304,19 @@ def write_folder(
         "weights": {"sha256": _sha256(weights), **content.get("weights", {})},
         "graphs": {side: _sha256(graph) for side, graph in graphs.items()},
     }
-    beside = b""
+    others = {COHORT_FILE: b"", FAMILIARITY_FILE: b""}
     if cohort is not None:
-        beside = packed({"embeddings": cohort.embeddings})
-        known = {"name": cohort.name, "images": len(cohort), "notes": cohort.notes}
-        content["cohort"] = {"sha256": _sha256(beside), **known}
+        others[COHORT_FILE] = packed({"embeddings": cohort.embeddings})
+        content["cohort"] = {
+            "sha256": _sha256(others[COHORT_FILE]),
+            "name": cohort.name,
+            "images": len(cohort),
+            "notes": cohort.notes,
+            "reach": cohort.reach,
+        }
+    if familiarity is not None:
+        others[FAMILIARITY_FILE] = packed(familiarity.tensors())
+        content["familiarity"] = {"sha256": _sha256(others[FAMILIARITY_FILE])}
     try:
         text = json.dumps(content | {"digest": digest_of(content)}, indent=1)
         ModelFile.model_validate_json(text)
@@ -293,10 +328,11 @@ def write_folder(
         write_whole(folder / GRAPH_FILES[side], graph)
     for side in set(GRAPH_FILES) - set(graphs):
         (folder / GRAPH_FILES[side]).unlink(missing_ok=True)
-    if beside:
-        write_whole(folder / COHORT_FILE, beside)
-    else:
-        (folder / COHORT_FILE).unlink(missing_ok=True)
+    for name, content_of_file in others.items():
+        if content_of_file:
+            write_whole(folder / name, content_of_file)
+        else:
+            (folder / name).unlink(missing_ok=True)
     return write_whole(folder / SETTINGS_FILE, text + "\n").parent
 
 

@@ -1,10 +1,10 @@
 """Verifier: a trained network with its inputs and its decision, ready to use."""
 
 import copy
-import os
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,35 +13,26 @@ from onelook.card import TrainingCard
 from onelook.cohort import Cohort, cohort_scores, decision_beside, make_cohort, sample
 from onelook.comparison import Comparison
 from onelook.data.archives import addresses_of
-from onelook.data.inputs import Input, Item, RawInput, Store, input_from_dict
+from onelook.data.inputs import Input, Item, RawInput, Store
 from onelook.data.inputs.decoding import check_list, name_of
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
-from onelook.extras import import_extra
+from onelook.familiarity import Familiarity, Reason, of_both
 from onelook.model_folder import (
-    ModelFile,
     Network,
-    OldModelFile,
-    cohort_of,
     fingerprint_of,
     own_names,
-    read_file,
-    read_settings,
-    tensors_of,
-    weights_of,
     write_folder,
 )
 from onelook.progress import progress_bar
 from onelook.runtime.encoder import EmbeddingFunction, Encoder, FunctionEncoder, Inputs
-from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, OnnxEncoder, has_cuda
 from onelook.runtime.scores import Scores, build_scores
-from onelook.zoo import SETTINGS_FILE, existing_folder
 
 if TYPE_CHECKING:
     from onelook.models.siamese import PseudoSiamese, Siamese
 
 BATCH_SIZE = 256
-Runtime = Literal["onnx", "torch"]
+REACHED = 0.99  # of a cohort's images: what is as unlike as these is familiar there
 
 
 class Verifier:
@@ -79,6 +70,7 @@ class Verifier:
         self.card = card or TrainingCard()
         self.network = network
         self.cohort: Cohort | None = None
+        self.familiarity: Familiarity | None = None
         self._fingerprint = fingerprint
         self._plain: Verifier | None = None
         # Whether embedding more than one batch reports progress on standard error.
@@ -145,8 +137,12 @@ class Verifier:
             name = name or Path(images).name
             images = addresses_of([images], self.input.suffixes)
         kept = [images[i] for i in sample(len(images))]  # no more are encoded than are kept
-        near = self.plain.scores.near
-        return make_cohort(self.embed(kept), name or "a cohort", near)
+        embeddings, unlike = self._look(kept, "left")
+        found = make_cohort(embeddings, name or "a cohort", self.plain.scores.near)
+        if unlike is None:
+            return found
+        reach = max(1.0, float(np.quantile(unlike, REACHED)))
+        return dataclasses.replace(found, reach=reach)
 
     @property
     def normalised_by(self) -> str:
@@ -189,6 +185,58 @@ class Verifier:
         check_list(items)
         taken = self.input_of(side)
         return self._embed(lambda part: taken.load_many(items[part]), len(items), side)
+
+    def look(
+        self, items: Sequence[Item], names: Sequence[str]
+    ) -> tuple[NDArray[np.float32], list[Reason]]:
+        """Embeddings (N, D) of the left side's items, and why each is not familiar."""
+        embeddings, unlike = self._look(items, "left")
+        return embeddings, self._reasons(unlike, names)
+
+    def reasons(
+        self, loaded: Sequence[Any], embeddings: NDArray[np.float32], names: Sequence[str]
+    ) -> list[Reason]:
+        """Why each of N loaded items is not familiar: "" where it is, None if not known.
+
+        Args:
+            loaded: N items, as ``input`` loads them.
+            embeddings: (N, D) of them.
+            names: N names, to speak of them.
+        """
+        unlike = None
+        if self.familiarity is not None:
+            unlike = self.familiarity.unlike(loaded, embeddings)
+        return self._reasons(unlike, names)
+
+    def _reasons(
+        self, unlike: NDArray[np.float64] | None, names: Sequence[str]
+    ) -> list[Reason]:
+        if unlike is None:
+            return [None] * len(names)
+        reach = 1.0 if self.cohort is None else self.cohort.reach
+        than = f"what {self.name} was calibrated on"
+        than += f" ({self.card.purpose})" if self.card.purpose else ""
+        advice = "give a cohort of such images (--cohort), or another --model"
+        if self.cohort is not None:
+            than, advice = f"the cohort {self.cohort.name}", "add such images to it"
+        return [
+            "" if one <= reach else f"{name} is unlike {than}: {advice}"
+            for one, name in zip(unlike, names, strict=True)
+        ]
+
+    def _look(
+        self, items: Sequence[Item], side: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+        """Embeddings (N, D), and how unlike familiar images the items are, if known."""
+        if self.familiarity is None:
+            return self.embed(items, side), None
+        taken, found = self.input_of(side), [np.zeros(0)]
+        parts = [np.zeros((0, self.embedding_size), np.float32)]
+        for start in range(0, len(check_list(items)), BATCH_SIZE):
+            loaded = taken.load_many(items[start : start + BATCH_SIZE])
+            parts.append(self.embed_loaded(loaded, side))
+            found.append(self.familiarity.unlike(loaded, parts[-1]))
+        return np.concatenate(parts), np.concatenate(found)
 
     def embed_loaded(
         self, loaded: Sequence[Any] | NDArray[Any], side: str = "left"
@@ -271,30 +319,47 @@ class Verifier:
         left_names: Sequence[str],
         right_names: Sequence[str],
     ) -> list[Comparison]:
+        names = [
+            *map(name_of, lefts, left_names),
+            *map(name_of, rights, right_names),
+        ]
+        n, reasons = len(lefts), list[Reason]([None] * len(names))
         if self.shared:
-            both = self._embed_distinct([*lefts, *rights], "left")
-            left, right = both[: len(lefts)], both[len(lefts) :]
+            both, reasons = self._look_at_distinct([*lefts, *rights], names)
+            left, right = both[:n], both[n:]
         else:
-            left = self._embed_distinct(lefts, "left")
-            right = self._embed_distinct(rights, "right")
+            left, right = self.embed(lefts, "left"), self.embed(rights, "right")
         scores = self.score(left, right)
-        names = zip(
-            map(name_of, lefts, left_names), map(name_of, rights, right_names), strict=True
-        )
         return [
-            self.judge(*pair, float(score))
-            for pair, score in zip(names, scores, strict=True)
+            self.judge(
+                names[i], names[n + i], float(score), of_both(reasons[i], reasons[n + i])
+            )
+            for i, score in enumerate(scores)
         ]
 
-    def _embed_distinct(self, items: Sequence[Item], side: str) -> NDArray[np.float32]:
-        """Embeddings (N, D) of N items, each distinct one encoded once."""
+    def _look_at_distinct(
+        self, items: Sequence[Item], names: Sequence[str]
+    ) -> tuple[NDArray[np.float32], list[Reason]]:
+        """``look`` at N items, each distinct one encoded once."""
         row_of: dict[str | int, int] = {}
         rows = [row_of.setdefault(name_of(i, "") or id(i), len(row_of)) for i in items]
         first = np.unique(rows, return_index=True)[1]
-        return self.embed([items[i] for i in first], side)[rows]
+        embeddings, reasons = self.look(
+            [items[i] for i in first], [names[i] for i in first]
+        )
+        return embeddings[rows], [reasons[row] for row in rows]
 
-    def judge(self, left: str, right: str, score: float) -> Comparison:
-        """The answer that a score stands for."""
+    def judge(
+        self, left: str, right: str, score: float, reason: Reason = None
+    ) -> Comparison:
+        """The answer that a score stands for.
+
+        Args:
+            left, right: What people call the two.
+            score: Of the pair.
+            reason: Why one of the two is not familiar, which makes the answer unsure; ""
+                where both are, None where that is not known.
+        """
         decision = self.decision
         return Comparison(
             left=left,
@@ -302,10 +367,12 @@ class Verifier:
             score=score,
             dissimilarity=self.dissimilarity(score),
             probability=None if decision is None else float(decision.probability(score)),
-            is_same=None if decision is None else decision.decide(score),
+            is_same=None if decision is None or reason else decision.decide(score),
             threshold=None if decision is None else decision.threshold,
             far=None if decision is None else decision.far,
             cohort=self.normalised_by,
+            familiar=None if reason is None else not reason,
+            reason=reason or "",
         )
 
     @property
@@ -353,108 +420,9 @@ class Verifier:
                 "nothing could load it; train(..., encoder=...) or a recipe makes one"
             )
         weights, graphs = self.encoder.files(self.examples())
-        return write_folder(Path(folder), self.to_dict(), weights, graphs, self.cohort)
-
-
-def load(
-    name: str | Path, device: str | None = None, runtime: Runtime | None = None
-) -> Verifier:
-    """A Verifier from a folder that ``train`` wrote, or of a model that ships.
-
-    Args:
-        name: The folder, or the name of a shipped model.
-        device: "cpu", "cuda" or another one of PyTorch's; None takes the one that the
-            environment variable ONELOOK_DEVICE names, else the processor.
-        runtime: "onnx" answers through ONNX Runtime, "torch" through PyTorch; None takes
-            ONNX Runtime where the model has a graph and the device allows.
-
-    Raises:
-        CheckpointError: If there is no such model, it was damaged, or its format is newer
-            than this onelook knows.
-        OnelookError: If PyTorch is needed and not installed.
-        ValueError: If there is no such device.
-    """
-    device = device or os.environ.get("ONELOOK_DEVICE")
-    folder = existing_folder(name)
-    file, content = read_settings(folder)
-    encoder, scores = _answering(folder, file, content["model"], device, runtime)
-    try:
-        right = content.get("right_preprocess")
-        verifier = Verifier(
-            encoder,
-            scores,
-            input_from_dict(content["preprocess"]),
-            None if right is None else input_from_dict(right),
-            file.decision,
-            file.card,
-            network=content["model"],
-            fingerprint=getattr(file, "fingerprint", ""),
+        return write_folder(
+            Path(folder), self.to_dict(), weights, graphs, self.cohort, self.familiarity
         )
-        _check_input_shape(verifier)
-        cohort = cohort_of(folder, file)
-        if cohort is not None:
-            verifier = verifier.with_cohort(cohort)
-    except (KeyError, TypeError, ValueError, DataError) as error:
-        raise CheckpointError(f"{folder / SETTINGS_FILE}: {error}") from error
-    return verifier
-
-
-def _answering(
-    folder: Path,
-    file: ModelFile | OldModelFile,
-    network: dict[str, Any],
-    device: str | None,
-    runtime: Runtime | None,
-) -> tuple[Encoder, Scores]:
-    """The encoder and the scores of a model folder."""
-    weights = weights_of(folder, file)
-    tensors = own_names(tensors_of(weights, folder / WEIGHTS_FILE), file.model)
-    head = "similarity."
-    learned = {key[len(head) :]: tensors[key] for key in tensors if key.startswith(head)}
-    scores = build_scores(file.model.similarity.name, learned)
-    on_processor = device in (None, "cpu")
-    if runtime is None and isinstance(file, ModelFile) and file.graphs:
-        runtime = "onnx" if on_processor or _onnx_has(str(device)) else "torch"
-    if runtime == "onnx":
-        if not isinstance(file, ModelFile) or not file.graphs:
-            raise CheckpointError(
-                f"{folder} has no model.onnx: onelook export {folder} writes it, unless "
-                "the network has no ONNX form; runtime='torch' needs none"
-            )
-        graphs: dict[str, bytes] = {
-            side: read_file(folder / GRAPH_FILES[side], sha256)
-            for side, sha256 in file.graphs.items()
-        }
-        if not on_processor and not _onnx_has(str(device)):
-            raise ValueError(f"no device {device!r} for ONNX Runtime here; use PyTorch's")
-        size = file.embedding_size
-        return OnnxEncoder(weights, graphs, size, device or "cpu"), scores
-    import_extra("torch", "train", f"{folder.name} answers through PyTorch: it")
-    from onelook.runtime.torch import load_encoder, named_device
-
-    if device is not None:
-        named_device(device)
-    try:
-        return load_encoder(network, tensors, device), scores
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: {error}") from error
-
-
-def _onnx_has(device: str) -> bool:
-    return device.startswith("cuda") and has_cuda()
-
-
-def _check_input_shape(verifier: Verifier) -> None:
-    """A PyTorch network says what it takes; a graph was checked when it was written."""
-    network: Any = getattr(verifier.encoder, "model", None)
-    for side in ("left", "right") if network is not None else ():
-        given = verifier.input_of(side).input_shape
-        expected = getattr(network.encoder_of(side), "input_shape", None)
-        if given is not None and expected is not None and tuple(expected) != given:
-            raise ValueError(
-                f"the encoder takes images of {tuple(expected)} (channels, height, "
-                f"width), but the preprocessing gives {given}"
-            )
 
 
 def from_function(

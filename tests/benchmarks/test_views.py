@@ -5,7 +5,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from onelook.errors import CheckpointError
-from onelook.verifier import from_function, load
+from onelook.loading import load
+from onelook.verifier import from_function
 from views import mirrored
 
 

@@ -16,7 +16,8 @@ from onelook.gallery.folders import (
     images_of_identities,
 )
 from onelook.gallery.gallery import Gallery
-from onelook.verifier import from_function, load
+from onelook.loading import load
+from onelook.verifier import from_function
 
 
 def grey(images):

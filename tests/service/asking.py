@@ -11,9 +11,10 @@ from PIL import Image, ImageDraw
 from starlette.testclient import TestClient
 
 from onelook.gallery.gallery import Gallery
+from onelook.loading import load
 from onelook.service.app import create_app
 from onelook.service.settings import ServiceSettings
-from onelook.verifier import Verifier, load
+from onelook.verifier import Verifier
 
 LOCAL = "http://127.0.0.1"
 

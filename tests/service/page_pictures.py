@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 
 from onelook.data.sources.omniglot import omniglot
 from onelook.decision import IdentifyRow, fit_decision
-from onelook.verifier import Verifier, load
+from onelook.loading import load
+from onelook.verifier import Verifier
 
 # Strokes as shares of a sheet's sides: an arch with a bar, and a zigzag.
 ARCH = [[(0.3, 0.8), (0.3, 0.25), (0.7, 0.25), (0.7, 0.8)], [(0.3, 0.55), (0.7, 0.55)]]

@@ -1,6 +1,7 @@
 """The application: its answers are the library's, and uploads never touch the disk."""
 
 import functools
+import io
 import os
 import sys
 import threading
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from asking import asking, drawing, omniglot, pair, several
+from PIL import Image, ImageDraw, ImageFont
 
 from onelook.data.inputs import TextInput
 from onelook.service.app import create_app
@@ -244,3 +246,20 @@ def test_limits_that_would_refuse_for_ever_are_refused():
         ServiceSettings(max_waiting=8)
     with pytest.raises(ValueError, match="max_held_bytes must be at least max_bytes"):
         ServiceSettings(max_held_bytes=1000)
+
+
+def test_a_picture_of_another_kind_is_named_and_decides_nothing(tmp_path):
+    page = Image.new("L", (320, 120), 255)
+    ImageDraw.Draw(page).text((10, 30), "Hello 123", 0, ImageFont.load_default(size=48))
+    file = io.BytesIO()
+    page.save(file, "PNG")
+    words = ("words.png", file.getvalue())
+    with asking(gallery_file=tmp_path / "g.db") as client:
+        asked = {"left": words, "right": ("b.png", drawing(1))}
+        pair = client.post("/v1/compare", files=asked).json()
+        client.post("/v1/enroll", files={"images": words}, data={"identity": "hello"})
+        found = client.post("/v1/identify", files={"image": words}).json()
+    assert (pair["verdict"], pair["is_same"], pair["familiar"]) == ("unsure", None, False)
+    assert pair["reason"].startswith("words.png is unlike what omniglot was calibrated on")
+    assert (found["verdict"], found["identity"]) == ("unsure", None)
+    assert found["reason"] == pair["reason"]

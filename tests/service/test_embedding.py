@@ -64,10 +64,10 @@ def test_a_score_is_the_verifiers():
 
     async def scenario(embedder):
         return await asyncio.gather(
-            *(embedder.score(Upload("left", a), Upload("right", b)) for a, b in pairs)
+            *(embedder.compare(Upload("left", a), Upload("right", b)) for a, b in pairs)
         )
 
-    found = run(Embedder(verifier, ServiceSettings()), scenario)
+    found = [one.score for one in run(Embedder(verifier, ServiceSettings()), scenario)]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -214,6 +214,7 @@ def test_the_similarity_is_the_models_own():
 
     async def scenario(embedder):
         left, right = drawing(1, side=50), drawing(1, side=53)
-        return await embedder.score(Upload("left", left), Upload("right", right))
+        answer = await embedder.compare(Upload("left", left), Upload("right", right))
+        return answer.score
 
     assert run(Embedder(verifier, ServiceSettings()), scenario) == pytest.approx(-3.0)

@@ -268,7 +268,7 @@ def test_a_gallery_that_fails_is_told_in_the_log_and_not_to_the_client(
 
     with asking(gallery_file=tmp_path / "gallery.db") as client:
         monkeypatch.setattr(Gallery, "identities", fail)
-        monkeypatch.setattr(Gallery, "identify_many", fail)
+        monkeypatch.setattr(Gallery, "identify_embedded", fail)
         for answer in (
             client.get("/v1/identities"),
             client.post("/v1/identify", files={"image": ("a.png", drawing(1))}),

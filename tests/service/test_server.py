@@ -21,9 +21,9 @@ from asking import drawing, omniglot, pair
 from onelook.card import TrainingCard
 from onelook.cli import main
 from onelook.gallery.gallery import Gallery
+from onelook.loading import load
 from onelook.service import server
 from onelook.service.tokens import Tokens, add_token
-from onelook.verifier import load
 
 # A model that takes its time, served by the same code as ``onelook serve``.
 SLOW = """

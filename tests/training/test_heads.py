@@ -6,6 +6,7 @@ import pytest
 import onelook
 from onelook.data.items import Dataset
 from onelook.errors import DataError
+from onelook.loading import load
 from onelook.recipe import HeadRecipe, override, read_recipe
 from onelook.training.heads import (
     SHRINKAGES,
@@ -17,7 +18,7 @@ from onelook.training.heads import (
     usable,
 )
 from onelook.training.train_head import choose
-from onelook.verifier import from_function, load
+from onelook.verifier import from_function
 
 
 def points(n_classes=9, n_each=6, size=8, noise=None, seed=0):

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from onelook.errors import CheckpointError
+from onelook.loading import load
 from onelook.models.encoders import build_encoder
 from onelook.recipe import NamedSettings, override
 from onelook.runtime.onnx import OnnxEncoder
 from onelook.training.train import train
-from onelook.verifier import load
 
 SOURCE = """
 from torch import nn

@@ -9,10 +9,10 @@ import yaml
 from onelook.data.sources.class_folders import class_folder
 from onelook.errors import DataError
 from onelook.evaluation.protocols import evaluate
+from onelook.loading import load
 from onelook.recipe import override, parse_recipe, read_recipe
 from onelook.training.prepare import prepare
 from onelook.training.train import train
-from onelook.verifier import load
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from onelook.errors import CheckpointError
+from onelook.loading import load
 from onelook.models.network import build_model
 from onelook.recipe import override
 from onelook.training.loop import model_settings
 from onelook.training.prepare import prepare
 from onelook.training.start import start_from
 from onelook.training.train import train
-from onelook.verifier import load
 
 
 @pytest.fixture(scope="module")

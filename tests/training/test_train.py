@@ -17,13 +17,13 @@ from onelook.data.sources.class_folders import class_folder
 from onelook.errors import CheckpointError, DataError, OnelookError, TrainingError
 from onelook.evaluation.protocols import evaluate
 from onelook.files import locked
+from onelook.loading import load
 from onelook.recipe import override
 from onelook.training.loop import BEST_FILE, STATE_FILE, Interrupted, fit
 from onelook.training.prepare import prepare
 from onelook.training.reporting import headline_rows
 from onelook.training.state import load_state
 from onelook.training.train import train
-from onelook.verifier import load
 
 
 @pytest.fixture(scope="module")

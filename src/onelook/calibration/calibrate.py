@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.calibration.familiarity import familiarity_of_items
 from onelook.calibration.fit import CrossCheck, fit_drawn, fit_items
 from onelook.calibration.groups import GroupRates, groups_of, rates_by_group
 from onelook.calibration.pairs import ClassPairs, listed_pairs
@@ -22,9 +23,11 @@ from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.evaluation.scorer import embed_both
 from onelook.evaluation.unseen import DataChoice, Unseen, unseen
+from onelook.familiarity import Familiarity
 from onelook.files import expanded
+from onelook.loading import load
 from onelook.tables import Rows, aligned, html_table
-from onelook.verifier import Verifier, load
+from onelook.verifier import Verifier
 
 MOST_ITEMS = 20_000
 NO_GALLERIES = (
@@ -50,6 +53,7 @@ class Calibration:
         groups: Errors by group, if groups were asked for.
         notes: Sentences on what was left out or is not known.
         fingerprint: Fingerprint of the Dataset that it was fitted on.
+        familiarity: What its images look like; None where there are too few.
     """
 
     decision: Decision
@@ -60,6 +64,7 @@ class Calibration:
     groups: tuple[GroupRates, ...]
     notes: tuple[str, ...]
     fingerprint: str = ""
+    familiarity: Familiarity | None = None
 
     def about(self) -> CalibrationFacts:
         """What the model's card says of it."""
@@ -151,13 +156,14 @@ def calibrate(
     if isinstance(opened.data, Pairs):
         name, notes = opened.data.source, (*opened.notes, NO_GALLERIES)
         fitted = fit_drawn(listed_pairs(verifier, opened.data), **wanted)
-        fingerprint = ""
+        fingerprint, familiarity = "", None
     else:
         name, notes = opened.data.name, opened.notes
         items = embed_items(verifier, opened.data)
         fitted = fit_items(*items, opened.data.groups, **wanted)
         groups = errors_by_group(items, grouping, fitted.decision, seed)
         fingerprint = opened.data.fingerprint
+        familiarity = familiarity_of_items(verifier, opened.data, seed)
     return Calibration(
         decision=fitted.decision,
         data=name,
@@ -167,6 +173,7 @@ def calibrate(
         groups=groups,
         notes=notes,
         fingerprint=fingerprint,
+        familiarity=familiarity,
     )
 
 
@@ -181,6 +188,7 @@ def save_decision(model: str | Path, calibration: Calibration, out: str | Path) 
     loaded = load(model)
     verifier = loaded.plain
     verifier.decision = calibration.decision
+    verifier.familiarity = calibration.familiarity or verifier.familiarity
     verifier.card = verifier.card.model_copy(update={"calibration": calibration.about()})
     if loaded.cohort is not None:
         verifier = verifier.with_cohort(loaded.cohort)

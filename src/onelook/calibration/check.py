@@ -17,7 +17,8 @@ from onelook.tables import Rows, aligned, html_table
 from onelook.verifier import Verifier
 
 ADVICE = {
-    "too lax": "too lax: more different pairs pass than stated; calibrate again",
+    "too lax": "too lax: more different pairs pass than stated; calibrate again, or give "
+    "20 images of this place or more with --cohort",
     "too strict": "too strict: fewer different pairs pass than stated, so more same pairs "
     "are lost than necessary; calibrate again",
 }

@@ -71,9 +71,9 @@ def calibrate(
     from onelook.calibration.check import check as check_threshold
     from onelook.errors import MissingExtraError
     from onelook.evaluation.unseen import DataChoice
+    from onelook.loading import load
     from onelook.report.inputs import calibration_inputs
     from onelook.report.page import write_report
-    from onelook.verifier import load
 
     model = named_model(named, model)
     verifier = load(model)

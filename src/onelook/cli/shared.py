@@ -121,7 +121,7 @@ def beside(verifier: "Verifier", cohort: Path) -> "Verifier":
 
 
 def _loaded(model: str) -> "Verifier":
-    from onelook.verifier import load
+    from onelook.loading import load
 
     return load(model)
 
@@ -129,7 +129,7 @@ def _loaded(model: str) -> "Verifier":
 def _default_model(paths: Sequence[str]) -> "Verifier":
     """The shipped model for drawings, or that for photographs, as the pictures are."""
     from onelook.data.inputs.kinds import kind_of
-    from onelook.verifier import load
+    from onelook.loading import load
     from onelook.zoo import DEFAULT_MODEL, PHOTO_MODEL, shipped_folder
 
     is_photograph = kind_of(_pictures(paths)) == "photograph"

@@ -152,8 +152,8 @@ def export(
 ) -> None:
     """Write an older model for answers without PyTorch: model.onnx."""
     import_extra("torch", "train", "onelook export")
+    from onelook.loading import load
     from onelook.runtime.export import largest_difference
-    from onelook.verifier import load
 
     folder = written_folder(model, out)
     trained = load(model, runtime="torch")

@@ -43,9 +43,10 @@ from onelook.evaluation.verification import (
     verify_all_pairs,
     verify_pairs,
 )
+from onelook.loading import load
 from onelook.recipe import DataSettings
 from onelook.tables import Result
-from onelook.verifier import Verifier, load
+from onelook.verifier import Verifier
 
 Data = str | Path | None
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.decision import Decision, IdentifyThreshold
+from onelook.familiarity import Reason
 from onelook.gallery.store import Hit, Stats
 from onelook.tables import data_frame, html_table
 
@@ -54,9 +55,12 @@ class Identification:
         extrapolated: Whether the gallery is larger than those that were measured.
         gallery_size: Number of enrolled images.
         cohort: What scores are centred or normalised by; empty for plain scores.
+        familiar: Whether the probe looks like what the model was calibrated on, or like the
+            cohort; False makes the verdict "unsure", None says that it is not known.
+        reason: Why it does not, and what to do; empty if it does.
 
     Attributes:
-        verdict: "known" or "unknown"; empty where the model has no threshold.
+        verdict: "known", "unknown" or "unsure"; empty where the model has no threshold.
     """
 
     identity: str | None
@@ -66,7 +70,11 @@ class Identification:
     extrapolated: bool
     gallery_size: int
     cohort: str = ""
-    verdict: Literal["known", "unknown", ""] = dataclasses.field(init=False, default="")
+    familiar: bool | None = None
+    reason: str = ""
+    verdict: Literal["known", "unknown", "unsure", ""] = dataclasses.field(
+        init=False, default=""
+    )
 
     # In the OpenAPI document the verdict is a field that every answer has.
     __pydantic_config__ = {"json_schema_serialization_defaults_required": True}
@@ -74,7 +82,16 @@ class Identification:
     def __post_init__(self) -> None:
         if self.threshold is not None:
             verdict = "unknown" if self.identity is None else "known"
+            verdict = "unsure" if self.reason else verdict
             object.__setattr__(self, "verdict", verdict)
+
+    def __bool__(self) -> bool:
+        """Refused: who is unknown may be meant, or whether there was an answer.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("an answer is no bool: ask for .identity (None for unknown)")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -92,6 +109,8 @@ class Identification:
         rate = f"threshold {self.threshold:.4f}, false accepts {self.fpir:.2g}"
         rate += " by extrapolation" if self.extrapolated else ""
         rate += f"; {self.cohort}" if self.cohort else ""
+        if self.reason:
+            return f"unsure: {self.reason}; nearest is {nearest}, {rate}"
         if self.identity is None:
             return f"unknown: nearest is {nearest}, {rate}"
         return f"{self.identity}: probability {best.probability:.3f}, score " + (
@@ -124,6 +143,7 @@ def answer(
     stats: Stats,
     k: int,
     cohort: str = "",
+    reason: Reason = None,
 ) -> Identification:
     """The ``k`` best identities among images near a probe, and whether the best is right.
 
@@ -138,6 +158,7 @@ def answer(
         stats: Size of the gallery.
         k: Number of matches.
         cohort: What scores are centred or normalised by, in words.
+        reason: Why the probe is not familiar; "" where it is, None if that is not known.
     """
     best: dict[str, int] = {}
     for i in sorted(range(len(hits)), key=lambda i: (-scores[i], hits[i].id)):
@@ -158,7 +179,9 @@ def answer(
         )
         for i, probability in zip(order[:k], probabilities, strict=False)
     )
-    known = limit is not None and matches and matches[0].score >= limit.threshold
+    known = (
+        limit is not None and not reason and matches and matches[0].score >= limit.threshold
+    )
     return Identification(
         identity=matches[0].identity if known else None,
         matches=matches,
@@ -167,6 +190,8 @@ def answer(
         extrapolated=limit is not None and limit.extrapolated,
         gallery_size=stats.n_images,
         cohort=cohort,
+        familiar=None if reason is None else not reason,
+        reason=reason or "",
     )
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import check_list, decode, name_of
 from onelook.errors import GalleryError, UnknownIdentityError
+from onelook.familiarity import Reason
 from onelook.gallery.answers import Identification, answer
 from onelook.gallery.store import (
     Entry,
@@ -203,12 +204,18 @@ class Gallery:
             raise ValueError(f"k must be positive, got {k}")
         if not len(check_list(images)):
             return []
+        return self.identify_embedded(*self._probes(images), k)
+
+    def identify_embedded(
+        self, vectors: Floats, reasons: Sequence[Reason], k: int
+    ) -> list[Identification]:
+        """``identify`` for embeddings (N, D), and why the image of each is not familiar."""
         stats = self.store.stats()
-        vectors = check_vectors(self.store.header, self._probes(images))
+        vectors = check_vectors(self.store.header, vectors)
         nearest = self._nearest(vectors, min(k, stats.n_identities), stats.n_images)
         return [
-            self._answer(vector, hits, stats, k)
-            for vector, hits in zip(vectors, nearest, strict=True)
+            self._answer(vector, hits, stats, k, reason)
+            for vector, hits, reason in zip(vectors, nearest, reasons, strict=True)
         ]
 
     def digests(self, identity: str) -> set[str]:
@@ -295,17 +302,24 @@ class Gallery:
         if self._store is not None:
             self._store.close()
 
-    def _probes(self, images: Sequence[Item]) -> Floats:
-        """Embeddings (N, D) of the left side; arrays (D,) are embeddings already."""
+    def _probes(self, images: Sequence[Item]) -> tuple[Floats, list[Reason]]:
+        """Embeddings (N, D) of the left side; arrays (D,) are embeddings already.
+
+        And why the image of each is not familiar.
+        """
+        reasons: list[Reason] = [None] * len(images)
         vectors: dict[int, NDArray[Any]] = {
             i: np.asarray(image, np.float32)
             for i, image in enumerate(images)
             if isinstance(image, np.ndarray) and image.ndim == 1
         }
         others = [i for i in range(len(images)) if i not in vectors]
-        embedded = self.verifier.embed([images[i] for i in others])
+        called = [name_of(images[i], f"image {i + 1}") for i in others]
+        embedded, found = self.verifier.look([images[i] for i in others], called)
         vectors |= dict(zip(others, embedded, strict=True))
-        return np.stack([vectors[i] for i in range(len(images))])
+        for i, reason in zip(others, found, strict=True):
+            reasons[i] = reason
+        return np.stack([vectors[i] for i in range(len(images))]), reasons
 
     def _nearest(
         self, vectors: Floats, n_identities: int, n_images: int
@@ -323,7 +337,12 @@ class Gallery:
         return found
 
     def _answer(
-        self, vector: Floats, hits: Sequence[Hit], stats: Stats, k: int
+        self,
+        vector: Floats,
+        hits: Sequence[Hit],
+        stats: Stats,
+        k: int,
+        reason: Reason,
     ) -> Identification:
         scores: NDArray[Any] = np.empty(0)
         dissimilarities = scores
@@ -337,6 +356,7 @@ class Gallery:
             stats=stats,
             k=k,
             cohort=self.verifier.normalised_by,
+            reason=reason,
         )
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, TypeVar
 
+import numpy as np
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, HTTPException, Request
 
+from onelook.familiarity import Reason
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
 from onelook.service.batching import Job, Upload, deliver
@@ -107,10 +109,17 @@ class Backend:
         for k in sorted({job.k for job in jobs}):
             some = [job for job in jobs if job.k == k]
             try:
-                found = self.gallery.identify_many([job.vectors[0] for job in some], k)
+                reasons = [self._reason(job) for job in some]
+                vectors = np.concatenate([job.vectors for job in some])
+                found = self.gallery.identify_embedded(vectors, reasons, k)
                 deliver([(job.future, one) for job, one in zip(some, found, strict=True)])
             except Exception as error:
                 deliver([(job.future, error) for job in some])
+
+    def _reason(self, job: Job) -> Reason:
+        """Why the probe of a request is not familiar."""
+        called = [job.uploads[0].filename or job.uploads[0].name]
+        return self.verifier.reasons(job.loaded, job.vectors, called)[0]
 
     async def slowly(self, work: Callable[[], Result]) -> Result:
         """Run work that takes seconds, one call after the other.

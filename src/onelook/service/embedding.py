@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from onelook.comparison import Comparison
 from onelook.data.inputs.decoding import SENT_FORMATS, header_in
 from onelook.errors import TooLargeError
+from onelook.familiarity import Reason, of_both
 from onelook.machine import cores
 from onelook.service.batching import Batcher, Job, Upload, Vectors, deliver
 from onelook.service.failures import overloaded
@@ -69,10 +71,24 @@ class Embedder:
         vectors: Vectors = await self.run(uploads, sides)
         return vectors
 
-    async def score(self, left: Upload, right: Upload) -> float:
-        """Score of a pair; raises as ``embed`` does."""
-        vectors = await self.embed((left, right), ("left", "right"))
-        return float(self._verifier.score(vectors[:1], vectors[1:])[0])
+    async def compare(self, left: Upload, right: Upload) -> Comparison:
+        """The answer for a pair; raises as ``embed`` does."""
+        uploads, sides = (left, right), ("left", "right")
+        answer: Comparison = await self.run(uploads, sides, self._judge)
+        return answer
+
+    def _judge(self, jobs: list[Job]) -> None:
+        deliver([(job.future, self._judged(job)) for job in jobs])
+
+    def _judged(self, job: Job) -> Comparison:
+        """The answer for the two images of a request."""
+        score = float(self._verifier.score(job.vectors[:1], job.vectors[1:])[0])
+        names = [upload.filename for upload in job.uploads]
+        reason: Reason = None
+        if self._verifier.shared:
+            called = [upload.filename or upload.name for upload in job.uploads]
+            reason = of_both(*self._verifier.reasons(job.loaded, job.vectors, called))
+        return self._verifier.judge(names[0], names[1], score, reason)
 
     async def run(
         self,

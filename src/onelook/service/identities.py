@@ -40,6 +40,7 @@ _IDENTIFIED = Identification(
     fpir=0.01,
     extrapolated=False,
     gallery_size=120,
+    familiar=True,
 )
 
 

@@ -17,7 +17,9 @@ _PAIR_FORM = form_of(
     {"left": image_field("One image file"), "right": image_field("The other")}
 )
 _PICTURE = "data:image/png;base64,…"
-_PAIR = Comparison("a.png", "b.png", 0.8124, 0.1876, 0.9858, True, 0.6413, 0.01)
+_PAIR = Comparison(
+    *("a.png", "b.png", 0.8124, 0.1876, 0.9858, True, 0.6413, 0.01), familiar=True
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +65,7 @@ async def compare(request: Request, backend: Served) -> Comparison:
     """`curl -F left=@a.png -F right=@b.png http://127.0.0.1:8000/v1/compare`"""
     async with read_form(request, backend.room, ("left", "right")) as (images, _):
         (left,), (right,) = images["left"], images["right"]
-        score = await backend.embedder.score(left, right)
-    return backend.verifier.judge(left.filename, right.filename, score)
+        return await backend.embedder.compare(left, right)
 
 
 @router.post(

@@ -1,8 +1,9 @@
 """Begin a training with the weights of another one instead of with random ones."""
 
 from onelook.errors import CheckpointError
+from onelook.loading import load
 from onelook.models.siamese import PseudoSiamese, Siamese
-from onelook.verifier import Verifier, load
+from onelook.verifier import Verifier
 
 
 def start_from(name: str, model: Siamese | PseudoSiamese) -> str:

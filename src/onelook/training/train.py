@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from onelook.calibration.familiarity import familiarity_of_loaded, fits, some
 from onelook.calibration.fit import Fitted, fit_drawn, fit_items
 from onelook.calibration.pairs import ClassPairs
 from onelook.card import CalibrationFacts, TrainingCard, TrainingMetrics
 from onelook.data.sources import source_of
 from onelook.errors import DataError
+from onelook.familiarity import Familiarity
 from onelook.files import expanded, locked
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import AnyRecipe, HeadRecipe, Recipe, override, read_recipe
@@ -181,6 +183,7 @@ def _finish(
         # The accuracy of a protocol is measured at this threshold: chosen on other classes.
         metrics["best_threshold"] = best_balanced_threshold(*scored)
         fitted = calibrated(recipe, verifier, held_out, left, right, pairs)
+    verifier.familiarity = _familiarity(verifier, material, recipe.seed)
     calibration = None
     if fitted is not None:
         verifier.decision = fitted.decision
@@ -225,6 +228,17 @@ def _saved(
         seconds=metrics.seconds or 0.0,
         figures=figures,
     )
+
+
+def _familiarity(
+    verifier: Verifier, material: TrainingData, seed: int
+) -> Familiarity | None:
+    """What the trained images look like, with limits from those held out."""
+    if not fits(verifier):
+        return None
+    trained, held = material.left, material.held_out.left
+    images, others = (side.store.gather(some(side.rows, seed)) for side in (trained, held))
+    return familiarity_of_loaded(verifier, images, others)
 
 
 def calibrated(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onelook.calibration.familiarity import familiarity_of_items
 from onelook.calibration.fit import Fitted, draws_for, fit_cohorts, fit_items
 from onelook.calibration.pairs import score_drawn_pairs
 from onelook.calibration.places import ScoreTable
@@ -19,6 +20,7 @@ from onelook.data.sources import open_training_data
 from onelook.errors import DataError
 from onelook.evaluation.baselines import NearestPixels
 from onelook.evaluation.scorer import Scorer
+from onelook.loading import load
 from onelook.metrics import (
     RocCurve,
     auc_of,
@@ -43,7 +45,7 @@ from onelook.training.heads import (
 )
 from onelook.training.reporting import choose_for_map
 from onelook.vectors import embed_files
-from onelook.verifier import Verifier, from_model, load
+from onelook.verifier import Verifier, from_model
 
 # A head must be better than none by this much of AUC; heads this near are alike.
 WORTH_A_HEAD, ALIKE = 0.001, 0.002
@@ -98,6 +100,7 @@ def train_head(
         verifier = with_head(recipe.start, head)
         embeddings = head(embeddings)
     verifier.decision = chosen.fitted.decision
+    verifier.familiarity = familiarity_of_items(verifier, items, recipe.seed)
     seconds = time.monotonic() - begun
     verifier.card = _card(recipe, start, items, chosen, seconds, name)
     return verifier, _report_inputs(verifier, items, embeddings, chosen.fitted)

@@ -105,6 +105,7 @@ function sentenceOf(answer) {
   if (answer.verdict === "") {
     return "This model has no threshold, so there is no verdict. Calibrate it first: onelook calibrate.";
   }
+  if (answer.reason) return `${answer.reason}.`;
   return `${sureness(answer)}.`;
 }
 

@@ -155,6 +155,7 @@ function enrolled({ identity, new: n_new, known }) {
 /** Headline and sentence of an answer. */
 function wordsOf(answer) {
   const [best] = answer.matches;
+  if (answer.reason) return ["Unsure", `${answer.reason}.`];
   if (answer.verdict === "unknown") {
     return ["Unknown", "Not enrolled in this gallery."];
   }
