@@ -21,7 +21,7 @@ from onelook.verifier import Verifier
 
 FEWEST, MOST = 100, 1500  # images of each half
 MOST_DIRECTIONS = 60
-QUANTILE = 0.998  # of familiar images that pass
+QUANTILE, SLACK = 0.998, 1.15  # of familiar images that pass, and room for other classes
 PENALTY = 60.0  # of the logistic regression, in images
 N_STEPS = 30  # of Newton's method
 SMALLEST_SPREAD = 1e-4
@@ -55,7 +55,7 @@ def fit_familiarity(
     weights = _logistic((own - centre) / spread, (strange - centre) / spread) / spread
     scores = held @ weights
     middle, limit = np.median(scores), np.quantile(scores, QUANTILE)
-    scale = 1 / max(float(limit - middle), SMALLEST_SPREAD)
+    scale = 1 / max(SLACK * float(limit - middle), SMALLEST_SPREAD)
     return Familiarity(
         *spaces,
         weights=(weights * scale).astype(np.float32),
