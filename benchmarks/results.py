@@ -108,8 +108,10 @@ ACCURACY = {
     "Texts": ("sick",),
 }
 BY_METRIC = {
+    "Photographs of things, and a head of your own": ("photos", "class-folder"),
     "Decisions, galleries and the service": (
-        *("calibration", "identify", "find", "gallery", "service", "place", "photos"),
+        *("calibration", "identify", "find", "gallery", "service", "place"),
+        "familiarity",
     ),
     "Speed": ("time-to", "train", "embed", "export", "cold", "bulk", "gradient"),
 }
@@ -117,6 +119,7 @@ CUT_SHORT = re.compile(r"\b\d+ (epochs?|steps)\b")
 RATES = (
     *("error", "accuracy", "standard_error", "eer", "best_is_right", "named_rightly"),
     *("unknown_", "dir_", "far_", "frr_", "fpir_", "found", "ece_", "one_shot", "tar_"),
+    *("catalogue_", "flagged_"),
 )
 WORDS = {
     **{name: name.upper() for name in ("auc", "ece", "eer", "far", "fpir", "frr")},
