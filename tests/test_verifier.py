@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 
+from onelook.card import TrainingMetrics
 from onelook.data.inputs import ImageInput, StrokeInput, TextInput
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
@@ -167,6 +168,15 @@ def test_an_unreadable_image_is_named(verifier, tmp_path):
     path.write_bytes(b"not a picture")
     with pytest.raises(DataError, match="broken.png"):
         verifier.embed([path])
+
+
+@pytest.mark.parametrize("auc, warned", [(0.55, True), (0.9, False), (None, False)])
+def test_a_model_hardly_better_than_chance_says_so(verifier, tmp_path, caplog, auc, warned):
+    metrics = TrainingMetrics(auc=auc)
+    verifier.card = verifier.card.model_copy(update={"name": "guess", "metrics": metrics})
+    load(verifier.save(tmp_path / "guess"))
+    message = "guess is hardly better than chance (AUC 0.55 on classes left out"
+    assert [message in one for one in caplog.messages] == [True] * warned
 
 
 def test_an_unknown_model_says_what_to_do(tmp_path):

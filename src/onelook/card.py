@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 Fact = str | int | float | None
+WORTH_ASKING = 0.65  # AUC
 
 
 class Part(BaseModel):
@@ -76,6 +77,17 @@ class TrainingCard(Part):
     calibration: CalibrationFacts | None = None
     shipped_by: str = ""
     figures: tuple[Figure, ...] = ()
+
+    @property
+    def warning(self) -> str:
+        """That the model is hardly better than chance, where its training measured that."""
+        auc = None if self.metrics is None else self.metrics.auc
+        if auc is None or auc >= WORTH_ASKING:
+            return ""
+        return (
+            f"{self.name} is hardly better than chance (AUC {auc:.2f} on classes left out; "
+            "0.5 is guessing): give it more classes, or more images of each"
+        )
 
     @property
     def data_settings(self) -> dict[str, Any]:

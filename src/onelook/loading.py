@@ -1,5 +1,6 @@
 """Load a model folder, or a model that ships, to answer through either runtime."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, OnnxEncoder, has_cud
 from onelook.runtime.scores import Scores, build_scores
 from onelook.verifier import Verifier
 from onelook.zoo import SETTINGS_FILE, existing_folder
+
+log = logging.getLogger(__name__)
 
 Runtime = Literal["onnx", "torch"]
 
@@ -66,6 +69,8 @@ def load(
         cohort = cohort_of(folder, file)
         if cohort is not None:
             verifier = verifier.with_cohort(cohort)
+        if file.card.warning:
+            log.warning(file.card.warning)
     except (KeyError, TypeError, ValueError, DataError) as error:
         raise CheckpointError(f"{folder / SETTINGS_FILE}: {error}") from error
     return verifier

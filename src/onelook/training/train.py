@@ -216,6 +216,8 @@ def _saved(
 ) -> Run:
     """Save the model folder and write the report."""
     verifier.save(out)
+    if verifier.card.warning:
+        log.warning(verifier.card.warning)
     figures = [*(measure(verifier) if measure else ()), *headline_rows(verifier)]
     inputs.result_lines = figures
     metrics = verifier.card.metrics or TrainingMetrics()
