@@ -117,15 +117,17 @@ def train(
     folder = expanded(out or Path("runs") / chosen.name)
     busy = f"another training runs in {folder}; wait until it ends, or name another --out"
     if isinstance(chosen, HeadRecipe):
-        if encoder is not None:
+        if encoder is not None or tracker is not None:
             raise DataError(
-                f"recipe {chosen.name} fits a head after {chosen.start}; for a network of "
-                "your own take class-folder-scratch"
+                f"recipe {chosen.name} fits a head after {chosen.start}: no steps "
+                "to track; for those, or a network of your own, take class-folder-scratch"
             )
         with locked(folder, busy):
             _check_replaced(folder, SETTINGS_FILE, resume or overwrite)
             name = model_name(chosen, folder)
-            verifier, inputs = train_head(chosen, data, name, skip_bad, progress)
+            verifier, inputs = train_head(
+                chosen, data, name, skip_bad=skip_bad, progress=progress, device=device
+            )
             return _saved(verifier, inputs, folder, measure)
     if encoder is not None:
         kind = type(encoder)

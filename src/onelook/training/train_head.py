@@ -68,12 +68,18 @@ class Chosen:
 
 
 def train_head(
-    recipe: HeadRecipe, data: str | Path | None, name: str, skip_bad: bool, progress: bool
+    recipe: HeadRecipe,
+    data: str | Path | None,
+    name: str,
+    *,
+    skip_bad: bool,
+    progress: bool,
+    device: str | None,
 ) -> tuple[Verifier, ReportInputs]:
     """The trained model with its card, not saved yet, and what its report shows.
 
     Args:
-        recipe, data, skip_bad, progress: As for ``train``.
+        recipe, data, skip_bad, progress, device: As for ``train``.
         name: What people call the model.
 
     Raises:
@@ -89,7 +95,7 @@ def train_head(
         )
     if reason := usable(items, recipe.head.fewest_classes):
         raise DataError(reason)
-    start = load(recipe.start).plain
+    start = load(recipe.start, device).plain
     items, embeddings = _embedded(start, items, skip_bad, progress)
     if reason := usable(items, recipe.head.fewest_classes):
         raise DataError(f"{reason}; some of the images could not be read")
