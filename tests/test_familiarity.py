@@ -7,8 +7,15 @@ import pytest
 from PIL import Image
 
 import onelook
-from onelook.calibration.familiarity import fit_familiarity, other_pictures, readable
+from onelook.calibration.familiarity import (
+    familiarity_for,
+    fit_familiarity,
+    other_pictures,
+    readable,
+)
 from onelook.cli import main
+from onelook.data.items import Dataset
+from onelook.data.sources.omniglot import omniglot as omniglot_of
 from onelook.errors import CheckpointError
 from onelook.familiarity import (
     SIDE,
@@ -162,6 +169,37 @@ def test_a_cohort_makes_its_kind_familiar(faces):
     answer = here.compare(place[22], place[23])
     assert answer.familiar is True or answer.reason.startswith("image")
     assert faces.compare(place[22], place[23]).familiar is False
+
+
+def noise_folder(folder, n):
+    """A Dataset of ``n`` pictures of noise in ten classes."""
+    folder.mkdir()
+    pictures = np.random.default_rng(n).integers(0, 256, (n, 60, 60, 3), dtype=np.uint8)
+    for i, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(folder / f"{i:03d}.png")
+    return Dataset(
+        name="noise",
+        paths=tuple(str(folder / f"{i:03d}.png") for i in range(n)),
+        labels=np.arange(n) % 10,
+        class_names=tuple(f"noise {i}" for i in range(10)),
+    )
+
+
+@pytest.mark.parametrize("n_images", [60, 240])
+def test_a_calibration_makes_its_images_familiar(faces, tmp_path, n_images):
+    items = noise_folder(tmp_path / "noise", n_images)
+    place = faces.input.load_many(items.paths)
+    embeddings = faces.embed_loaded(place)
+    assert (faces.familiarity.unlike(place, embeddings) > 1).all()
+    found = familiarity_for(faces, items)
+    assert (found.unlike(place, embeddings) > 1).mean() <= 0.03
+
+
+def test_a_calibration_on_the_same_kind_keeps_what_ships(data_root):
+    omniglot = onelook.load("omniglot")
+    items = omniglot_of(data_root, "evaluation")
+    few = items.subset(items.labels < 20)
+    assert familiarity_for(omniglot, few) is omniglot.familiarity
 
 
 def test_the_reach_of_a_cohort_is_saved(faces, tmp_path):

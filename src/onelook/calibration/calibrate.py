@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.calibration.familiarity import familiarity_of_items
+from onelook.calibration.familiarity import familiarity_for
 from onelook.calibration.fit import CrossCheck, fit_drawn, fit_items
 from onelook.calibration.groups import GroupRates, groups_of, rates_by_group
 from onelook.calibration.pairs import ClassPairs, listed_pairs
@@ -163,7 +163,7 @@ def calibrate(
         fitted = fit_items(*items, opened.data.groups, **wanted)
         groups = errors_by_group(items, grouping, fitted.decision, seed)
         fingerprint = opened.data.fingerprint
-        familiarity = familiarity_of_items(verifier, opened.data, seed)
+        familiarity = familiarity_for(verifier, opened.data, seed)
     return Calibration(
         decision=fitted.decision,
         data=name,

@@ -1,6 +1,7 @@
 """Fit what familiar images look like: on some of them, on others, and on other kinds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,10 @@ from onelook.familiarity import (
     features_of,
     standardised,
 )
-from onelook.verifier import Verifier
+from onelook.verifier import REACHED, Verifier
 
 FEWEST, MOST = 100, 1500  # images of each half
+MOST_FLAGGED = 0.02  # of the images of a new calibration, where the old limits still hold
 MOST_DIRECTIONS = 60
 QUANTILE, SLACK = 0.998, 1.15  # of familiar images that pass, and room for other classes
 PENALTY = 60.0  # of the logistic regression, in images
@@ -100,6 +102,33 @@ def fits(verifier: Verifier) -> bool:
     A detector refuses what is not its kind.
     """
     return verifier.shared and isinstance(getattr(verifier, "input", None), ImageInput)
+
+
+def familiarity_for(
+    verifier: Verifier, items: Dataset, seed: int = 0
+) -> Familiarity | None:
+    """What the model has, where it passes these images too; else fitted on them.
+
+    That of a shipped model was fitted beside photographs of other things, which notices
+    more of these than one that is fitted beside drawn pictures alone. Where the images are
+    too few to fit one, the limit of the model is widened until they pass.
+
+    Args:
+        verifier: The model.
+        items: Images in classes that it was not trained on.
+        seed: Seed of the sample and of the fit.
+    """
+    known = verifier.familiarity if fits(verifier) else None
+    if known is None:
+        return familiarity_of_items(verifier, items, seed)
+    rows = some(np.arange(len(items)), seed)
+    loaded = verifier.input.load_many([items.paths[row] for row in rows])
+    unlike = known.unlike(loaded, verifier.embed_loaded(loaded))
+    if (unlike > 1).mean() <= MOST_FLAGGED:
+        return known
+    reach = np.float32(np.quantile(unlike, REACHED))
+    wide = replace(known, weights=known.weights / reach, offset=known.offset / reach)
+    return familiarity_of_items(verifier, items, seed) or wide
 
 
 def familiarity_of_items(
