@@ -13,6 +13,7 @@ from onelook.data.sources.lfw import lfw_view1
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "face_recognition_models", None)
+    monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "empty"))
     photo = tmp_path / "a.jpg"
     Image.new("RGB", (64, 64)).save(photo)
     with pytest.raises(SystemExit) as stop:

@@ -1,5 +1,6 @@
 """Fit what familiar images look like: on some of them, on others, and on other kinds."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -27,7 +28,8 @@ QUANTILE, SLACK = 0.998, 1.15  # of familiar images that pass, and room for othe
 PENALTY = 60.0  # of the logistic regression, in images
 N_STEPS = 30  # of Newton's method
 SMALLEST_SPREAD = 1e-4
-N_OF_KIND = 200  # other pictures that are drawn of each kind
+# Other pictures that are drawn of each kind; fewer where each takes a while to encode.
+N_OF_KIND, FEWER, LARGE = 200, 60, 100_000  # numbers of an image
 PICTURE = 160  # their sides, in pixels
 
 Embed = Callable[[Images], NDArray[np.float32]]
@@ -161,7 +163,8 @@ def familiarity_of_loaded(
 ) -> Familiarity | None:
     """As ``fit_familiarity``, with drawn pictures of other kinds for strangers."""
     taken = verifier.input
-    drawn = other_pictures(0, taken.subject == "drawing") + (strangers or [])
+    n_of_kind = FEWER if math.prod(taken.input_shape or ()) > LARGE else N_OF_KIND
+    drawn = other_pictures(0, taken.subject == "drawing", n_of_kind) + (strangers or [])
     return fit_familiarity(verifier.embed_loaded, images, others, readable(taken, drawn))
 
 
@@ -181,11 +184,13 @@ def readable(taken: Input, items: list[Item]) -> Images:
     return loaded
 
 
-def other_pictures(seed: int, for_drawings: bool = False) -> list[Item]:
+def other_pictures(
+    seed: int, for_drawings: bool = False, n_of_kind: int = N_OF_KIND
+) -> list[Item]:
     """Noise, paper, clouds, printed words, and strokes, unless these are for drawings."""
     rng = np.random.default_rng(seed)
     kinds = (_noise, _paper, _clouds, _words, *(() if for_drawings else (_strokes,)))
-    return [draw(rng) for draw in kinds for _ in range(N_OF_KIND)]
+    return [draw(rng) for draw in kinds for _ in range(n_of_kind)]
 
 
 def _noise(rng: np.random.Generator) -> Item:
