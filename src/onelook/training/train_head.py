@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onelook.calibration.familiarity import familiarity_of_items
 from onelook.calibration.fit import Fitted, draws_for, fit_cohorts, fit_items
 from onelook.calibration.pairs import score_drawn_pairs
 from onelook.calibration.places import ScoreTable
@@ -102,11 +101,12 @@ def train_head(
     chosen = choose(recipe, start, items, embeddings, progress)
     verifier = start
     if chosen.shrinkage is not None:
+        # What is familiar to it is not known: all classes fitted the head, and embeddings
+        # of others look strange beside theirs.
         head = fit_heads(embeddings, items.labels)[chosen.shrinkage]
         verifier = with_head(recipe.start, head)
         embeddings = head(embeddings)
     verifier.decision = chosen.fitted.decision
-    verifier.familiarity = familiarity_of_items(verifier, items, recipe.seed)
     seconds = time.monotonic() - begun
     verifier.card = _card(recipe, start, items, chosen, seconds, name)
     return verifier, _report_inputs(verifier, items, embeddings, chosen.fitted)
