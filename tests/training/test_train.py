@@ -41,6 +41,11 @@ def test_training_beats_chance_by_a_wide_margin(run, shapes_folder):
     assert result.accuracy > 0.6  # chance is 0.05
 
 
+def test_a_setting_given_by_keyword_is_told_where_it_goes():
+    with pytest.raises(TypeError, match=r"no argument 'epochs'.* changes=\{\"epochs\""):
+        train("digits", epochs=2)
+
+
 def test_held_out_classes_are_not_trained_on(shapes_folder, shapes_recipe):
     material = prepare(shapes_recipe, shapes_folder, progress=False)
     trained = {material.left.store.addresses[row] for row in material.left.rows}

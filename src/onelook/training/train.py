@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,7 @@ def train(
     device: str | None = None,
     encoder: nn.Module | None = None,
     measure: Callable[[Verifier], Rows] | None = None,
+    **settings: Never,
 ) -> Run:
     """Train a twin network by a recipe, calibrate it on held-out classes, and save it.
 
@@ -102,8 +103,10 @@ def train(
             attribute ``arguments``, a dict, where the class takes some.
         measure: Function of the trained verifier; the names and texts that it gives come
             first among the figures of the run and of its report.
+        settings: None are taken: settings of the recipe go into ``changes``.
 
     Raises:
+        TypeError: If a setting of the recipe is given by keyword.
         DataError: If the recipe or the data is wrong, or ``out`` holds a training that is
             neither to be resumed nor overwritten.
         TrainingError: If the training fails.
@@ -113,6 +116,12 @@ def train(
         >>> run = train("digits", out="runs/digits")  # doctest: +SKIP
         >>> run.verifier.compare("a.png", "b.png")  # doctest: +SKIP
     """
+    if settings:
+        name = next(iter(settings))
+        raise TypeError(
+            f"train() has no argument {name!r}; settings of a recipe go into changes, "
+            f'such as changes={{"{name}": ...}}'
+        )
     chosen = override(read_recipe(recipe), changes or {})
     folder = expanded(out or Path("runs") / chosen.name)
     busy = f"another training runs in {folder}; wait until it ends, or name another --out"
