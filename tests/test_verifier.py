@@ -129,7 +129,12 @@ def test_an_image_is_embedded_alike_in_every_form(verifier, images):
     [
         (
             np.zeros((4, 4)),
-            r"^image 1: an array must be uint8 .*, got float64 of .*\(4, 4\)$",
+            r"^image 1: an array must be uint8 .*, got float64 of .*\(4, 4\); if its "
+            r"values lie in \[0, 1\]: \(array \* 255\)\.round\(\)\.astype\(np\.uint8\)$",
+        ),
+        (
+            np.zeros((4, 4), bool),
+            r"got bool of .*; convert it: array\.astype\(np\.uint8\) \* 255$",
         ),
         (np.zeros((2, 4, 4, 3), np.uint8), r"got uint8 of shape \(2, 4, 4, 3\)$"),
         (np.zeros((4, 4, 2), np.uint8), r"got uint8 of shape \(4, 4, 2\)$"),

@@ -140,10 +140,19 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
     if array.dtype != np.uint8 or not (array.ndim == 2 or has_colours) or not array.size:
         raise DataError(
             f"{name}: an array must be uint8 of shape (H, W), (H, W, 1), (H, W, 3) or "
-            f"(H, W, 4), got {array.dtype} of shape {array.shape}"
+            f"(H, W, 4), got {array.dtype} of shape {array.shape}{_conversion(array)}"
         )
     grey = array.ndim == 3 and array.shape[2] == 1
     return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if grey else array))
+
+
+def _conversion(array: NDArray[Any]) -> str:
+    """How to make uint8 of an array whose type leaves its range open."""
+    if array.dtype == np.bool_:
+        return "; convert it: array.astype(np.uint8) * 255"
+    if array.dtype.kind == "f":
+        return "; if its values lie in [0, 1]: (array * 255).round().astype(np.uint8)"
+    return ""
 
 
 def content_of(item: Item, name: str = "image") -> bytes:
