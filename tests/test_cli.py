@@ -14,6 +14,7 @@ from PIL import Image
 
 from onelook.card import TrainingCard
 from onelook.cli import main
+from onelook.cli.printing import say_skipped
 from onelook.cli.shared import app, check_files
 from onelook.cli.train import _setting
 from onelook.data.inputs import ImageInput
@@ -80,6 +81,20 @@ def test_compare_gives_what_the_library_gives(onelook, model, three):
     assert (status, out) == (0, f"{expected}\n")
     status, out, _ = onelook("compare", three[0], three[1], "--model", model, "--json")
     assert json.loads(out) == expected.to_dict()
+
+
+def test_pairs_without_a_threshold_say_why_there_is_no_verdict(
+    onelook, model, three, tmp_path
+):
+    verifier = load(model)
+    verifier.decision = None
+    plain = verifier.save(tmp_path / "plain")
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text(f"{three[0]} {three[1]} 1\n")
+    status, out, _ = onelook("compare", "--pairs", pairs, "-m", plain, "--same", 1)
+    assert status == 0 and out.splitlines()[-1] == (
+        "# no verdicts: the model has no threshold; add one with onelook calibrate"
+    )
 
 
 def test_control_characters_of_names_do_not_reach_the_terminal(onelook, model, tmp_path):
@@ -297,6 +312,46 @@ def test_embed_reports_broken_images_at_the_end(onelook, model, three, tmp_path)
     assert json.loads(out)["vectors"] == 2
     with np.load(file) as content:
         assert content["paths"].tolist() == [three[0], three[2]]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compare", "{images}"),
+        ("calibrate", "-m", "{model}", "--data", "{folder}", "--out", "{out}"),
+        ("embed", "{images}", "-o", "{out}.npz"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_skip_bad_is_advised_by_the_commands_that_have_it(
+    onelook, model, tmp_path, command
+):
+    folder = tmp_path / "photos"
+    for i in range(12):
+        (folder / f"{i // 2}").mkdir(parents=True, exist_ok=True)
+        (folder / f"{i // 2}" / f"{i}.png").write_bytes(b"not a picture")
+    images = sorted(map(str, folder.rglob("*.png")))
+    values = {"{model}": model, "{folder}": folder, "{out}": tmp_path / "out"}
+    values["{out}.npz"] = tmp_path / "out.npz"
+    arguments = [one for word in command for one in _filled(word, values, images)]
+    if "-m" not in arguments:
+        arguments += ["-m", model]
+    status, _, err = onelook(*arguments)
+    assert status == 1 and "repair or remove them" in err
+    options = typer.main.get_command(app).commands[command[0]].params
+    has_it = any("--skip-bad" in option.opts for option in options)
+    assert ("--skip-bad" in err) == has_it
+
+
+def _filled(word, values, images):
+    return images if word == "{images}" else [values.get(word, word)]
+
+
+def test_many_skipped_images_are_counted(capsys):
+    say_skipped([(f"{i}.png", "not an image") for i in range(985)])
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "skipped 0.png: not an image" and len(lines) == 11
+    assert lines[10] == "skipped 975 more (--json names all)"
 
 
 def test_embed_refuses_another_ending_before_it_works(onelook, model, three):

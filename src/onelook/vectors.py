@@ -60,12 +60,12 @@ def embed_files(
         (one, "its name is not UTF-8; rename it") for one in addresses if not is_utf8(one)
     ]
     if not skip_bad:
-        refuse_bad(bad, len(addresses), "files")  # before the work
+        refuse_bad(bad, len(addresses), "files", skippable=True)  # before the work
     n_addresses, addresses = len(addresses), list(filter(is_utf8, addresses))
     for start in tracked(range(0, len(addresses), BLOCK), "embedding", progress):
         found += _embed_block(verifier, addresses[start : start + BLOCK], side, bad)
     if not skip_bad or not found:
-        refuse_bad(bad, n_addresses, "files")
+        refuse_bad(bad, n_addresses, "files", skippable=not skip_bad)
     kept, vectors = zip(*found, strict=True)
     return Vectors(kept, np.stack(vectors), bad, verifier.fingerprint)
 

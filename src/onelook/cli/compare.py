@@ -92,6 +92,8 @@ def _compare_pairs(
     for answer in answers:
         row = (answer.left, answer.right, f"{answer.score:.6f}", _cell(answer.probability))
         print_text("\t".join((*row, answer.verdict)))
+    if verifier.decision is None:
+        print("# no verdicts: the model has no threshold; add one with onelook calibrate")
     if accuracy is not None:
         print(f"# accuracy {accuracy:.4f} of {len(pairs):,} pairs at the model's threshold")
 

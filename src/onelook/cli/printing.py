@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 # Names come from outside: no character of theirs may move a terminal's cursor or colour it.
@@ -11,6 +11,8 @@ _CONTROLS = {
     for code in (*range(32), *range(127, 160))
     if chr(code) not in "\n\t"
 }
+
+LISTED = 10  # skipped images that are named; the others are counted
 
 
 def print_text(value: Any) -> None:
@@ -42,10 +44,12 @@ def say(message: str) -> None:
     print(message.translate(_CONTROLS), file=sys.stderr)
 
 
-def say_skipped(bad: Iterable[tuple[str, str]]) -> None:
-    """Name the images that were skipped, with the reasons."""
-    for address, reason in bad:
+def say_skipped(bad: Sequence[tuple[str, str]]) -> None:
+    """Name the first images that were skipped, with the reasons, and count the others."""
+    for address, reason in bad[:LISTED]:
         say(f"skipped {address}: {reason}")
+    if len(bad) > LISTED:
+        say(f"skipped {len(bad) - LISTED:,} more (--json names all)")
 
 
 def fail(message: str) -> NoReturn:

@@ -128,7 +128,12 @@ def escaped(name: str) -> str:
 
 
 def refuse_bad(
-    bad: Sequence[tuple[str, str]], n_all: int, what: str = "images", limit: int = 10
+    bad: Sequence[tuple[str, str]],
+    n_all: int,
+    what: str = "images",
+    *,
+    skippable: bool = False,
+    limit: int = 10,
 ) -> None:
     """Raise a DataError that lists unreadable items, if there are any.
 
@@ -136,6 +141,7 @@ def refuse_bad(
         bad: Name and reason of each unreadable item.
         n_all: Number of all items.
         what: What the items are called.
+        skippable: Whether the caller takes ``skip_bad``, which is then advised.
         limit: Number of items listed; the others are counted.
     """
     if not bad:
@@ -146,7 +152,7 @@ def refuse_bad(
     if len(bad) > limit:
         lines.append(f"  ... and {len(bad) - limit:,} more")
     lines.append("repair or remove them")
-    if n_all > FEW:
+    if skippable and n_all > FEW:
         lines[-1] += "; --skip-bad (in Python skip_bad=True) goes on without them"
     text = "\n".join(lines)
     raise DataError(f"{len(bad):,} of {n_all:,} {what} cannot be read:\n{text}")

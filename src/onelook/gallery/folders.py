@@ -117,7 +117,7 @@ def enroll_files(
         gallery.maintain()  # a program that only enrolls ends before its index is built
     without = _without_image(images, bad)
     if bad and (not skip_bad or len(bad) == len(images)):
-        _refuse(bad, len(images))
+        _refuse(bad, len(images), skippable=not skip_bad)
     n_known, n_identities = len(images) - n_new - len(bad), len(seen) - len(without)
     return FilesEnrolled(n_new, n_known, n_identities=n_identities, bad=tuple(bad))
 
@@ -158,10 +158,10 @@ def _check_names(
                 )
 
 
-def _refuse(bad: Sequence[tuple[str, str]], n_images: int) -> None:
+def _refuse(bad: Sequence[tuple[str, str]], n_images: int, skippable: bool) -> None:
     others = counted(n_images - len(bad), "other was", "others were")
     try:
-        refuse_bad(bad, n_images)
+        refuse_bad(bad, n_images, skippable=skippable)
     except DataError as error:
         raise DataError(f"{error}\n{others} enrolled") from error
 

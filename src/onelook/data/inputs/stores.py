@@ -149,7 +149,7 @@ class PixelStore(Store):
         if store is None:
             raise DataError(f"{folder} was removed while it was in use; run again")
         if not skip_bad or not len(store):
-            refuse_bad(store.bad, len(distinct))
+            refuse_bad(store.bad, len(distinct), skippable=not skip_bad)
         return store
 
     @classmethod

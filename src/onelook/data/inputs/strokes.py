@@ -85,7 +85,7 @@ class StrokeInput:
             except DataError as error:
                 bad.append((address, str(error).removeprefix(f"{address}: ")))
         if not skip_bad or not kept:
-            refuse_bad(bad, len(distinct), "stroke files")
+            refuse_bad(bad, len(distinct), "stroke files", skippable=not skip_bad)
         return SequenceStore(padded([*kept.values()]), [*kept], bad)
 
     def to_inputs(self, loaded: Any) -> dict[str, NDArray[Any]]:
