@@ -4,7 +4,7 @@ import base64
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from playwright.sync_api import (
     Page,
     Response,
     Route,
+    TimeoutError,
     expect,
     sync_playwright,
 )
@@ -171,7 +172,7 @@ class Visit:
 
     def touch(self, title: str, *strokes: Stroke) -> None:
         """Draw with a finger, through the browser's own input."""
-        self.slot(title).get_by_role("button", name=DRAW).tap()
+        self._begin_drawing(title)
         session = self.page.context.new_cdp_session(self.page)
 
         def send(kind: str, *points: tuple[float, float]) -> None:
@@ -188,6 +189,15 @@ class Visit:
                 send("touchMove", point)
             self.page.wait_for_timeout(50)
             send("touchEnd")
+
+    def _begin_drawing(self, title: str) -> None:
+        """Tap until the sheet is there: a tap may count as the end of a fling."""
+        sheet = self.slot(title).locator("canvas")
+        for _ in range(5):
+            self.slot(title).get_by_role("button", name=DRAW).tap()
+            with suppress(TimeoutError):
+                return sheet.wait_for(state="visible", timeout=2000)
+        raise AssertionError(f"{title}: no sheet to draw on after five taps")
 
     def _places(self, title: str, stroke: Stroke) -> list[tuple[float, float]]:
         canvas = self.slot(title).locator("canvas")
