@@ -143,6 +143,18 @@ def test_two_pictures_of_noise_are_not_the_same_face(faces, noise):
     assert faces.rank(noise[0], noise)[0].familiar is False
 
 
+def test_looking_at_many_images_shows_progress_as_embedding_does(monkeypatch, capfd):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then treats any stream as a terminal
+    verifier = onelook.load("faces")
+    verifier.shows_progress = True
+    rng = np.random.default_rng(0)
+    images = list(rng.integers(0, 256, (300, 30, 30, 3), dtype=np.uint8))
+    embeddings, reasons = verifier.look(images, [""] * 300)
+    assert "300/300" in capfd.readouterr().err
+    np.testing.assert_array_equal(verifier.embed(images), embeddings)
+    assert len(reasons) == 300
+
+
 def test_the_command_line_says_so(noise, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["compare", *noise, "--model", "faces", "--json"])

@@ -230,13 +230,15 @@ class Verifier:
         """Embeddings (N, D), and how unlike familiar images the items are, if known."""
         if self.familiarity is None:
             return self.embed(items, side), None
-        taken, found = self.input_of(side), [np.zeros(0)]
-        parts = [np.zeros((0, self.embedding_size), np.float32)]
-        for start in range(0, len(check_list(items)), BATCH_SIZE):
-            loaded = taken.load_many(items[start : start + BATCH_SIZE])
-            parts.append(self.embed_loaded(loaded, side))
-            found.append(self.familiarity.unlike(loaded, parts[-1]))
-        return np.concatenate(parts), np.concatenate(found)
+        check_list(items)
+        taken, known, found = self.input_of(side), self.familiarity, [np.zeros(0)]
+        embeddings = self._embed(
+            lambda part: taken.load_many(items[part]),
+            len(items),
+            side,
+            lambda loaded, embedded: found.append(known.unlike(loaded, embedded)),
+        )
+        return embeddings, np.concatenate(found)
 
     def embed_loaded(
         self, loaded: Sequence[Any] | NDArray[Any], side: str = "left"
@@ -251,15 +253,22 @@ class Verifier:
         return self._embed(lambda part: store.gather(rows[part]), len(rows), side)
 
     def _embed(
-        self, load: Callable[[slice], Any], n_items: int, side: str
+        self,
+        load: Callable[[slice], Any],
+        n_items: int,
+        side: str,
+        look: Callable[[Any, NDArray[np.float32]], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Embeddings (N, D) of N items, batch by batch."""
+        """Embeddings (N, D) of N items, batch by batch; ``look`` sees each with its own."""
         parts = [np.zeros((0, 0), np.float32)] if n_items == 0 else []
         shown = self.shows_progress and n_items > BATCH_SIZE
         with progress_bar("embedding", n_items, shown=shown) as advance:
             for start in range(0, n_items, BATCH_SIZE):
                 part = slice(start, min(start + BATCH_SIZE, n_items))
-                parts.append(self.encoder(self._inputs(load(part), side), side))
+                loaded = load(part)
+                parts.append(self.encoder(self._inputs(loaded, side), side))
+                if look is not None:
+                    look(loaded, parts[-1])
                 advance(part.stop - start)
         return np.concatenate(parts)
 
