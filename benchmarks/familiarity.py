@@ -29,6 +29,7 @@ from onelook.loading import load
 from onelook.model_folder import read_settings, write_folder
 from onelook.verifier import Verifier
 from onelook.zoo import existing_folder
+from photos import both
 from record import Clock, record
 
 N_MEASURED, N_FITTED = 300, 1500
@@ -91,15 +92,10 @@ def fit_faces(verifier: Verifier) -> None:
 
 
 def fit_photographs(verifier: Verifier) -> None:
-    things, products = open_source("things"), open_source("grocery", "photos")
-    kept = products.labels < products.n_classes // 2
-    items = Dataset(
-        name="things and half of the products",
-        paths=(*things.paths, *products.subset(kept).paths),
-        labels=np.append(things.labels, products.labels[kept] + things.n_classes),
-        class_names=(*things.class_names, *products.subset(kept).class_names),
-    )
-    verifier.familiarity = familiarity_of_items(verifier, items)
+    items, products = both(), open_source("grocery", "photos")
+    measured = products.n_classes - products.n_classes // 2  # the last products
+    kept = items.labels < items.n_classes - measured
+    verifier.familiarity = familiarity_of_items(verifier, items.subset(kept))
 
 
 def _fit(

@@ -1,6 +1,7 @@
 """Ship ``photos``, and measure it on things and on products.
 
     python benchmarks/photos.py --ship    writes src/onelook/pretrained/photos
+        (then: python benchmarks/familiarity.py --ship photos)
     python benchmarks/photos.py           measures it, and heads of half of the products
 
 The network is EfficientNet-Lite2 at 320 pixels, with the generalised mean (p = 3) over the
