@@ -364,7 +364,8 @@ class Verifier:
         """The answer that a score stands for.
 
         Args:
-            left, right: What people call the two.
+            left: What people call the first of the two.
+            right: What people call the second.
             score: Of the pair.
             reason: Why one of the two is not familiar, which makes the answer unsure; ""
                 where both are, None where that is not known.
