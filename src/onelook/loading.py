@@ -23,7 +23,7 @@ from onelook.runtime.encoder import Encoder
 from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, OnnxEncoder, has_cuda
 from onelook.runtime.scores import Scores, build_scores
 from onelook.verifier import Verifier
-from onelook.zoo import SETTINGS_FILE, existing_folder
+from onelook.zoo import SETTINGS_FILE, existing_folder, shipped_folder
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,9 @@ def load(
         cohort = cohort_of(folder, file)
         if cohort is not None:
             verifier = verifier.with_cohort(cohort)
+        if shipped_folder(file.card.name) != folder:
+            for one in {verifier, verifier.plain}:
+                one.folder = folder.resolve()
         if file.card.warning:
             log.warning(file.card.warning)
     except (KeyError, TypeError, ValueError, DataError) as error:

@@ -71,6 +71,7 @@ class Verifier:
         self.network = network
         self.cohort: Cohort | None = None
         self.familiarity: Familiarity | None = None
+        self.folder: Path | None = None  # it was loaded from; None for what ships
         self._fingerprint = fingerprint
         self._plain: Verifier | None = None
         # Whether embedding more than one batch reports progress on standard error.

@@ -59,6 +59,18 @@ def test_a_gallery_is_there_once_it_is_made(place):
     again.close()
 
 
+def test_settings_are_kept_whole_and_replaced(place, store):
+    assert store.settings() == {}
+    large = np.random.default_rng(0).bytes(200_000)
+    store.keep("cohort", large)
+    store.keep("decision", b"{}")
+    other = open_store(place.url)
+    assert other.settings() == {"cohort": large, "decision": b"{}"}
+    store.keep("cohort", b"")
+    assert other.settings() == {"cohort": b"", "decision": b"{}"}
+    other.close()
+
+
 def test_what_is_enrolled_is_found_at_once_by_all(place, store):
     other = open_store(place.url)
     vectors = vectors_of(3)

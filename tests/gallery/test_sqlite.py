@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -281,3 +282,21 @@ def test_searches_do_not_wait_for_a_writer(path, store):
     assert time.monotonic() - begun < 5  # a writer would be waited for 30 s
     blocker.execute("ROLLBACK")
     blocker.close()
+
+
+def test_a_gallery_on_a_read_only_disk_is_read_and_not_written(tmp_path, monkeypatch):
+    folder = tmp_path / "vol % #1"  # what a URI would read otherwise
+    folder.mkdir()
+    path = folder / "g.db"
+    vectors = vectors_of(3)
+    with closing(create_store(path, HEADER)) as store:
+        store.enroll(entries_of("Ada", vectors))
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    # Root may write anywhere, so only what the system says is changed here.
+    monkeypatch.setattr(sqlite_file.os, "access", lambda *_: False)
+    with closing(open_store(path)) as store:
+        assert store.search(vectors[:1], 1)[0][0].identity == "Ada"
+        assert store.identities() == {"Ada": 3} and store.settings() == {}
+        with pytest.raises(GalleryError, match="write access"):
+            store.enroll(entries_of("Bo", -vectors))
+        assert {file: file.read_bytes() for file in folder.iterdir()} == before

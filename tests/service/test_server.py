@@ -335,5 +335,5 @@ def test_serve_takes_the_model_of_its_gallery(tmp_path, monkeypatch, capsys):
         gallery.enroll("Ada", [drawing(1)])
     with pytest.raises(SystemExit):
         main(["serve", "--gallery", str(tmp_path / "mine.db")])
-    message = "was made with the model 'mine'; name its folder with --model"
+    message = "'mine', which is not where it was; name its folder with --model"
     assert message in capsys.readouterr().err and len(served) == 2

@@ -268,6 +268,32 @@ def import_embeddings(
     _print_moved(moved, gallery, as_json)
 
 
+@galleries.command(epilog=example("onelook gallery cohort people.db photographs/"))
+def cohort(
+    gallery: options.GalleryArgument,
+    folder: Annotated[
+        Path | None,
+        argument("FOLDER", "Unlabelled images of the gallery's place, 20 or more"),
+    ] = None,
+    none: Annotated[bool, option("--none", "Answer by plain scores again")] = False,
+    model: options.GalleryModel = None,
+    as_json: options.Json = False,
+) -> None:
+    """Let a gallery answer beside unlabelled images of its place.
+
+    Its stated rates then hold there. A service must be started again to do so.
+    """
+    if (folder is None) != none:
+        raise typer.BadParameter("name a folder, or --none", param_hint="FOLDER")
+    with _opened(gallery, model) as opened:
+        opened.use_cohort(folder)
+        found = opened.verifier
+    for note in () if found.cohort is None else found.cohort.notes:
+        say(f"cohort {folder}: {note}")
+    text = found.normalised_by or "plain scores"
+    print_either({"cohort": found.normalised_by}, f"{gallery}: {text}", as_json)
+
+
 @galleries.command(epilog=example("onelook gallery maintain people.db"))
 def maintain(gallery: options.GalleryArgument, as_json: options.Json = False) -> None:
     """Keep a gallery quick: rebuild its index, compact its file."""
@@ -290,8 +316,14 @@ def _opened(
     A new one, without a model named, has the model for the pictures of ``paths``.
     """
     from onelook.gallery.gallery import Gallery
+    from onelook.gallery.stores import store_exists
 
-    verifier = load_model(gallery_model(url, model, make=make), paths=paths)
+    if model is None and not (make and not store_exists(url)):
+        return Gallery.open(url, keep_originals=keep_originals)
+    if not make:
+        with _store(url):
+            pass  # a wrong name is told before a model is loaded
+    verifier = load_model(model, paths=paths)
     return Gallery(verifier, url, keep_originals=keep_originals)
 
 
@@ -299,39 +331,6 @@ def _store(url: str) -> AbstractContextManager["GalleryStore"]:
     from onelook.gallery.stores import opened
 
     return opened(url)
-
-
-def gallery_model(url: str, model: str | None, *, make: bool = True) -> str | None:
-    """The model to open a gallery with: the one that is named, or the gallery's own.
-
-    Args:
-        url: The gallery.
-        model: The model that the command line names, if any.
-        make: Whether the gallery may be missing.
-
-    Raises:
-        GalleryError: If no model is named and the gallery's own does not ship.
-    """
-    from onelook.errors import GalleryError
-    from onelook.gallery.store import redact_url
-    from onelook.gallery.stores import opened, store_exists
-    from onelook.zoo import shipped_names
-
-    if make and (model is not None or not store_exists(url)):
-        return model
-    with opened(url) as store:
-        own = store.header.model
-    if model is None and own not in shipped_names():
-        raise GalleryError(
-            f"{redact_url(url)} was made with the model {own!r}; name its folder with "
-            "--model"
-        )
-    if model is None:
-        say(
-            f"model: {own}, with the thresholds that it ships with; a calibrated copy "
-            "answers by its own with --model FOLDER"
-        )
-    return model or own
 
 
 def _print_moved(moved: "Moved", target: str, as_json: bool) -> None:

@@ -2,16 +2,18 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onelook.cli import options
-from onelook.cli.gallery import gallery_model
 from onelook.cli.options import argument, option
 from onelook.cli.printing import print_json, print_rows, say
 from onelook.cli.shared import app, example, load_model
 from onelook.extras import import_extra
+
+if TYPE_CHECKING:
+    from onelook.verifier import Verifier
 
 TOKENS_HELP = "File of tokens (see onelook token); without it no request needs a token"
 
@@ -64,6 +66,7 @@ def serve(
     import_extra("fastapi", "serve", "onelook serve")
     from onelook.gallery.gallery import Gallery
     from onelook.gallery.store import redact_url
+    from onelook.gallery.stores import store_exists
     from onelook.service.app import create_app
     from onelook.service.server import check_address, hosts_of, limit_threads
     from onelook.service.server import serve as run
@@ -73,9 +76,8 @@ def serve(
     tokens = None if token_file is None else Tokens(token_file)
     check_address(host, tokens)
     limit_threads()
-    if gallery is not None:
-        model = gallery_model(gallery, model)
-    verifier = load_model(model)
+    kept_one = gallery is not None and model is None and store_exists(gallery)
+    verifier = _own_model(str(gallery)) if kept_one else load_model(model)
     settings = ServiceSettings(
         max_bytes=max_mb << 20,
         max_pixels=max_megapixels * 1_000_000,
@@ -85,20 +87,28 @@ def serve(
         read_only=read_only,
         hosts=hosts_of(host, tuple(allow_host or ())),
         cors=tuple(cors or ()),
-        card_text=_card_text(model),
+        card_text=_card_text(str(verifier.folder or verifier.name)),
     )
     kept = f"gallery {redact_url(gallery)}" if gallery else "no gallery (see --gallery)"
     with Gallery(verifier, gallery) if gallery else nullcontext() as opened:
-        service = create_app(verifier, opened, settings)
+        service = create_app(opened.verifier if opened else verifier, opened, settings)
         facts = f"{verifier.name}, {kept}"
         run(service, host, port, lambda url: say(f"{facts}: {url}\nstop it with Ctrl-C"))
 
 
-def _card_text(model: str | None) -> str:
-    """The model card beside the weights, if there is one."""
-    from onelook.zoo import DEFAULT_MODEL, folder_of
+def _own_model(gallery: str) -> "Verifier":
+    from onelook.gallery.place import own_model
+    from onelook.gallery.stores import opened
 
-    card = folder_of(model or DEFAULT_MODEL) / "README.md"
+    with opened(gallery) as store:
+        return own_model(store)
+
+
+def _card_text(model: str) -> str:
+    """The model card beside the weights, if there is one."""
+    from onelook.zoo import folder_of
+
+    card = folder_of(model) / "README.md"
     return card.read_text("utf-8") if card.is_file() else ""
 
 

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from onelook.cohort import Cohort
 from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import check_list, decode, name_of
 from onelook.errors import GalleryError, UnknownIdentityError
 from onelook.familiarity import Reason
 from onelook.gallery.answers import Identification, answer
+from onelook.gallery.place import answering, keep_cohort, keep_decision, own_model
 from onelook.gallery.store import (
     Entry,
     Floats,
@@ -27,6 +29,7 @@ from onelook.gallery.store import (
     Stored,
     check_vectors,
     forget_identity,
+    forms_of,
     kept_name,
     read_all,
     redact_url,
@@ -34,7 +37,7 @@ from onelook.gallery.store import (
     some_images,
     validate_name,
 )
-from onelook.gallery.stores import create_store, open_store, store_exists
+from onelook.gallery.stores import create_store, open_store, opened, store_exists
 from onelook.verifier import Verifier
 
 THUMBNAIL_SIDE = 96  # pixels
@@ -74,7 +77,43 @@ class Gallery:
         self.url = url
         self.keep_originals = keep_originals
         self._store = _open(verifier, url) if store_exists(url) else None
+        if self._store is not None:
+            self.verifier = answering(verifier, self._store)
         self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str | Path, *, keep_originals: bool = False) -> "Gallery":
+        """A gallery as it was made: with its own model, decision and cohort.
+
+        Args:
+            url: Of a gallery that there is.
+            keep_originals: Keep the image files too, not only embeddings and thumbnails.
+
+        Raises:
+            GalleryError: If there is none, or its model is not where it was.
+        """
+        with opened(url) as store:
+            verifier = own_model(store)
+        return cls(verifier, url, keep_originals=keep_originals)
+
+    def use_cohort(
+        self, images: Sequence[Item] | str | Path | Cohort | None, name: str = ""
+    ) -> None:
+        """Answer beside unlabelled images of the gallery's place, from now on and after.
+
+        Processes that have the gallery open go on as before until they open it again.
+
+        Args:
+            images: As ``Verifier.with_cohort`` takes them; None for plain scores again.
+            name: What answers call the images; by default the folder's name.
+
+        Raises:
+            DataError: If there are too few images, or one cannot be read.
+        """
+        plain = self.verifier.plain
+        beside = plain if images is None else plain.with_cohort(images, name)
+        keep_cohort(self.store, beside.cohort)
+        self.verifier = beside
 
     @property
     def store(self) -> GalleryStore:
@@ -220,8 +259,11 @@ class Gallery:
 
     def digests(self, identity: str) -> set[str]:
         """The ``digest_of`` every image that is enrolled under this name."""
-        name = kept_name(self.store, identity)
-        return {entry.digest for entry in read_all(self.store, name)}
+        return {
+            entry.digest
+            for name in forms_of(identity)
+            for entry in read_all(self.store, name)
+        }
 
     def forget(self, identity: str) -> int:
         """Remove an identity, also from disk, and return the number of its images.
@@ -289,6 +331,7 @@ class Gallery:
             "bytes": stats.n_bytes,
             "search": search,
             "model": header.model,
+            "cohort": self.verifier.normalised_by,
             "fingerprint": header.fingerprint,
             "embedding_size": header.embedding_size,
         }
@@ -385,7 +428,11 @@ def header_of(verifier: Verifier) -> Header:
 
 def _create(verifier: Verifier, url: str | Path) -> GalleryStore:
     try:
-        return create_store(url, header_of(verifier))
+        store = create_store(url, header_of(verifier))
+        keep_decision(store, verifier)
+        if verifier.cohort is not None:
+            keep_cohort(store, verifier.cohort)
+        return store
     except GalleryError:
         if not store_exists(url):
             raise

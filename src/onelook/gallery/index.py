@@ -91,6 +91,7 @@ def write_index(path: Path, index: Any, token: str) -> None:
     Raises:
         FileNotFoundError: If a forget removed the file meanwhile.
     """
+    path.touch(0o600)  # as private as the gallery itself
     index.save(os.fspath(path))
     ids = _ids_in_order_of_rows(path, len(index))
     with path.open("r+b") as file:

@@ -24,9 +24,12 @@ from onelook.gallery.milvus_rows import (
     NEAR,
     WHOLE,
     hit_of,
+    joined_parts,
+    parts_of,
     row_of,
     schema_of,
     schema_of_ids,
+    schema_of_settings,
     sha256,
     stored_of,
 )
@@ -36,6 +39,7 @@ from onelook.gallery.store import (
     Floats,
     Header,
     Hit,
+    Metric,
     Stats,
     Stored,
     already_exists,
@@ -74,6 +78,7 @@ class MilvusStore:
         self.header = header
         self._client = client
         self._collection = collection
+        self._kept = f"{collection}_settings"
         self._url = url
         self._lock = threading.Lock()
         self._forget_names()
@@ -85,7 +90,7 @@ class MilvusStore:
             header = _read_header(client, collection, url)
             if header is None:
                 raise no_gallery(url)
-            _make_ready(client, collection, header)
+            _make_ready(client, collection, header.metric)
         return cls(client, collection, header, url)
 
     @classmethod
@@ -100,7 +105,7 @@ class MilvusStore:
             client.create_collection(
                 collection, schema=schema_of(client, header), consistency_level="Strong"
             )
-            _make_ready(client, collection, header)
+            _make_ready(client, collection, header.metric)
         return cls(client, collection, header, url)
 
     @classmethod
@@ -204,6 +209,40 @@ class MilvusStore:
                 self._forget_names()
                 self._read_names()
             return Stats(len(self._counts), len(self._names), None, "Milvus HNSW")
+
+    def settings(self) -> dict[str, bytes]:
+        with _told(self._url):
+            if not self._client.has_collection(self._kept):
+                return {}
+            return joined_parts(self._settings("id >= ''", ["id", "text"]))
+
+    def keep(self, name: str, value: bytes) -> None:
+        """If interrupted, the value is refused as damaged until it is kept again."""
+        rows = parts_of(name, value)
+        with _told(self._url):
+            if not self._client.has_collection(self._kept):
+                self._client.create_collection(
+                    self._kept,
+                    schema=schema_of_settings(self._client),
+                    consistency_level="Strong",
+                )
+                _make_ready(self._client, self._kept, "euclidean")
+            self._client.upsert(self._kept, rows)
+            older = self._settings(f"id like '{name} %'", ["id"])
+            kept = {row["id"] for row in rows}
+            if gone := [row["id"] for row in older if row["id"] not in kept]:
+                self._client.delete(self._kept, ids=gone)
+
+    def _settings(self, condition: str, fields: list[str]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._client.query(
+            self._kept,
+            filter=condition,
+            output_fields=fields,
+            limit=MOST_ROWS,
+            consistency_level="Strong",
+            timeout=SECONDS,
+        )
+        return rows
 
     def maintain(self) -> None:
         """Let the server join its segments and drop what was deleted."""
@@ -382,14 +421,14 @@ def _read_header(client: Any, collection: str, url: str) -> Header | None:
     return Header(**said)
 
 
-def _make_ready(client: Any, collection: str, header: Header) -> None:
+def _make_ready(client: Any, collection: str, metric: Metric) -> None:
     """Build the index where there is none, and load the collection."""
     if not client.list_indexes(collection):
         index = client.prepare_index_params()
         index.add_index(
             "vector",
             index_type="HNSW",
-            metric_type=NEAR[header.metric],
+            metric_type=NEAR[metric],
             params={"M": 16, "efConstruction": 200},
         )
         client.create_index(collection, index)

@@ -47,6 +47,38 @@ def schema_of_ids(client: Any) -> Any:
     return schema
 
 
+def schema_of_settings(client: Any) -> Any:
+    """Columns of a collection whose rows are parts of what a gallery keeps by name."""
+    kind = import_extra("pymilvus", "milvus").DataType
+    schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", kind.VARCHAR, is_primary=True, max_length=128)
+    schema.add_field("text", kind.VARCHAR, max_length=65_535)
+    schema.add_field("vector", kind.FLOAT_VECTOR, dim=2)
+    return schema
+
+
+def parts_of(name: str, value: bytes) -> list[dict[str, Any]]:
+    """The rows that keep a value, one at least; Milvus keeps texts of up to 64 kB."""
+    text, step = base64.b64encode(value).decode(), 60_000
+    return [
+        {
+            "id": f"{name} {number:06}",
+            "text": text[start : start + step],
+            "vector": [0.0, 0.0],
+        }
+        for number, start in enumerate(range(0, max(len(text), 1), step))
+    ]
+
+
+def joined_parts(rows: list[dict[str, Any]]) -> dict[str, bytes]:
+    """The values that rows keep, by name."""
+    texts: dict[str, str] = {}
+    for row in sorted(rows, key=lambda row: row["id"]):
+        name = row["id"].rpartition(" ")[0]
+        texts[name] = texts.get(name, "") + row["text"]
+    return {name: base64.b64decode(text) for name, text in texts.items()}
+
+
 def row_of(entry: Entry, vector: Floats) -> dict[str, Any]:
     """The columns of an entry, except ``id`` and ``written``.
 

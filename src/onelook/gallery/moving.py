@@ -1,6 +1,7 @@
 """Copy galleries between stores, migrate them to another model, import embeddings."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
@@ -46,7 +47,7 @@ def copy(source: str | Path, target: str | Path, progress: bool = True) -> Moved
     """
     with opened(source) as old:
         if not store_exists(target):
-            create_store(target, old.header).close()
+            _begin_copy(old, target)
         with opened(target) as new:
             if new.header != old.header:
                 raise GalleryError(
@@ -55,6 +56,13 @@ def copy(source: str | Path, target: str | Path, progress: bool = True) -> Moved
                     "migrate embeds the images with another model"
                 )
             return _fill(new, _entries(old, "copying", progress))
+
+
+def _begin_copy(old: GalleryStore, target: str | Path) -> None:
+    """Create the copy, with what the gallery answers by."""
+    with closing(create_store(target, old.header)) as new:
+        for name, value in old.settings().items():
+            new.keep(name, value)
 
 
 def migrate(

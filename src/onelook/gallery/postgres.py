@@ -64,6 +64,7 @@ class PostgresStore:
         self._connections = connections
         self._table = _table_name(name)
         self._names, self._counts = f"{self._table}_names", f"{self._table}_counts"
+        self._settings = f"{self._table}_settings"
         self._index = f"{self._table}_near"
         self._index_exists = f"to_regclass('{self._index}') IS NOT NULL"
         self._look_for_index()
@@ -234,6 +235,27 @@ class PostgresStore:
         if self._has_index and self.header.embedding_size > INDEX_DIMENSIONS:
             search += " (half precision), re-ranked"
         return Stats(n_identities, n_images, n_bytes, search)
+
+    def settings(self) -> dict[str, bytes]:
+        ((is_there,),) = self._rows(f"SELECT to_regclass('{self._settings}') IS NOT NULL")
+        return dict(self._rows(f"SELECT * FROM {self._settings}")) if is_there else {}
+
+    def keep(self, name: str, value: bytes) -> None:
+        def work(connection: Any) -> None:
+            connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtext(%s))", (self._settings,)
+            )
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._settings} "
+                "(name text PRIMARY KEY, value bytea NOT NULL)"
+            )
+            connection.execute(
+                f"INSERT INTO {self._settings} VALUES (%s, %s) "
+                "ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
+                (name, value),
+            )
+
+        self._connections.call(work, in_transaction=True)
 
     def maintain(self) -> None:
         """Give the space of old rows back, and build the index where that is due."""

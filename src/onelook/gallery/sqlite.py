@@ -235,6 +235,14 @@ class SqliteStore:
         how = f"usearch, exact for the newest {newer}" if near is not None else "exact"
         return Stats(n_identities, n_images, n_bytes, how)
 
+    def settings(self) -> dict[str, bytes]:
+        with self._one_state():
+            return sqlite_rows.settings(self._reader)
+
+    def keep(self, name: str, value: bytes) -> None:
+        with self._writing():
+            sqlite_rows.keep(self._writer, name, value)
+
     def maintain(self) -> None:
         """Give space back, finish an interrupted forget, bring the index up to date."""
         with self._write_lock, errors_of(self.path):

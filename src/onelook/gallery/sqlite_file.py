@@ -31,6 +31,7 @@ def create_file(path: Path, header: Header) -> None:
             "choose another place"
         )
     try:
+        fresh.touch(0o600, exist_ok=False)  # names and faces are for the owner alone
         with (
             errors_of(path),
             closing(sqlite3.connect(fresh, isolation_level=None)) as connection,
@@ -65,7 +66,11 @@ def open_file(path: Path) -> sqlite3.Connection:
         raise no_gallery(str(path))
     with errors_of(path):
         connection = sqlite3.connect(
-            path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            _address_of(path),
+            timeout=WAIT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=True,
         )
         try:
             if first_of(connection, "PRAGMA application_id") != APPLICATION:
@@ -80,6 +85,16 @@ def open_file(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _address_of(path: Path) -> str:
+    """The file's URI; where nothing can be written, SQLite may take it as it lies."""
+    address = path.absolute().as_uri()
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return address
+    log = path.with_name(f"{path.name}-wal")
+    is_whole = not log.is_file() or log.stat().st_size == 0
+    return f"{address}?mode=ro" + ("&immutable=1" if is_whole else "")
 
 
 def read_header(connection: sqlite3.Connection, path: Path) -> Header:

@@ -20,6 +20,7 @@ from onelook.gallery.store import Entry, Floats, Hit, Ids, Stored
 # and whether an interrupted compaction may have left copies of rows.
 SCHEMA = """
 CREATE TABLE header (content TEXT NOT NULL);
+CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE person (id INTEGER PRIMARY KEY AUTOINCREMENT, name BLOB NOT NULL);
 CREATE TABLE content (
     id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL, metadata BLOB NOT NULL
@@ -200,6 +201,22 @@ def vectors_after(
         values = np.frombuffer(b"".join([value for _, value in rows]), np.float32)
         yield ids, values.reshape(len(ids), -1)
         after = rows[-1][0]
+
+
+def settings(connection: sqlite3.Connection) -> dict[str, bytes]:
+    """What is kept by name; an older gallery has no table of it."""
+    there = "SELECT 1 FROM sqlite_schema WHERE name = 'setting'"
+    if connection.execute(there).fetchone() is None:
+        return {}
+    return dict(connection.execute("SELECT name, value FROM setting").fetchall())
+
+
+def keep(connection: sqlite3.Connection, name: str, value: bytes) -> None:
+    """Keep a value under a name, in place of an older one."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value BLOB NOT NULL)"
+    )
+    connection.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", [name, value])
 
 
 def removed_after(connection: sqlite3.Connection, number: int) -> list[tuple[int, int]]:

@@ -145,6 +145,14 @@ class GalleryStore(Protocol):
 
     def stats(self) -> Stats: ...
 
+    def settings(self) -> dict[str, bytes]:
+        """What ``keep`` kept, by name."""
+        ...
+
+    def keep(self, name: str, value: bytes) -> None:
+        """Keep a value under a name, in place of an older one; returns once durable."""
+        ...
+
     def maintain(self) -> None:
         """Rebuild the index and give space back, where that is due."""
         ...
@@ -154,13 +162,15 @@ class GalleryStore(Protocol):
 
 def forget_identity(store: GalleryStore, identity: str) -> int:
     """``Gallery.forget``, which needs no model."""
-    return some_images(store.forget(kept_name(store, identity)), identity)
+    forgotten = [store.forget(name) for name in forms_of(identity)]
+    return some_images(sum(forgotten), identity)
 
 
 def rename_identity(store: GalleryStore, identity: str, new: str) -> int:
     """``Gallery.rename``, which needs no model."""
     new = validate_name(new)
-    return some_images(store.rename(kept_name(store, identity), new), identity)
+    renamed = [store.rename(name, new) for name in forms_of(identity)]
+    return some_images(sum(renamed), identity)
 
 
 def validate_name(identity: str) -> str:
@@ -184,13 +194,21 @@ def validate_name(identity: str) -> str:
 
 def clean_name(identity: str) -> str:
     """The name as it is kept, so that what looks alike is one identity."""
-    return identity.strip()
+    return unicodedata.normalize("NFC", identity.strip())
+
+
+def forms_of(identity: str) -> list[str]:
+    """The clean name, and how an older gallery may hold it."""
+    name = clean_name(identity)
+    return list(dict.fromkeys([name, identity, unicodedata.normalize("NFD", name)]))
 
 
 def kept_name(store: GalleryStore, identity: str) -> str:
     """The name as a store holds it: an older gallery may have names that are not clean."""
-    name = clean_name(identity)
-    return name if name == identity or not store.read(identity, limit=1) else identity
+    clean, *others = forms_of(identity)
+    if not others or store.read(clean, limit=1):
+        return clean
+    return next((name for name in others if store.read(name, limit=1)), clean)
 
 
 def some_images(n: int, identity: str) -> int:

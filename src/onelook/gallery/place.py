@@ -1,0 +1,143 @@
+"""What a gallery answers by: the folder of its model, its decision and its cohort.
+
+A copy of a model may be calibrated anew, and answers by other thresholds then, though its
+embeddings are the same. So a gallery keeps the decision that it was made with.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onelook.cohort import Cohort
+from onelook.decision import Decision
+from onelook.errors import CheckpointError, GalleryError
+from onelook.gallery.store import GalleryStore
+from onelook.loading import load
+from onelook.verifier import Verifier
+from onelook.zoo import shipped_names
+
+log = logging.getLogger("onelook")
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """What a gallery keeps of its model and its place.
+
+    Args:
+        folder: The model's folder; "" for a model that ships.
+        decision: Of plain scores, with those beside cohorts; None where none was kept.
+        cohort: Unlabelled images of the place, or None.
+    """
+
+    folder: str = ""
+    decision: Decision | None = None
+    cohort: Cohort | None = None
+
+
+def read_place(store: GalleryStore) -> Place:
+    """What a gallery keeps; a gallery of an older onelook keeps nothing.
+
+    Raises:
+        GalleryError: If it was damaged.
+    """
+    kept = {name: _checked(name, value) for name, value in store.settings().items()}
+    try:
+        model = json.loads(kept.get("decision", b"{}"))
+        decision = model.get("decision")
+        return Place(
+            model.get("folder", ""),
+            None if decision is None else Decision.from_dict(decision),
+            _cohort(kept["cohort"]) if kept.get("cohort") else None,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise GalleryError(
+            f"what the gallery answers by cannot be read ({error}); restore a backup"
+        ) from error
+
+
+def keep_decision(store: GalleryStore, verifier: Verifier) -> None:
+    """Let a gallery answer by the decision of a model."""
+    decision = verifier.plain.decision
+    content = {
+        "folder": "" if verifier.folder is None else str(verifier.folder),
+        "decision": None if decision is None else decision.to_dict(),
+    }
+    store.keep("decision", _signed(json.dumps(content).encode()))
+
+
+def keep_cohort(store: GalleryStore, cohort: Cohort | None) -> None:
+    """Let a gallery answer beside a cohort, or beside none."""
+    store.keep("cohort", _signed(b"" if cohort is None else _bytes_of(cohort)))
+
+
+def answering(verifier: Verifier, store: GalleryStore) -> Verifier:
+    """The model that was given, beside the gallery's cohort; another decision is said."""
+    place = read_place(store)
+    given = verifier.plain.decision
+    if place.decision is not None and given != place.decision:
+        log.warning(
+            f"the gallery was made with other thresholds than those of {verifier.name} "
+            "here, which answers; without a model named it answers by its own"
+        )
+    if place.cohort is not None and verifier.cohort is None:
+        return verifier.with_cohort(place.cohort)
+    return verifier
+
+
+def own_model(store: GalleryStore) -> Verifier:
+    """The model of a gallery, with the decision that the gallery keeps.
+
+    Raises:
+        GalleryError: If the model is not where it was.
+    """
+    place, name = read_place(store), store.header.model
+    if not Path(place.folder).is_dir():
+        place = Place("", place.decision, place.cohort)
+    if not place.folder and name not in shipped_names():
+        raise GalleryError(
+            f"the gallery was made with the model {name!r}, which is not where it was; "
+            "name its folder with --model"
+        )
+    try:
+        verifier = load(place.folder or name)
+    except CheckpointError as error:
+        raise GalleryError(f"{error}; name the gallery's model with --model") from error
+    if place.decision is not None:
+        verifier = verifier.plain
+        verifier.decision = place.decision
+    return verifier
+
+
+def _signed(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest() + content
+
+
+def _checked(name: str, value: bytes) -> bytes:
+    if hashlib.sha256(value[32:]).digest() != value[:32]:
+        raise GalleryError(
+            f"the {name} that the gallery keeps is damaged; restore a backup of it"
+        )
+    return value[32:]
+
+
+def _bytes_of(cohort: Cohort) -> bytes:
+    facts = {
+        "size": cohort.embeddings.shape[1],
+        "name": cohort.name,
+        "notes": cohort.notes,
+        "reach": cohort.reach,
+    }
+    embeddings = np.ascontiguousarray(cohort.embeddings, "<f4")
+    return json.dumps(facts).encode() + b"\n" + embeddings.tobytes()
+
+
+def _cohort(content: bytes) -> Cohort:
+    first, _, numbers = content.partition(b"\n")
+    facts: dict[str, Any] = json.loads(first)
+    embeddings = np.frombuffer(numbers, "<f4").reshape(-1, facts["size"])
+    return Cohort(embeddings, facts["name"], tuple(facts["notes"]), facts["reach"])
