@@ -367,7 +367,7 @@ class Verifier:
         Args:
             left: What people call the first of the two.
             right: What people call the second.
-            score: Of the pair.
+            score: The pair's score.
             reason: Why one of the two is not familiar, which makes the answer unsure; ""
                 where both are, None where that is not known.
         """

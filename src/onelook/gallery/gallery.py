@@ -86,7 +86,7 @@ class Gallery:
         """A gallery as it was made: with its own model, decision and cohort.
 
         Args:
-            url: Of a gallery that there is.
+            url: Where the gallery is.
             keep_originals: Keep the image files too, not only embeddings and thumbnails.
 
         Raises:

@@ -50,7 +50,7 @@ def build_scores(name: str, weights: Mapping[str, Array] | None = None) -> Score
 
     Args:
         name: One of ``SCORES``.
-        weights: Of a learned head: ``linear.weight`` and, if it has one, ``linear.bias``.
+        weights: A learned head's ``linear.weight`` and, if it has one, ``linear.bias``.
 
     Raises:
         ValueError: If the name is unknown.

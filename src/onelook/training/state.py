@@ -56,7 +56,7 @@ def load_state(path: Path) -> dict[str, Any]:
             if hashlib.sha256(content).digest() != digest:
                 raise ValueError("its SHA-256 is another: it was changed or cut off")
         elif not content.startswith(b"PK"):  # as onelook wrote it up to 0.2
-            raise ValueError("this is no state of a training")
+            raise ValueError("it is not the state of a training")
         state: dict[str, Any] = torch.load(
             io.BytesIO(content), map_location="cpu", weights_only=True
         )

@@ -56,7 +56,7 @@ class Chosen:
     """The head that classes left out prefer, and what they say of it.
 
     Args:
-        shrinkage: Of the head; None where the network alone was as good.
+        shrinkage: The head's; None where the network alone was as good.
         fitted: The decision, fitted on scores of pairs that the head had not seen.
         compared: AUC of the same pairs by name of what scored them.
     """
