@@ -30,7 +30,7 @@ class Place:
 
     Args:
         folder: The model's folder; "" for a model that ships.
-        decision: How plain scores are read, and those beside cohorts; None where none was kept.
+        decision: How plain scores are read, and those beside cohorts, or None.
         cohort: Unlabelled images of the place, or None.
     """
 
