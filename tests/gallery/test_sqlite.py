@@ -300,3 +300,43 @@ def test_a_gallery_on_a_read_only_disk_is_read_and_not_written(tmp_path, monkeyp
         with pytest.raises(GalleryError, match="write access"):
             store.enroll(entries_of("Bo", -vectors))
         assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def answers_of(path):
+    with closing(open_store(path)) as store:
+        found = store.search(vectors_of(5, seed=9), 8)
+        hits = [
+            [(hit.id, hit.identity, hit.vector.tobytes()) for hit in one] for one in found
+        ]
+        return hits, store.identities(), [entry.digest for entry in store.read()]
+
+
+def test_no_changed_bit_changes_an_answer_silently(path):
+    with closing(create_store(path, HEADER)) as store:
+        for i in range(20):
+            store.enroll(entries_of(f"person {i}", vectors_of(2, seed=i)))
+    whole, before = path.read_bytes(), answers_of(path)
+    n_told = 0
+    for place in np.random.default_rng(0).integers(8 * len(whole), size=400).tolist():
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            assert answers_of(path) == before, f"bit {place}"
+        except GalleryError:
+            n_told += 1
+    assert n_told > 20
+
+
+def test_an_older_gallery_gets_its_checksums(path):
+    with closing(create_store(path, HEADER)) as store:
+        store.enroll(entries_of("Ada", vectors_of(3)))
+        store.rename("Ada", "Bo")
+    before = answers_of(path)
+    with closing(sqlite3.connect(path)) as connection:
+        kept = connection.execute("SELECT * FROM checksum").fetchall()
+        connection.execute("DROP TABLE checksum")
+        connection.commit()
+    assert answers_of(path) == before
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM checksum").fetchall() == kept

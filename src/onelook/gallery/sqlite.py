@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sqlite3
 import threading
 import uuid
 import weakref
@@ -373,6 +374,9 @@ class SqliteStore:
         ):
             self._rows.append(ids, vectors)
             self._last_entry = int(ids[-1])
+        n_images = sqlite_rows.counts(self._reader)[1]
+        if self._near is None and len(self._rows) != n_images:
+            raise sqlite3.DatabaseError(f"{len(self._rows)} of {n_images} entries are left")
 
     def _take_over_index(self) -> None:
         """Use the latest index; what is newer than it is read again."""

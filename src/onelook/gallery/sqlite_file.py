@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.errors import GalleryError
-from onelook.gallery.sqlite_rows import SCHEMA
+from onelook.gallery.sqlite_rows import SCHEMA, add_checksums
 from onelook.gallery.store import FORMAT, Header, already_exists, no_gallery, wrong_format
 
 APPLICATION = 0x6F6E6C6B  # "onlk": SQLite's mark of the application that owns a file
@@ -81,6 +81,7 @@ def open_file(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("PRAGMA temp_store = MEMORY")
+            add_checksums(connection)
         except BaseException:
             connection.close()
             raise
@@ -150,6 +151,8 @@ def errors_of(path: Path) -> Iterator[None]:
             f"{path}: an image or its metadata is too large for SQLite ({error}); "
             "enroll a smaller file"
         ) from error
+    except UnicodeDecodeError as error:
+        raise _damaged(path, str(error)) from error
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
             raise _no_onelook_gallery(path) from error

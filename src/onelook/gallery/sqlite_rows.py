@@ -18,7 +18,14 @@ from onelook.gallery.store import Entry, Floats, Hit, Ids, Stored
 # "removed" tells other processes and the index which entries are gone. "state" has the size
 # of the gallery, which every identify needs, the last removal that was cleaned from disk,
 # and whether an interrupted compaction may have left copies of rows.
-SCHEMA = """
+CHECKSUMS = """
+CREATE TABLE checksum (
+    id INTEGER PRIMARY KEY, vector INTEGER NOT NULL, name INTEGER NOT NULL,
+    content INTEGER NOT NULL
+);
+"""
+SCHEMA = (
+    """
 CREATE TABLE header (content TEXT NOT NULL);
 CREATE TABLE setting (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE person (id INTEGER PRIMARY KEY AUTOINCREMENT, name BLOB NOT NULL);
@@ -27,6 +34,9 @@ CREATE TABLE content (
 );
 CREATE TABLE vector (id INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE picture (id INTEGER PRIMARY KEY, thumbnail BLOB, original BLOB);
+"""
+    + CHECKSUMS
+    + """
 
 CREATE TABLE named (
     hash INTEGER, person INTEGER, PRIMARY KEY (hash, person)
@@ -45,13 +55,24 @@ CREATE TABLE state (
 );
 INSERT INTO state VALUES (0, 0, 0, 0);
 """
+)
 ZEROS = {
     "person": "name = zeroblob(length(name))",
     "content": "digest = zeroblob(length(digest)), metadata = zeroblob(length(metadata))",
     "vector": "value = zeroblob(length(value))",
     "picture": "thumbnail = zeroblob(length(thumbnail)), "
     "original = zeroblob(length(original))",
+    "checksum": "vector = 0, name = 0, content = 0",
 }
+OF_ENTRIES = ("content", "vector", "picture", "checksum")  # tables with a row of each
+WHOLE = (
+    "SELECT owner.id, person.name, value, digest, metadata, thumbnail, original, "
+    "checksum.vector, checksum.name, checksum.content "
+    "FROM owner LEFT JOIN person ON person.id = owner.person "
+    "LEFT JOIN content ON content.id = owner.id LEFT JOIN vector ON vector.id = owner.id "
+    "LEFT JOIN picture ON picture.id = owner.id "
+    "LEFT JOIN checksum ON checksum.id = owner.id "
+)
 
 
 def insert(connection: sqlite3.Connection, entry: Entry, vector: Floats) -> bool:
@@ -67,13 +88,25 @@ def insert(connection: sqlite3.Connection, entry: Entry, vector: Floats) -> bool
     )
     if known.fetchone():
         return False
-    one = run(
-        "INSERT INTO content (digest, metadata) VALUES (?, ?)",
-        [digest, json.dumps(entry.metadata).encode()],
-    ).lastrowid
+    metadata = json.dumps(entry.metadata).encode()
+    one = (
+        run(
+            "INSERT INTO content (digest, metadata) VALUES (?, ?)", [digest, metadata]
+        ).lastrowid
+        or 0
+    )
     run("INSERT INTO vector VALUES (?, ?)", [one, vector.tobytes()])
     if entry.thumbnail is not None or entry.original is not None:
         run("INSERT INTO picture VALUES (?, ?, ?)", [one, entry.thumbnail, entry.original])
+    run(
+        "INSERT INTO checksum VALUES (?, ?, ?, ?)",
+        [
+            one,
+            _sum(one, vector.tobytes()),
+            _sum(one, who.encode()),
+            _sum(one, digest, metadata, entry.thumbnail, entry.original),
+        ],
+    )
     run("INSERT INTO owner VALUES (?, ?)", [one, person])
     run("INSERT INTO owned VALUES (?, ?, ?)", [*key, one])
     run("UPDATE state SET n_images = n_images + 1")
@@ -121,6 +154,11 @@ def rename(connection: sqlite3.Connection, identity: str, new: str) -> int:
         old,
     )
     _remove(connection, old, joined)
+    moved = _ids(connection, "SELECT id FROM owned WHERE person = ?", old)
+    connection.executemany(
+        "UPDATE checksum SET name = ? WHERE id = ?",
+        [[_sum(one, new.encode()), one] for one in moved],
+    )
     connection.execute(
         "UPDATE owner SET person = ? WHERE id IN (SELECT id FROM owned WHERE person = ?)",
         [person, old],
@@ -133,10 +171,17 @@ def rename(connection: sqlite3.Connection, identity: str, new: str) -> int:
 def identities(connection: sqlite3.Connection) -> dict[str, int]:
     """Number of entries of every identity, sorted by name."""
     rows = connection.execute(
-        "SELECT name, n FROM (SELECT person, count(*) AS n FROM owned GROUP BY person) "
-        "JOIN person ON person.id = person ORDER BY name"
+        "SELECT name, n, hash FROM (SELECT person, count(*) AS n FROM owned GROUP BY 1) "
+        "AS held JOIN person ON person.id = held.person "
+        "JOIN named ON named.person = person.id ORDER BY name"
     )
-    return {name.decode(): n for name, n in rows}
+    found = {}
+    for name, n, known in rows:
+        _check(name, _name_hash(name), known)
+        found[name.decode()] = n
+    if (len(found), sum(found.values())) != counts(connection):
+        raise sqlite3.DatabaseError("names or entries are missing")
+    return found
 
 
 def counts(connection: sqlite3.Connection) -> tuple[int, int]:
@@ -148,15 +193,20 @@ def counts(connection: sqlite3.Connection) -> tuple[int, int]:
 def hits(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Hit]:
     """The entries with these ids, without those that are gone."""
     rows = connection.execute(
-        "SELECT owner.id, name, vector.value FROM json_each(?) AS wanted "
-        "JOIN owner ON owner.id = wanted.value JOIN person ON person.id = owner.person "
-        "JOIN vector ON vector.id = owner.id",
+        "SELECT owner.id, person.name, vector.value, checksum.vector, checksum.name "
+        "FROM json_each(?) AS wanted "
+        "JOIN owner ON owner.id = wanted.value "
+        "LEFT JOIN person ON person.id = owner.person "
+        "LEFT JOIN vector ON vector.id = owner.id "
+        "LEFT JOIN checksum ON checksum.id = owner.id",
         [json.dumps(sorted(ids))],
     )
-    return {
-        one: Hit(one, name.decode(), np.frombuffer(value, np.float32))
-        for one, name, value in rows.fetchall()
-    }
+    found = {}
+    for one, name, value, of_vector, of_name in rows.fetchall():
+        _check(one, _sum(one, value), of_vector)
+        _check(one, _sum(one, name), of_name)
+        found[one] = Hit(one, name.decode(), np.frombuffer(value, np.float32))
+    return found
 
 
 def read(
@@ -167,25 +217,50 @@ def read(
     if identity is not None:
         which = "owner.id IN (SELECT id FROM owned WHERE person = ? AND id > ?)"
         values = [person_of(connection, identity), after]
-    rows = connection.execute(
-        "SELECT owner.id, name, value, digest, metadata, thumbnail, original "
-        "FROM owner JOIN person ON person.id = owner.person "
-        "JOIN content ON content.id = owner.id JOIN vector ON vector.id = owner.id "
-        f"LEFT JOIN picture ON picture.id = owner.id WHERE {which} ORDER BY 1 LIMIT ?",
-        [*values, limit],
-    )
-    return [
-        Stored(
-            name.decode(),
-            np.frombuffer(value, np.float32),
-            digest.decode(),
-            json.loads(metadata),
-            thumbnail,
-            original,
-            one,
-        )
-        for one, name, value, digest, metadata, thumbnail, original in rows.fetchall()
-    ]
+    rows = connection.execute(f"{WHOLE} WHERE {which} ORDER BY 1 LIMIT ?", [*values, limit])
+    return [_stored(*row) for row in rows.fetchall()]
+
+
+def _stored(
+    one: int,
+    name: bytes,
+    value: bytes,
+    digest: bytes,
+    metadata: bytes,
+    thumbnail: bytes | None,
+    original: bytes | None,
+    *known: int | None,
+) -> Stored:
+    """The entry of a row of ``WHOLE``, whose checksums are ``known``."""
+    _check(one, _sum(one, value), known[0])
+    _check(one, _sum(one, name), known[1])
+    _check(one, _sum(one, digest, metadata, thumbnail, original), known[2])
+    vector, said = np.frombuffer(value, np.float32), json.loads(metadata)
+    return Stored(name.decode(), vector, digest.decode(), said, thumbnail, original, one)
+
+
+def add_checksums(connection: sqlite3.Connection) -> None:
+    """Give a gallery of an older onelook its checksums; on a read-only disk it has none."""
+    there = "SELECT 1 FROM sqlite_schema WHERE name = 'checksum'"
+    if connection.execute(there).fetchone() is not None:
+        return
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if "readonly" not in str(error):
+            raise
+        connection.execute(CHECKSUMS.replace("TABLE", "TEMP TABLE"))
+        return
+    try:
+        if connection.execute(there).fetchone() is None:
+            connection.execute(CHECKSUMS)
+            for one, name, value, *content in connection.execute(WHOLE).fetchall():
+                sums = _sum(one, value), _sum(one, name), _sum(one, *content[:4])
+                connection.execute("INSERT INTO checksum VALUES (?, ?, ?, ?)", [one, *sums])
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def vectors_after(
@@ -193,12 +268,18 @@ def vectors_after(
 ) -> Iterator[tuple[Ids, Floats]]:
     """Ids and vectors (N, D) above the id ``after``, in order, ``at_once`` at a time."""
     while rows := connection.execute(
-        "SELECT id, value FROM owner JOIN vector USING (id) WHERE id > ? "
-        "ORDER BY id LIMIT ?",
+        "SELECT owner.id, value, checksum.vector FROM owner "
+        "LEFT JOIN vector ON vector.id = owner.id "
+        "LEFT JOIN checksum ON checksum.id = owner.id "
+        "WHERE owner.id > ? ORDER BY owner.id LIMIT ?",
         [after, at_once],
     ).fetchall():
-        ids = np.array([one for one, _ in rows], np.int64)
-        values = np.frombuffer(b"".join([value for _, value in rows]), np.float32)
+        for one, value, known in rows:
+            _check(one, _sum(one, value), known)
+        ids = np.array([one for one, _, _ in rows], np.int64)
+        values = np.frombuffer(b"".join([value or b"" for _, value, _ in rows]), np.float32)
+        if len(values) % len(ids):
+            raise sqlite3.DatabaseError("an embedding is missing")
         yield ids, values.reshape(len(ids), -1)
         after = rows[-1][0]
 
@@ -251,7 +332,7 @@ def compact(connection: sqlite3.Connection) -> None:
     """
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE state SET compacting = 1")
-    for table in ("content", "vector", "picture"):
+    for table in OF_ENTRIES:
         connection.execute(f"DELETE FROM {table} WHERE id NOT IN (SELECT id FROM owner)")
     connection.execute("DELETE FROM person WHERE id NOT IN (SELECT person FROM named)")
     connection.execute("COMMIT")
@@ -270,7 +351,7 @@ def _remove(connection: sqlite3.Connection, person: int, ids: list[int]) -> None
     connection.execute(
         f"DELETE FROM owned WHERE person = ? AND id IN {gone}", [person, these]
     )
-    for table in ("content", "vector", "picture"):
+    for table in OF_ENTRIES:
         connection.execute(f"UPDATE {table} SET {ZEROS[table]} WHERE id IN {gone}", [these])
     connection.execute(f"INSERT INTO removed (id) {gone[1:-1]}", [these])
     connection.execute("UPDATE state SET n_images = n_images - ?", [len(ids)])
@@ -291,6 +372,20 @@ def _drop_person(connection: sqlite3.Connection, person: int, identity: str) -> 
     connection.execute(f"UPDATE person SET {ZEROS['person']} WHERE id = ?", [person])
     # No entry has the id 0: this says that a name has to be cleaned from the disk.
     connection.execute("INSERT INTO removed (id) VALUES (0)")
+
+
+def _sum(number: int, *parts: bytes | None) -> int:
+    """The checksum of parts of the entry with this number; no changed bit escapes it."""
+    found = zlib.crc32(number.to_bytes(8, "little"))
+    for part in parts:
+        found = zlib.crc32(part or b"", found)
+    return found
+
+
+def _check(what: object, found: int, known: int | None) -> None:
+    """Refuse what was changed on the disk; an older onelook kept no checksum."""
+    if known is not None and found != known:  # what is missing has the sum of nothing
+        raise sqlite3.DatabaseError(f"the entry {what!r} is not what was written")
 
 
 # Short enough that a hash which is left behind does not reveal a name or an image.
