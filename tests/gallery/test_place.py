@@ -122,7 +122,7 @@ def test_an_older_gallery_keeps_nothing_and_can_begin_to(people):
         assert read_place(store).cohort is not None
 
 
-def test_the_command_keeps_a_cohort(people, tmp_path, capsys):
+def test_the_command_keeps_a_cohort(people, calibrated, tmp_path, capsys):
     folder = tmp_path / "place"
     folder.mkdir()
     for seed in range(25):
@@ -130,6 +130,10 @@ def test_the_command_keeps_a_cohort(people, tmp_path, capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["gallery", "cohort", str(people), str(folder)])
     assert "centred by 25 images: place" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        main(["gallery", "stats", str(people)])
+    printed = capsys.readouterr().out
+    assert "25 images: place" in printed and str(calibrated) in printed
     with pytest.raises(SystemExit, match="0"):
         main(["gallery", "cohort", str(people), "--none", "--json"])
     assert '"cohort":""' in capsys.readouterr().out.replace(" ", "")

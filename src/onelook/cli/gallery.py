@@ -194,9 +194,16 @@ def show(gallery: options.GalleryArgument, as_json: options.Json = False) -> Non
 
 @galleries.command(epilog=example("onelook gallery stats people.db"))
 def stats(gallery: options.GalleryArgument, as_json: options.Json = False) -> None:
-    """How large a gallery is, of which model, and how it searches."""
+    """How large a gallery is, how it searches, and what it answers by."""
+    from onelook.gallery.place import read_place
+
     with _store(gallery) as store:
         facts = {**asdict(store.stats()), **asdict(store.header)}
+        place = read_place(store)
+    cohort = place.cohort
+    facts["folder"] = place.folder
+    facts["far"] = None if place.decision is None else place.decision.far
+    facts["cohort"] = "" if cohort is None else f"{len(cohort):,} images: {cohort.name}"
     if as_json:
         return print_json(facts)
     for name, value in facts.items():

@@ -90,6 +90,8 @@ def serve(
         card_text=_card_text(str(verifier.folder or verifier.name)),
     )
     kept = f"gallery {redact_url(gallery)}" if gallery else "no gallery (see --gallery)"
+    if gallery and not store_exists(gallery):
+        kept += ", which the first enrolment makes"
     with Gallery(verifier, gallery) if gallery else nullcontext() as opened:
         service = create_app(opened.verifier if opened else verifier, opened, settings)
         facts = f"{verifier.name}, {kept}"
