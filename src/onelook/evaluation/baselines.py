@@ -20,11 +20,7 @@ Floats = NDArray[np.float64]
 
 
 class NearestPixels:
-    """Minus the Euclidean distance of the pixels of two images: 1-nearest-neighbour.
-
-    Args:
-        height, width: Size to which images are resized, in pixels.
-    """
+    """Minus the Euclidean distance of the pixels of two images: 1-nearest-neighbour."""
 
     name = "nearest pixels"
     shared = True
@@ -55,13 +51,7 @@ class NearestPixels:
 
 @dataclass(frozen=True)
 class ItemBaseline:
-    """A scorer that compares any two items directly.
-
-    Args:
-        name: What people call it.
-        read: From the address of an item to what ``alike`` compares.
-        alike: Score of two items, larger = more alike.
-    """
+    """A scorer that compares any two items directly: ``alike`` of what ``read`` gives."""
 
     name: str
     read: Callable[[str], Any]

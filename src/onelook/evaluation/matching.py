@@ -22,18 +22,7 @@ def matching_trials(
     seed: int = 0,
     protocol: str = "",
 ) -> OneShotResult:
-    """Which of up to ``n_way`` right sides belongs to this left side?
-
-    Args:
-        scorer: A Verifier with two encoders.
-        dataset: Items with two sides, such as a drawing and its own pen strokes.
-        n_way: Largest number of candidates.
-        seed: Seed of the choice of items and candidates, as in ``match_sides``.
-        protocol: Name for the result.
-
-    Raises:
-        DataError: If the items have no ``right_paths``.
-    """
+    """Which of up to ``n_way`` right sides belongs to this left side?"""
     if dataset.right_paths is None:
         raise DataError(f"{dataset.name}: its items have no right side to match")
     found = match_sides(
@@ -84,22 +73,10 @@ def match_sides(
     seed: int,
     score_matrix: ScoreMatrix,
 ) -> Matches:
-    """Match left sides to right sides within their group and drawer.
+    """Match left (N, D) to right sides (N, D) of the same items within group and drawer.
 
     One random item is asked of each class, group and drawer. Its candidates are its own
-    right side and those of the other items asked there.
-
-    Args:
-        left, right: (N, D) embeddings of both sides; row i of both is one item.
-        labels: (N,) classes of the items.
-        groups: (N,) groups of the items, such as alphabets, or None for one group.
-        drawers: (N,) drawers of the items, or None if they are unknown.
-        n_way: Largest number of candidates.
-        seed: Seed of the choice of items and candidates.
-        score_matrix: Function from (A, D) and (B, D) to (A, B) scores.
-
-    Raises:
-        DataError: If no group and drawer has two classes.
+    right side and those of up to ``n_way`` - 1 other items asked there.
     """
     generator = np.random.default_rng(seed)
     columns = [np.zeros_like(labels) if c is None else c for c in (groups, drawers)]

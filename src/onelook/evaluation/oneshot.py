@@ -28,16 +28,8 @@ Indices = NDArray[np.int64]
 class OneShotResult(Result):
     """What a one-shot protocol measured. Every rate is a fraction.
 
-    Args:
-        accuracy: Mean over the trials; a trial is one query.
-        interval: 95% interval of the accuracy; ``interval_kind`` says how it is made.
-        n_way: Number of classes to choose from; the largest where trials differ.
-        n_shot: Number of support items of each class.
-        n_trials: Number of queries classified.
-        n_classes: Number of classes that take part in some trial.
-        chance: Accuracy of guessing.
-        seed: Seed of the trials; ``None`` if the protocol fixes them.
-        per_group: Accuracy in each group (alphabet) or official run.
+    A trial is one query. ``n_way`` is the largest where trials differ; ``seed`` is None
+    where the protocol fixes them; ``per_group`` is by alphabet or official run.
     """
 
     accuracy: float
@@ -83,13 +75,7 @@ def omniglot_20_runs(
     runs: Sequence[OneShotRun],
     protocol: str = "the official 20 runs of Omniglot, every drawing classified alone",
 ) -> OneShotResult:
-    """One-shot classification of Lake et al.: 20 runs of 20 drawings among 20 characters.
-
-    Args:
-        scorer: A Verifier or a baseline; a query is the left side of a pair.
-        runs: The official runs, read by ``omniglot_runs``.
-        protocol: Name for the result.
-    """
+    """One-shot classification of Lake et al.: 20 runs, 20 drawings among 20 characters."""
     queries = scorer.embed([one for run in runs for one in run.queries], "left")
     support = scorer.embed([one for run in runs for one in run.support], "right")
     n_queries = np.cumsum([len(run.queries) for run in runs])[:-1]
@@ -128,17 +114,6 @@ def within_alphabet_trials(
 
     Alphabets take turns; one drawer gives the support, another the queries. ``n_way``
     trials share the support of one draw, so ``n_trials`` is rounded up to a multiple of it.
-
-    Args:
-        scorer: A Verifier or a baseline.
-        dataset: Items with groups (alphabets), and drawers if known.
-        n_trials: Number of trials.
-        n_way: Number of classes to choose from.
-        seed: Seed of the trials.
-        protocol: Name for the result.
-
-    Raises:
-        DataError: If there are no groups, or one has fewer than ``n_way`` classes.
     """
     if dataset.groups is None:
         raise DataError(f"{dataset.name} has no groups to stay within; use n_way_k_shot")
@@ -167,11 +142,7 @@ def within_alphabet_trials(
 def koch_trials(scorer: Scorer, dataset: Dataset, seed: int = 0) -> OneShotResult:
     """The 400 trials of Koch et al.: two for each of ten alphabets, between two drawers.
 
-    Args:
-        scorer: A Verifier or a baseline.
-        dataset: The test part of ``omniglot_koch``: ten alphabets by four drawers. The
-            paper does not say which drawers and characters; both are drawn at random.
-        seed: Seed of the trials.
+    The paper does not say which drawers and characters; both are drawn at random.
     """
     result = within_alphabet_trials(
         scorer,
@@ -214,9 +185,6 @@ def n_way_k_shot(
             known, give either the support or the queries.
         rotations: 4 makes the quarter turns of an image new classes, for a scorer with
             ``input`` and ``embed_loaded``, such as a Verifier of images.
-
-    Raises:
-        DataError: If too few classes have ``n_shot + 1`` items.
     """
     labels = turned(dataset.labels, rotations)
     episodes = sample_episodes(
@@ -263,19 +231,11 @@ def within_group_accuracy(
     seed: int,
     score_matrix: ScoreMatrix,
 ) -> float:
-    """Accuracy of one-shot trials on embeddings, for validation while training.
+    """Accuracy of one-shot trials on embeddings (N, D), for validation while training.
 
     Trials are those of ``within_alphabet_trials``. Without groups all classes are one
     group; without drawers (or if too few classes have all drawers) any two items of a class
     are support and query; ``n_way`` is at most the number of classes of a group.
-
-    Args:
-        embeddings: (N, D) array or tensor.
-        labels, groups, drawers: (N,) int64.
-        n_way: Number of classes to choose from.
-        n_trials: Number of trials, rounded up to a multiple of ``n_way``.
-        seed: Seed of the trials.
-        score_matrix: Function from (A, D) and (B, D) to (A, B) scores.
     """
     places = np.zeros_like(labels) if groups is None else groups
     n_way = min(n_way, _classes_by_group(labels, places).max())

@@ -14,19 +14,12 @@ LOW_FPIR = 0.01
 
 @dataclass(frozen=True)
 class OpenSet:
-    """How probes of known and of unknown identities were answered.
+    """How probes of known (enrolled) and of unknown identities were answered.
 
-    Args:
-        n_known: Probes of enrolled identities.
-        n_right: Known probes that were answered with their own identity.
-        n_rejected: Known probes that were answered "unknown".
-        n_best: Known probes whose best match is right, accepted or not.
-        n_unknown: Probes of identities that are not enrolled.
-        n_falsely_accepted: Unknown probes that were answered with some identity.
-        dir_at_low_fpir: Fraction of known probes that are identified at the threshold where
-            1% of the unknown ones are falsely accepted; None with fewer than 100 of these.
-        fpir: Fraction of unknown probes that the model's threshold is meant to accept.
-        extrapolated: Whether that fraction was not measured at this size of gallery.
+    ``n_best`` counts known probes whose best match is right, accepted or not.
+    ``dir_at_low_fpir`` is the fraction of known probes identified at the threshold where 1%
+    of the unknown ones are falsely accepted; None with fewer than 100 of these. ``fpir`` is
+    what the model states, by extrapolation if no gallery of this size was simulated.
     """
 
     n_known: int
@@ -80,16 +73,7 @@ def open_set(
     fpir: float | None,
     extrapolated: bool,
 ) -> OpenSet:
-    """Count N answers.
-
-    Args:
-        is_known: (N,) bool, whether the probe's identity is enrolled.
-        best_is_right: (N,) bool, whether the best match is the probe's identity.
-        is_named: (N,) bool, whether the answer is an identity.
-        best_scores: (N,) scores of the best matches.
-        fpir: Fraction of unknown probes that the threshold is meant to accept, if stated.
-        extrapolated: Whether that fraction was not measured at this size of gallery.
-    """
+    """Count N answers: is the probe enrolled, its best match right, the answer a name?"""
     known, right = np.asarray(is_known, bool), np.asarray(best_is_right, bool)
     named, scores = np.asarray(is_named, bool), np.asarray(best_scores, np.float64)
     n_unknown, rate = int((~known).sum()), None

@@ -13,18 +13,9 @@ Indices = NDArray[np.int64]
 def sample_pairs(
     labels: NDArray[np.int64], max_pairs: int | None, seed: int
 ) -> tuple[Indices, Indices]:
-    """All pairs of N items, or a balanced sample in which no pair repeats.
+    """All pairs (M,), (M,) of N items, or a balanced sample in which no pair repeats.
 
-    Args:
-        labels: (N,) int64.
-        max_pairs: Number of pairs, half of them same if there are enough; ``None`` for all.
-        seed: Seed of the sample.
-
-    Returns:
-        ``left`` and ``right``, (M,) int64 indices of items; same pairs first when sampled.
-
-    Raises:
-        DataError: If there is no same or no different pair.
+    Half of the ``max_pairs`` of a sample are same, if there are enough; these come first.
     """
     order = np.argsort(labels, kind="stable")
     _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
@@ -69,21 +60,8 @@ def draw_pairs(
 
     Every class counts alike, however many items it has. ``sample_pairs`` takes every pair
     as often as any other instead, so that one person of a hundred photographs outweighs a
-    thousand people of two.
-
-    Args:
-        labels: (N,) int64.
-        n_same: Number of same pairs, from the classes that have two items.
-        n_different: Number of different pairs.
-        seed: Seed of every draw, or the generator to draw from.
-        groups: (N,) int64, such as alphabets. The two classes of a different pair are then
-            of one group.
-
-    Returns:
-        ``left`` and ``right``, (n_same + n_different,) int64 items, the same pairs first.
-
-    Raises:
-        DataError: If there is no same or no different pair.
+    thousand people of two. Same pairs come first; both classes of a different pair are of
+    one group.
     """
     order = np.argsort(labels, kind="stable")
     _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
@@ -118,15 +96,6 @@ def koch_pairs(dataset: Dataset, n_pairs: int, seed: int) -> Pairs:
     Half of an alphabet's pairs are one character, half two characters of the alphabet (the
     paper does not say whether alphabets mix). With 12, 4 or 4 drawers in ``dataset`` these
     are the training, validation and test sets of the paper; pairs may repeat.
-
-    Args:
-        dataset: Characters with alphabets as groups.
-        n_pairs: An even number.
-        seed: Seed of every draw.
-
-    Raises:
-        DataError: If there are no groups, or a group cannot give both kinds of pairs.
-        ValueError: If ``n_pairs`` is odd.
     """
     if n_pairs % 2:
         raise ValueError(

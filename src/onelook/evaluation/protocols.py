@@ -308,11 +308,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def default_protocol(model: Any) -> str:
-    """The protocol of a model's own source.
-
-    Raises:
-        DataError: If the model does not say what it was trained on.
-    """
+    """The protocol of a model's own source."""
     source = SOURCES.get(_data_settings(model).get("source", ""))
     if source is None or not source.protocol:
         raise DataError(f"name a protocol: {', '.join(PROTOCOLS)}")

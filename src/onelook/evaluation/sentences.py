@@ -24,11 +24,8 @@ LOWEST, HIGHEST = 1.0, 5.0
 class GradedResult(Result):
     """How scores follow the grades of N pairs.
 
-    Args:
-        n_pairs: Number of pairs, N.
-        pearson, spearman: Correlations of scores and grades; nan for constant scores.
-        mse: Mean squared error, in squared units of the grades.
-        interval: 95% interval of ``pearson`` by Fisher's z, over pairs.
+    The error is in squared units of the grades; correlations of constant scores are nan;
+    the interval is that of ``pearson`` by Fisher's z, over pairs.
     """
 
     n_pairs: int
@@ -55,16 +52,7 @@ class GradedResult(Result):
 
 
 def evaluate_graded(scorer: Scorer, pairs: Pairs, protocol: str = "") -> GradedResult:
-    """Pearson, Spearman and mean squared error of graded pairs.
-
-    Args:
-        scorer: A Verifier or a baseline.
-        pairs: Pairs with ``targets``; the error takes them as grades from 1 to 5.
-        protocol: Name for the result; the pairs' source when empty.
-
-    Raises:
-        DataError: If the pairs have no targets.
-    """
+    """Pearson, Spearman and mean squared error of pairs graded from 1 to 5."""
     if pairs.targets is None:
         raise DataError(f"{pairs.source or 'pairs'}: has no grades (targets) to follow")
     targets = pairs.targets.astype(np.float64)

@@ -36,26 +36,14 @@ class DataChoice:
 
 @dataclass(frozen=True, eq=False)
 class Unseen:
-    """Items or pairs of classes that a model was not trained on, as far as can be known.
-
-    Args:
-        data: What is left.
-        notes: What was left out, or could not be known; sentences for people.
-    """
+    """Data that a model was not trained on, as far as that is known; notes say how far."""
 
     data: Dataset | Pairs
     notes: tuple[str, ...]
 
 
 def held_out_classes(verifier: Verifier, data: str | Path | None = None) -> Dataset:
-    """The classes that the model's own training held out.
-
-    Args:
-        data: Folder of the training data, as for ``train``.
-
-    Raises:
-        DataError: If the model's card does not name them, or the data is another one.
-    """
+    """The classes that the model's own training, on ``data``, held out."""
     if _has_head(verifier):
         raise DataError(
             f"{verifier.name} holds nothing out: all classes fitted its head, and its "
@@ -85,11 +73,7 @@ def note_on_trained(verifier: Verifier, dataset: Dataset) -> str:
 
 
 def unseen(verifier: Verifier, choice: DataChoice) -> Unseen:
-    """Open data and leave out what the model was trained on.
-
-    Raises:
-        DataError: If the data is not found, or nothing of it is left.
-    """
+    """Open data and leave out what the model was trained on."""
     data, root = choice.data, choice.root
     if data is None:
         return Unseen(held_out_classes(verifier, root), ())

@@ -37,17 +37,9 @@ FARS = (0.1, 0.01, 0.001, 0.0001)
 class VerificationResult(Result):
     """What a verification protocol measured. Every rate is a fraction.
 
-    Args:
-        scores, is_same: (n_pairs,) scores and truths of the pairs; not part of ``to_dict``.
-        n_classes: Number of classes that the pairs are made of; ``None`` if unknown.
-        auc, eer: Figures of all pairs; in a protocol of folds the means over the folds.
-        accuracy: Accuracy at ``threshold``; ``None`` if no other pairs chose a threshold.
-        threshold: A score; in a protocol of folds the mean of the folds' thresholds.
-        tar_at_far: TAR at each FAR, or ``None`` if there are too few different pairs.
-        refused: Reasons why figures are missing, by figure.
-        intervals: 95% intervals, by figure.
-        seed: Seed of the drawn pairs and of the bootstrap.
-        per_fold: Values of the folds, by figure.
+    In a protocol of folds, figures and threshold are means over the folds. ``accuracy`` is
+    None if no other pairs chose a ``threshold``, a TAR if there are too few different
+    pairs; ``refused`` says why. ``seed`` is that of the drawn pairs and of the bootstrap.
     """
 
     scores: NDArray[np.float64]
@@ -130,16 +122,7 @@ def verify_pairs(
 ) -> VerificationResult:
     """Verification on a list of pairs, whose files may lie in folders of their classes.
 
-    Args:
-        scorer: A Verifier or a baseline.
-        pairs: Pairs with ``is_same``.
-        protocol: Name for the result; the pairs' source when empty.
-        threshold: Threshold of the accuracy, or other pairs, on which the most accurate one
-            is chosen.
-        seed: Seed of the bootstrap over classes.
-
-    Raises:
-        DataError: If the pairs do not say which are the same.
+    ``threshold`` is a score, or other pairs, on which the most accurate one is chosen.
     """
     is_same = _labels_of(pairs)
     protocol = protocol or f"pairs of {pairs.source or 'a list'}"
@@ -167,20 +150,7 @@ def verify_all_pairs(
     threshold: float | None = None,
     seed: int = 0,
 ) -> VerificationResult:
-    """Verification on all pairs of a data set, or on a balanced sample of them.
-
-    Args:
-        scorer: A Verifier or a baseline.
-        dataset: Items with labels; every item is embedded once.
-        protocol: Name for the result; what was drawn when empty.
-        max_pairs: Largest number of pairs; if there are more, a sample, half of them same
-            where there are enough. ``None`` takes all.
-        threshold: Threshold of the accuracy, chosen before.
-        seed: Seed of the sample and of the bootstrap.
-
-    Raises:
-        DataError: If no class has two items, or there is one class only.
-    """
+    """Verification on all pairs of a data set, or on a balanced sample of ``max_pairs``."""
     left, right = sample_pairs(dataset.labels, max_pairs, seed)
     total = len(dataset) * (len(dataset) - 1) // 2
     what = "all pairs" if len(left) == total else f"{len(left):,} random pairs"
@@ -207,18 +177,8 @@ def score_folds(
 ) -> VerificationResult:
     """LFW's protocol: each fold is scored at a threshold that was chosen without it.
 
-    Accuracy, AUC and EER are means over the folds, with standard errors and intervals.
-
-    Args:
-        pairs: Pairs with ``folds``, such as LFW View 2.
-        scores: (n_pairs,) scores of the pairs.
-        threshold_of: From a fold to its threshold; by default the most accurate one on the
-            pairs of all other folds.
-        protocol: Name for the result.
-        model: Name of what scored the pairs.
-
-    Raises:
-        DataError: If the pairs have fewer than two folds.
+    Accuracy, AUC and EER are means over the folds, with standard errors and intervals. A
+    fold's threshold is by default the most accurate one on the pairs of all other folds.
     """
     is_same = _labels_of(pairs)
     folds = sorted(set(pairs.folds.tolist()) - {0}) if pairs.folds is not None else []
@@ -338,12 +298,7 @@ def mean_over_folds(
 ) -> VerificationResult:
     """Means, standard errors and Student's t intervals of figures over folds.
 
-    Args:
-        protocol: Name for the result.
-        model: Name of what scored the pairs.
-        per_fold: Values of the folds of "auc", "eer" and perhaps "accuracy", "threshold".
-        scores, is_same: Scores and truths of all pairs of the folds.
-        n_classes: Number of classes of the pairs, if known.
+    ``per_fold`` has the values of "auc", "eer" and perhaps "accuracy" and "threshold".
     """
     rates = [name for name in per_fold if name != "threshold"]
     means = {name: float(np.mean(values)) for name, values in per_fold.items()}

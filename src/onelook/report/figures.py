@@ -89,14 +89,7 @@ def draw_curve(
     *,
     mark_highest: bool = False,
 ) -> Figure:
-    """A figure of training by epochs, smoothed where it has many points.
-
-    Args:
-        epochs: (N,) epochs.
-        values: (N,) finite values.
-        name: Name of the values.
-        mark_highest: Whether to mark the highest value with its number.
-    """
+    """Finite values (N,) by epochs (N,), smoothed where they are many."""
     figure, axes = _new_figure("epoch", name, height=230)
     if len(values) > 60:
         kernel = np.ones(max(5, len(values) // 40))
@@ -264,13 +257,9 @@ def draw_map(
     class_names: Sequence[str],
     pixels: NDArray[np.uint8] | None = None,
 ) -> Figure:
-    """Items on the plane, a colour and a mark for each class.
+    """Items at places (M, 2), a colour and a mark for each class.
 
-    Args:
-        places: (M, 2) from ``place_on_map``.
-        labels: (M,) indices into ``class_names``.
-        class_names: Names, written beside the classes where there are no pictures.
-        pixels: (M, H, W[, C]) uint8; one item of each class is shown as a picture.
+    A class has one of its ``pixels`` (M, H, W[, C]) beside it, or else its name.
     """
     figure, axes = _new_figure("", "", 560, 440)
     axes.grid(False)

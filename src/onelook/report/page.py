@@ -17,11 +17,7 @@ from onelook.report.pictures import Picture, as_rgb
 
 
 def write_report(inputs: ReportInputs, path: str | Path) -> Path:
-    """Write the report; readers of ``path`` see the old file or the whole new one.
-
-    Raises:
-        OnelookError: If a package of ``onelook[train]`` is missing.
-    """
+    """Write the report; readers of ``path`` see the old file or the whole new one."""
     jinja2 = import_extra("jinja2", "train")
     import_extra("matplotlib", "train")
     from onelook.report.sections import SECTIONS, LeftOut

@@ -24,11 +24,7 @@ SAME, DIFFERENT = "#1f6f9f", "#c2512b"
 
 
 def draw_pairs(pairs: Sequence[tuple[Picture, Picture, bool]], path: str | Path) -> Path:
-    """Draw a grid of (left, right, is_same) pairs with "same" or "different" under each.
-
-    Raises:
-        ValueError: If there is no pair, or ``path`` does not end as a picture.
-    """
+    """Draw a grid of (left, right, is_same) pairs with "same" or "different" under each."""
     if not pairs:
         raise ValueError("a picture of pairs needs at least one pair, got 0")
     box, gap, margin, text = 84.0, 4.0, 18.0, 22.0
@@ -54,19 +50,7 @@ def draw_comparison(
     *,
     query_caption: str = "",
 ) -> Path:
-    """Draw the query beside each of the others, in the given order, a caption under each.
-
-    Args:
-        query: The picture that the others were compared with.
-        others: 1 to about 30 pictures, best first.
-        captions: One for each, such as ``"Dissimilarity: 1.2345"``; may have several lines.
-        path: Ends in ``.png``, ``.jpg``, ``.webp`` or ``.pdf``.
-        query_caption: Text under the query, such as its file name.
-
-    Raises:
-        ValueError: If ``others`` is empty, the number of captions differs from it, or
-            ``path`` does not end as a picture.
-    """
+    """Draw the query beside 1 to about 30 others, best first, a caption under each."""
     if not others or len(others) != len(captions):
         raise ValueError(
             "a comparison needs at least one other picture and a caption for each, got "
@@ -94,13 +78,7 @@ def draw_comparison(
 def draw_columns(
     columns: Sequence[tuple[str, Sequence[Picture], str]], title: str, path: str | Path
 ) -> Path:
-    """Draw a title, and under it groups of pictures from left to right.
-
-    Args:
-        columns: 1 or more groups: caption, 1 or more pictures, colour of the caption.
-        title: One line, which is wrapped where it is wider than the groups.
-        path: Ends in ``.png``, ``.jpg``, ``.webp`` or ``.pdf``.
-    """
+    """Draw a title, and groups of pictures: caption, pictures, colour of the caption."""
     box, gap, margin, between = 112.0, 6.0, 18.0, 22.0
     widths = [len(pictures) * (box + gap) - gap for _, pictures, _ in columns]
     width = sum(widths) + between * (len(columns) - 1) + 2 * margin
@@ -121,15 +99,9 @@ def draw_boxes(
     title: str,
     path: str | Path,
 ) -> Path:
-    """Draw the query, and beside it a picture with boxes.
+    """Draw the query, and beside it a picture with boxes, best first.
 
-    Args:
-        query: The picture that was looked for.
-        picture: The picture that it was looked for in.
-        boxes: Left, top, right and bottom in pixels, caption, and whether it shows the
-            query; the best first, which is drawn over the others.
-        title: One line, which is wrapped where it is wider than the drawing.
-        path: Ends in ``.png``, ``.jpg``, ``.webp`` or ``.pdf``.
+    A box is (left, top, right, bottom) in pixels, a caption, and whether it is the query.
     """
     box, small, margin = 520.0, 120.0, 18.0
     height, width = picture.shape[:2]
@@ -152,13 +124,7 @@ def draw_boxes(
 
 
 def tint(picture: Picture, heat: NDArray[np.float32], colour: str) -> Picture:
-    """The picture (H, W, 3), pale, with a colour over the places that a heat-map marks.
-
-    Args:
-        picture: (H, W) or (H, W, 3) uint8.
-        heat: (H, W) in [0, 1].
-        colour: Colour of the marks, such as ``"#1f6f9f"``.
-    """
+    """The picture (H, W, 3), pale, coloured where a heat-map (H, W) in [0, 1] is high."""
     pale = 255 - 0.4 * (255 - as_rgb(picture).mean(2, keepdims=True))
     # The root lifts parts that count a little into sight.
     share = 0.9 * np.sqrt(heat)[:, :, None]
@@ -183,11 +149,7 @@ def shorten(name: str, length: int) -> str:
 
 
 def check_ending(path: str | Path) -> str:
-    """The kind of picture that a file name asks for, such as ``"png"``.
-
-    Raises:
-        ValueError: If its ending is no known kind of picture.
-    """
+    """The kind of picture that a file name asks for, such as ``"png"``."""
     path = Path(path)
     if path.suffix.lower() not in KINDS:
         raise ValueError(f"a picture must end in {', '.join(KINDS)}, got {path.name!r}")

@@ -36,9 +36,6 @@ class Augment:
     Args:
         settings: What to change and by how much; the defaults change nothing.
 
-    Raises:
-        ValueError: If the scale is not a range of positive numbers.
-
     Example:
         >>> augment = Augment(AugmentSettings(rotation_degrees=10.0, shift=0.05))
         >>> augment(torch.rand(8, 1, 48, 48), torch.Generator().manual_seed(0)).shape
@@ -62,12 +59,7 @@ class Augment:
         self.has_elastic = settings.probability > 0 and settings.elastic > 0
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Changed copies of images (B, C, H, W) in [0, 1]; what is off costs nothing.
-
-        Args:
-            images: (B, C, H, W) float in [0, 1], on any device.
-            generator: CPU generator that every draw comes from.
-        """
+        """Changed copies of images (B, C, H, W) in [0, 1], by draws of a CPU generator."""
         settings = self.settings
         if self.has_affine or self.has_elastic or settings.flip:
             images = self._move(images, generator)
@@ -194,15 +186,7 @@ class Augment:
 
 
 def rotate_quarter(images: Tensor, turns: Tensor) -> Tensor:
-    """Square images, each turned by its own number of quarter turns, counter-clockwise.
-
-    Args:
-        images: (B, C, S, S) of any type.
-        turns: (B,) int64, 0 to 3.
-
-    Raises:
-        ValueError: If the images are not square.
-    """
+    """Square images (B, C, S, S), each turned counter-clockwise by its quarter turns."""
     if images.shape[-1] != images.shape[-2]:
         raise ValueError(f"quarter turns need square images, got {tuple(images.shape)}")
     turns = turns.to(images.device)[:, None, None, None]

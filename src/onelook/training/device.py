@@ -13,11 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """The device that is named, such as "cuda" or "cpu"; else the fastest there is.
-
-    Raises:
-        ValueError: If this PyTorch has no such device.
-    """
+    """The device that is named, such as "cuda" or "cpu"; else the fastest there is."""
     name = name or os.environ.get("ONELOOK_DEVICE")
     if name is not None:
         return named_device(name)
@@ -25,13 +21,7 @@ def choose_device(name: str | None = None) -> torch.device:
 
 
 def trains_in_bf16(precision: str, device: torch.device, model: nn.Module) -> bool:
-    """Whether a training computes in bf16 rather than in float32.
-
-    Args:
-        precision: "fp32"; "bf16" where the device can; "auto" where it is fast at it.
-        device: Where the model is trained.
-        model: An LSTM has no bf16 form on some processors.
-    """
+    """Whether a training computes in bf16: "auto" does where the device is fast at it."""
     if precision == "fp32" or precision == "auto" and not _fast_in_bf16(device):
         return False
     if not _can_in_bf16(device, any(isinstance(m, nn.LSTM) for m in model.modules())):

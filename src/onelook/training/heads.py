@@ -29,12 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A linear map of unit embeddings, whose results are compared by their cosine.
-
-    Args:
-        weight: (D, D).
-        bias: (D,).
-    """
+    """A linear map of unit embeddings, whose results are compared by their cosine."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -53,12 +48,7 @@ def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def fit_heads(embeddings: NDArray[np.float32], labels: Indices) -> dict[float, Head]:
-    """The head of each shrinkage.
-
-    Args:
-        embeddings: (N, D) of images, of any length.
-        labels: (N,) classes, some of them with several images.
-    """
+    """The head of each shrinkage, from embeddings (N, D) and their classes (N,)."""
     rows = spread(labels, MOST_OF_CLASS * len(np.unique(labels)))
     points = unit(embeddings[rows]).astype(np.float64)
     classes, class_of = np.unique(labels[rows], return_inverse=True)
@@ -103,12 +93,6 @@ def cross_fit(
     """Scores (N, N) by heads that saw neither class of a pair, for each shrinkage.
 
     Classes are dealt into folds; for every two folds, heads are fitted on all the others.
-
-    Args:
-        embeddings: (N, D).
-        labels: (N,) classes.
-        seed: Seed of the folds.
-        progress: Report progress on standard error.
     """
     classes, class_of = np.unique(labels, return_inverse=True)
     n_folds = min(len(classes), MOST_FOLDS)

@@ -17,10 +17,8 @@ SMALLEST_SPREAD = 1e-3
 class HealthCheck:
     """Stops a training whose loss is not finite or whose embeddings have collapsed.
 
-    Args:
-        margin: Margin of the loss, if it has one: a collapsed triplet loss stays there.
-        learning_rate: Learning rate, for the advice.
-        checkpoint: File of the last good state, for the advice.
+    A collapsed triplet loss stays at its ``margin``; ``learning_rate`` and ``checkpoint``
+    are for the advice.
     """
 
     def __init__(
@@ -32,12 +30,7 @@ class HealthCheck:
         self.collapsed_checks = 0
 
     def check(self, step: int, loss: float, embeddings: Tensor) -> None:
-        """Raise if a step (from 0) with embeddings (N, D) shows a failure.
-
-        Raises:
-            TrainingError: If the loss is not finite, or the embeddings have been alike
-                for 200 steps.
-        """
+        """Raise if a step (from 0) with embeddings (N, D) shows a failure."""
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at step {step}; resume from {self.checkpoint} with a "

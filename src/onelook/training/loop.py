@@ -69,20 +69,8 @@ def fit(
 ) -> tuple[Verifier, TrainingState]:
     """Train, and return the network that is best on the held-out classes, and how it went.
 
-    Args:
-        recipe: What to train and how.
-        material: From ``prepare``.
-        out: Folder for ``log.jsonl`` and the states in ``training/``.
-        resume: Go on from ``training/last.pt``; the end is that of an unbroken run.
-        tracker: One of ``onelook.training.trackers.TRACKERS``; needs its extra.
-        progress: Report progress on standard error.
-        device: Such as "cuda" or "cpu"; None takes the fastest there is.
-        encoder: Is trained in place of a new one of the recipe's.
-
-    Raises:
-        TrainingError: If the loss is not a number or the embeddings collapse.
-        Interrupted: After Ctrl-C, once the state is saved.
-        CheckpointError: If the state to resume from is of another recipe or other data.
+    ``resume`` goes on from ``training/last.pt``; the end is that of an unbroken run. The
+    other arguments are those of ``train``.
     """
     # Weights and dropout draw from torch's global generator: it is seeded here and for each
     # step, and given back to the user as it was.

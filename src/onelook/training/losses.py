@@ -337,11 +337,7 @@ LOSSES: dict[str, type[nn.Module]] = {
 
 
 def build_loss(settings: NamedSettings) -> nn.Module:
-    """The loss that a recipe names.
-
-    Raises:
-        ValueError: If the name or an argument is unknown; the message lists the known ones.
-    """
+    """The loss that a recipe names."""
     return build_named("loss", LOSSES, settings)
 
 

@@ -16,9 +16,8 @@ LARGEST_INT = (1 << 31) - 1
 def memory_kept() -> Iterator[None]:
     """While this lasts, freed memory stays with the process; afterwards it is given back.
 
-    By default glibc returns large blocks to the kernel as soon as they are free, and every
-    step pays for thousands of page faults to get the same pages again: measured on two
-    cores, a tenth of a step of the compact network. Without glibc nothing is changed.
+    By default glibc returns large blocks at once, and every step pays for thousands of page
+    faults: a tenth of a step of the compact network on two cores.
     """
     libc = _glibc()
     if libc is None:

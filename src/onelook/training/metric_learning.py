@@ -23,10 +23,6 @@ class PytorchMetricLearningLoss(nn.Module):
             ``embedding_regularizer`` is given as ``{"name": CLASS, "arguments": {...}}``.
         miner: Name of a class in its ``miners``, or None.
         miner_arguments: Arguments of the miner.
-
-    Raises:
-        OnelookError: If the package is not installed.
-        ValueError: If a name or an argument is unknown to it.
     """
 
     takes = "labels"

@@ -14,16 +14,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def build_optimizer(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """The optimizer over ``model``'s parameters, each group with its ``base_rate``.
-
-    Args:
-        model: Network whose parameters are grouped by the prefixes of ``layer_rates`` and
-            ``layer_decays``.
-        settings: Optimizer settings of a recipe.
-
-    Raises:
-        ValueError: If a prefix names no parameter.
-    """
+    """The optimizer over ``model``'s parameters, each group with its ``base_rate``."""
     grouped: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     names = [name for name, _ in model.named_parameters()]
     for prefix in {**settings.layer_rates, **settings.layer_decays}:

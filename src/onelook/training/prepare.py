@@ -35,17 +35,7 @@ def prepare(
     skip_bad: bool = False,
     progress: bool = True,
 ) -> TrainingData:
-    """Find, split, decode and line up the data of a recipe.
-
-    Args:
-        recipe: Its ``data``, ``images``, ``left``, ``right`` and ``sampling`` blocks.
-        data: Folder of the data; None looks in ``ONELOOK_DATA`` and in the user's cache.
-        skip_bad: Go on without the images that cannot be read.
-        progress: Report progress on standard error.
-
-    Raises:
-        DataError: If the data is not found, too small, or has broken images.
-    """
+    """Find, split, decode and line up the data of a recipe; arguments as for ``train``."""
     opened = open_training_data(recipe.data, data)
 
     def load(
@@ -78,12 +68,7 @@ def _prepare_items(
     addresses: Sequence[str],
     pairs: Pairs | None = None,
 ) -> TrainingData:
-    """Labelled items, whose classes are held out whole.
-
-    Args:
-        addresses: The files to decode, among them all of the items.
-        pairs: Pairs of the items to train on; pairs or batches are drawn by default.
-    """
+    """Labelled items, whose classes are held out whole; ``addresses`` are to be decoded."""
     taken, store = load("left", addresses)
     right = None if items.right_paths is None else load("right", items.right_paths)
     bad = {address for address, _ in store.bad}

@@ -39,10 +39,7 @@ def report_inputs(
     pairs: HeldOutPairs | None,
     fitted: Fitted | None,
 ) -> ReportInputs:
-    """What the report of a training shows.
-
-    ``embeddings`` (N, D) are those of the held-out items on the left side.
-    """
+    """What the report of a training shows, with embeddings (N, D) of held-out items."""
     held_out = material.held_out
     inputs = ReportInputs(
         title=recipe.name,
@@ -81,11 +78,7 @@ def report_inputs(
 
 
 def headline_rows(verifier: Verifier) -> Rows:
-    """The figures of a training that people read first, on the terminal and in the report.
-
-    Args:
-        verifier: From ``train``: its card holds the figures.
-    """
+    """The figures of a training that people read first, in a terminal and in the report."""
     metrics, decision = verifier.card.metrics or TrainingMetrics(), verifier.decision
     figures = {
         metrics.figure: metrics.value,

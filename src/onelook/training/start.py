@@ -7,17 +7,10 @@ from onelook.verifier import Verifier
 
 
 def start_from(name: str, model: Siamese | PseudoSiamese) -> str:
-    """Give ``model``'s encoder the weights of a trained one; its fingerprint.
+    """Give ``model``'s encoder the weights of a trained one, and return its fingerprint.
 
     The images may be of another size if the encoder takes any. The similarity, the loss and
     the optimizer start fresh.
-
-    Args:
-        name: A model folder, or shipped weights.
-        model: A twin network on images, with fresh weights.
-
-    Raises:
-        CheckpointError: If there is no such model, or its encoder is of another kind.
     """
     other = load(name, runtime="torch")
     _check_kind(name, model, other)

@@ -17,11 +17,7 @@ _DIGEST_BYTES = 32
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values; a kill leaves the old file or the whole new one.
-
-    Raises:
-        TrainingError: If the file cannot be written.
-    """
+    """Write tensors and plain values; a kill leaves the old file or the whole new one."""
     content = _Hashed()
     try:
         with whole_file(path) as file:
@@ -42,11 +38,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What ``save_state`` wrote: only tensors and plain values, so no code is run.
-
-    Raises:
-        CheckpointError: If the file cannot be read, was changed, or is of another format.
-    """
+    """What ``save_state`` wrote: only tensors and plain values, so no code is run."""
     check_regular(path)
     try:
         content = path.read_bytes()

@@ -12,17 +12,7 @@ Track = Callable[[dict[str, float], int], None]
 
 @contextmanager
 def tracking(name: str | None, folder: Path, recipe: str) -> Iterator[Track]:
-    """A function that sends figures to a tracker, or nowhere where none is named.
-
-    Args:
-        name: One of ``TRACKERS``, or None.
-        folder: The folder of the training.
-        recipe: What the training is called.
-
-    Raises:
-        ValueError: If the tracker is unknown.
-        OnelookError: If its package is not installed.
-    """
+    """A function that sends figures to one of ``TRACKERS``, or nowhere if none is named."""
     if name is None:
         yield lambda values, step: None
         return

@@ -53,13 +53,7 @@ FIGURE = "AUC on classes left out"
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """The head that classes left out prefer, and what they say of it.
-
-    Args:
-        shrinkage: The head's; None where the network alone was as good.
-        fitted: The decision, fitted on scores of pairs that the head had not seen.
-        compared: AUC of the same pairs by name of what scored them.
-    """
+    """The head that classes left out prefer, and what they say of it."""
 
     shrinkage: float | None
     fitted: Fitted
@@ -75,16 +69,7 @@ def train_head(
     progress: bool,
     device: str | None,
 ) -> tuple[Verifier, ReportInputs]:
-    """The trained model with its card, not saved yet, and what its report shows.
-
-    Args:
-        recipe, data, skip_bad, progress, device: As for ``train``.
-        name: What people call the model.
-
-    Raises:
-        DataError: If the data is not found, or has too few classes for thresholds.
-        OnelookError: If the model to start from needs an extra that is not installed.
-    """
+    """The trained model with its card, not saved yet, and what its report shows."""
     begun = time.monotonic()
     items = open_training_data(recipe.data, data)
     if not isinstance(items, Dataset) or items.right_paths is not None:
