@@ -66,9 +66,6 @@ def propose(
 
     Windows have a fixed shape; ``ratio`` (width / height) is theirs for a model that takes
     pictures of any shape.
-
-    Raises:
-        DataError: If the model is for drawings and nothing is drawn in the picture.
     """
     taken = verifier.right_input
     if taken.subject == "drawing":

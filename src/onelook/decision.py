@@ -270,14 +270,10 @@ def fit_identify(
     own: ArrayLike = (),
     others: ArrayLike = (),
 ) -> tuple[IdentifyRow, ...]:
-    """Thresholds for galleries of several sizes, from simulated ones.
+    """Thresholds for galleries of S sizes, from simulated ones.
 
-    Args:
-        unknown: (S, N) best-match scores of N unknown probes in galleries of S sizes.
-        sizes: (S,) numbers of enrolled images, rising.
-        fpir: Fraction of unknown probes that may be falsely accepted.
-        own: (M,) scores of known probes with their own image.
-        others: (S, M) scores of known probes with the best of the other images.
+    ``unknown`` (S, N) are best-match scores of unknown probes, ``own`` (M,) scores of known
+    probes with their own image, ``others`` (S, M) with the best of the other images.
     """
     unknown, own = np.asarray(unknown, np.float64), np.asarray(own, np.float64)
     others, rows = np.asarray(others, np.float64), []

@@ -28,12 +28,8 @@ def demo(
 ) -> Run:
     """Train, measure on unseen classes, compare two pairs of drawings, write a report.
 
-    Args:
-        data: Folder with Omniglot; None looks in ``ONELOOK_DATA`` and the cache, then
-            downloads it, and uses the digits of scikit-learn where that fails.
-        out: Folder of the model and its report; what it holds is replaced.
-        progress: Report progress on standard error.
-        echo: Function that prints a line.
+    Without Omniglot in ``data``, ``ONELOOK_DATA`` or the cache it is downloaded;
+    scikit-learn's digits are used where that fails. What ``out`` holds is replaced.
     """
     recipe, folder, test = _find_data(data, echo)
     echo(f"training {recipe} into {out}: about a minute on two free cores")

@@ -80,9 +80,6 @@ def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
         verifier: Any verifier that takes pictures on at least one side.
         left: A file, its bytes, a Pillow image or a uint8 array, RGB.
         right: The same; a file of strokes where that is the model's right side.
-
-    Raises:
-        DataError: If one cannot be read, or the model compares no pictures.
     """
     names = ("left", "right")
     pictured = [side for side in names if verifier.input_of(side).subject]
@@ -120,15 +117,7 @@ def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
 
 
 def draw_explanation(explanation: Explanation, path: str | Path) -> Path:
-    """Draw the pair, what makes it alike and what sets it apart, side by side.
-
-    Args:
-        explanation: From ``explain``.
-        path: Ends in ``.png``, ``.jpg``, ``.webp`` or ``.pdf``.
-
-    Raises:
-        ValueError: If the ending is no known kind of picture.
-    """
+    """Draw the pair, what makes it alike and what sets it apart, side by side."""
     sides = [side for side in (explanation.left, explanation.right) if side is not None]
     alike = [tint(side.picture, side.alike, ALIKE) for side in sides]
     apart = [tint(side.picture, side.apart, APART) for side in sides]
@@ -145,11 +134,7 @@ def explain_pixels(
 ) -> NDArray[np.float32]:
     """How far each part of a picture raises (> 0) or lowers (< 0) a pair's score, (H, W).
 
-    Args:
-        verifier: Takes pictures on ``side``.
-        pixels: (C, H, W) uint8, as the network's preprocessing gives them.
-        other: (1, D) embedding of the item that the picture is compared with.
-        side: The side of the picture, ``"left"`` or ``"right"``.
+    ``pixels`` (C, H, W) are those on ``side``; ``other`` (1, D) is the other embedding.
     """
 
     def score(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -183,12 +168,8 @@ def occlusion(
 ) -> NDArray[np.float32]:
     """How far the score falls on average where a window covers each place, (H, W).
 
-    Args:
-        score: Maps N pictures (C, H, W) to scores (N,).
-        pixels: (C, H, W), the picture.
-        cover: (C, H, W), shown under the window instead.
-        window: Height and width of the window in pixels.
-        steps: Steps down and across in pixels.
+    ``score`` maps N pictures (C, H, W) to (N,); the window shows ``cover`` (C, H, W); it is
+    (height, width) pixels large and moves by ``steps`` (down, across).
     """
     tops, lefts = (
         [step * i for i in range(math.ceil(max(length - size, 0) / step) + 1)]

@@ -9,12 +9,7 @@ from onelook.errors import MissingExtraError
 
 
 def import_extra(package: str, extra: str, purpose: str = "") -> ModuleType:
-    """The package, or a module inside it, imported now.
-
-    Raises:
-        OnelookError: If it is not installed or does not load. It names the extra of onelook
-            that installs it, and the ``purpose``, if any.
-    """
+    """The package, or a module in it; an error names the extra, and what needs it."""
     try:
         importlib.import_module(package.partition(".")[0])
         return importlib.import_module(package)
@@ -28,9 +23,6 @@ def file_of_extra(package: str, name: str, extra: str) -> Path:
 
     Some packages of nothing but files need ``pkg_resources`` to be imported, which newer
     Pythons no longer bring.
-
-    Raises:
-        OnelookError: If the package or the file does not exist; it names the extra.
     """
     try:
         spec = importlib.util.find_spec(package)

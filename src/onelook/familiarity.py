@@ -71,12 +71,7 @@ class Familiarity:
     offset: NDArray[np.float32]
 
     def unlike(self, images: Images, embeddings: NDArray[np.float32]) -> Floats:
-        """(N,) how unlike images (C, H, W) are: 0 for the median, familiar up to 1.
-
-        Args:
-            images: N, as the model's input loads them.
-            embeddings: (N, D) of them.
-        """
+        """(N,) how unlike images (C, H, W) are: 0 for the median, familiar up to 1."""
         if not len(images):
             return np.zeros(0)
         features = features_of(self.pixels, self.vectors, images, embeddings)
@@ -93,11 +88,7 @@ class Familiarity:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.float32]]) -> "Familiarity":
-        """What ``tensors`` gave.
-
-        Raises:
-            KeyError: If one is missing.
-        """
+        """What ``tensors`` gave."""
         pixels, vectors = (
             Subspace(*(tensors[f"{name}.{field.name}"] for field in fields(Subspace)))
             for name in ("pixels", "vectors")

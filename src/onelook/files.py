@@ -45,12 +45,8 @@ def write_whole(path: Path, content: bytes | str, mode: int = 0o666) -> Path:
 def locked(folder: Path, busy: str = "") -> Iterator[None]:
     """Hold a folder, which leaves nothing in it; the system lets go when a process ends.
 
-    Args:
-        folder: It is made where it does not exist, and removed again if it stays empty.
-        busy: The error where another one holds it; by default this waits.
-
-    Raises:
-        DataError: If another one holds it, with ``busy`` as its message.
+    The folder is made where it does not exist, and removed again if it stays empty.
+    ``busy`` is the error where another one holds it; without it this waits.
     """
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,11 +72,7 @@ def locked(folder: Path, busy: str = "") -> Iterator[None]:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse a pipe or a device, which would be waited for, or read, for ever.
-
-    Raises:
-        DataError: If it is one.
-    """
+    """Refuse a pipe or a device, which would be waited for, or read, for ever."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise DataError(f"{path}: is a pipe or a device, not a file")
 
@@ -102,9 +94,6 @@ def cache_folder() -> Path:
     """The folder for what can be made or fetched again.
 
     ``$ONELOOK_CACHE``, or ``~/.cache/onelook``.
-
-    Raises:
-        DataError: If there is neither: a container's user may have no home.
     """
     folder = expanded(os.environ.get("ONELOOK_CACHE") or "~/.cache/onelook")
     if folder.parts[0] == "~":

@@ -109,11 +109,7 @@ class OldModelFile(Part):
 
 
 def read_settings(folder: Path) -> tuple[ModelFile | OldModelFile, dict[str, Any]]:
-    """The checked content of a folder's ``model.json``, and the same as plain values.
-
-    Raises:
-        CheckpointError: If it cannot be read, was changed, or has another format.
-    """
+    """The checked content of a folder's ``model.json``, and the same as plain values."""
     path = folder / SETTINGS_FILE
     check_regular(path)
     try:
@@ -146,11 +142,7 @@ def read_settings(folder: Path) -> tuple[ModelFile | OldModelFile, dict[str, Any
 
 
 def read_file(path: Path, sha256: str) -> bytes:
-    """A file of a model folder, whose digest is known.
-
-    Raises:
-        CheckpointError: If it cannot be read or is another file.
-    """
+    """A file of a model folder, whose digest is known."""
     check_regular(path)
     try:
         content = path.read_bytes()
@@ -165,12 +157,7 @@ def read_file(path: Path, sha256: str) -> bytes:
 
 
 def weights_of(folder: Path, file: ModelFile | OldModelFile) -> bytes:
-    """The safetensors file of a model: its own, another model's or a package's.
-
-    Raises:
-        CheckpointError: If it cannot be read or is another one than was saved.
-        OnelookError: If the package that has them is not installed; it names the extra.
-    """
+    """The safetensors file of a model: its own, another model's or a package's."""
     if isinstance(file, OldModelFile):
         if file.weights is not None:
             return read_file(folder / WEIGHTS_FILE, file.weights)
@@ -193,10 +180,6 @@ def packaged_weights(encoder: str, folder: Path, sha256: str = "") -> bytes:
 
     They are kept in the user's cache under their digest, from where they are read without
     PyTorch the next time.
-
-    Raises:
-        CheckpointError: If there is no such package, or it brings other weights.
-        OnelookError: If the package is not installed; it names the extra.
     """
     if encoder not in PACKAGED:
         raise CheckpointError(
@@ -245,11 +228,7 @@ def _kept_weights(sha256: str) -> bytes:
 
 
 def cohort_of(folder: Path, file: ModelFile | OldModelFile) -> Cohort | None:
-    """The cohort that a model answers beside, or None.
-
-    Raises:
-        CheckpointError: If it cannot be read or is another one than was saved.
-    """
+    """The cohort that a model answers beside, or None."""
     known = file.cohort if isinstance(file, ModelFile) else None
     if known is None:
         return None
@@ -259,11 +238,7 @@ def cohort_of(folder: Path, file: ModelFile | OldModelFile) -> Cohort | None:
 
 
 def familiarity_of(folder: Path, file: ModelFile | OldModelFile) -> Familiarity | None:
-    """What images are familiar to a model, or None.
-
-    Raises:
-        CheckpointError: If it cannot be read or is another one than was saved.
-    """
+    """What images are familiar to a model, or None."""
     known = file.familiarity if isinstance(file, ModelFile) else None
     if known is None:
         return None
@@ -284,16 +259,8 @@ def write_folder(
 ) -> Path:
     """Write a model folder; an older model there stays until the end.
 
-    Args:
-        content: That of ``model.json`` as plain values, without its format, version and
-            digests; ``weights`` only where they are those of another model or package.
-        weights: The content of the safetensors file.
-        graphs: The ONNX graph of each side.
-        cohort: What the model answers beside, or None.
-        familiarity: What images are familiar to it, or None.
-
-    Raises:
-        CheckpointError: If a value is of a wrong kind, or a weight is not a number.
+    ``content`` is that of ``model.json`` without its format, version and digests, with
+    ``weights`` only where they are those of another model or package.
     """
     tensors_of(weights, folder / WEIGHTS_FILE)
     own = "weights" not in content
@@ -344,11 +311,7 @@ def digest_of(content: dict[str, Any]) -> str:
 
 
 def tensors_of(weights: bytes, path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file by name.
-
-    Raises:
-        CheckpointError: If it is no such file, or a number in it is not finite.
-    """
+    """The tensors of a safetensors file by name."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -406,10 +369,7 @@ def own_names(
 def fingerprint_of(settings: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> str:
     """16 hexadecimal digits of the weights and of what decides an embedding.
 
-    Args:
-        settings: "model", "preprocess" and, of a pseudo-siamese network,
-            "right_preprocess".
-        tensors: All weights by name.
+    ``settings`` are those of the model and of the preprocessing of each side.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):

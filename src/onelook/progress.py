@@ -18,12 +18,7 @@ def progress_bar(
 ) -> Iterator[Callable[..., None]]:
     """A function ``advance(n, text="")`` that reports ``n`` more items as done.
 
-    Args:
-        what: The work, in a word or two: ``"embedding"``.
-        total: Number of items in all; None if it is unknown.
-        shown: Whether to report anything.
-        done: Number of items that were done before.
-        unit: What is counted; ``"bytes"`` are shown as megabytes.
+    ``unit`` is what is counted; ``"bytes"`` are shown as megabytes.
     """
     if not shown:
         yield lambda n=1, text="": None
@@ -85,14 +80,7 @@ def _clock(seconds: float) -> str:
 def tracked(
     items: Iterable[Item], what: str, shown: bool = True, total: int | None = None
 ) -> Iterator[Item]:
-    """The items, with progress reported as they are used.
-
-    Args:
-        items: Things to work through.
-        what: The work, in a word or two: ``"embedding"``.
-        shown: Whether to report anything.
-        total: Number of items, for iterables without a length.
-    """
+    """The items, with progress reported as they are used."""
     n_items = len(items) if total is None and isinstance(items, Sized) else total
     with progress_bar(what, n_items, shown=shown) as advance:
         for item in items:

@@ -59,11 +59,7 @@ class Result:
         return asdict(self)
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame of the figures, with the columns figure, value, low and high.
-
-        Raises:
-            OnelookError: If pandas is not installed.
-        """
+        """A pandas DataFrame with the columns figure, value, low and high."""
         rows = [
             (name, value, *(ends or (None, None))) for name, value, ends in self.figures()
         ]
@@ -82,11 +78,7 @@ class Result:
 
 
 def data_frame(rows: Sequence[Any], columns: Sequence[str] | None = None) -> Any:
-    """A pandas DataFrame of tuples, or of dicts by column.
-
-    Raises:
-        OnelookError: If pandas is not installed.
-    """
+    """A pandas DataFrame of tuples, or of dicts by column."""
     try:
         import pandas
     except ImportError as error:

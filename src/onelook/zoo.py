@@ -78,11 +78,7 @@ def input_kind(settings: dict[str, Any]) -> str:
 
 
 def existing_folder(name: str | Path) -> Path:
-    """``folder_of`` a model that there is.
-
-    Raises:
-        CheckpointError: If there is no such model.
-    """
+    """``folder_of`` a model that there is."""
     folder = folder_of(name)
     if (folder / SETTINGS_FILE).is_file():
         return folder

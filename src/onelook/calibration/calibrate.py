@@ -178,13 +178,7 @@ def calibrate(
 
 
 def save_decision(model: str | Path, calibration: Calibration, out: str | Path) -> Path:
-    """Put a decision into a model's folder; weights, fingerprint and cohort stay.
-
-    Args:
-        model: Folder that ``train`` wrote, or the name of shipped weights.
-        calibration: What ``calibrate`` found.
-        out: Folder to write: the model's own, or another one for a copy.
-    """
+    """Put a decision into a model's folder; weights, fingerprint and cohort stay."""
     loaded = load(model)
     verifier = loaded.plain
     verifier.decision = calibration.decision
@@ -198,11 +192,7 @@ def save_decision(model: str | Path, calibration: Calibration, out: str | Path) 
 def open_unseen(
     verifier: Verifier, data: Data, group_by: str | Path | None, seed: int
 ) -> tuple[Unseen, Grouping | None]:
-    """Data that the model was not trained on, at most about 20,000 items, and its groups.
-
-    Raises:
-        DataError: If nothing is left, or if groups are asked of a list of pairs.
-    """
+    """Data that the model was not trained on, at most about 20,000 items, and groups."""
     opened = unseen(verifier, data if isinstance(data, DataChoice) else DataChoice(data))
     if isinstance(opened.data, Pairs):
         if group_by is not None:

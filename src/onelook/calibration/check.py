@@ -102,15 +102,7 @@ def check(
 ) -> DriftCheck:
     """Whether the threshold that the model carries still holds on fresh pairs.
 
-    Args:
-        verifier: Model with a decision.
-        data: Fresh images sorted into classes, or a pair file; as for ``calibrate``.
-        group_by: "folder" or a CSV file of NAME,GROUP lines, to list errors by group.
-        seed: Seed of every draw.
-
-    Raises:
-        DataError: If the model carries no threshold, or the data is not found.
-        ValueError: If there is no same or no different pair.
+    ``group_by`` is "folder" or a CSV file of NAME,GROUP lines, to list errors by group.
     """
     decision = verifier.decision
     if decision is None:

@@ -38,14 +38,9 @@ Embed = Callable[[Images], NDArray[np.float32]]
 def fit_familiarity(
     embed: Embed, images: Images, others: Images, strangers: Images
 ) -> Familiarity | None:
-    """What images look like, with a limit from others of other classes.
+    """What images (C, H, W) look like, with a limit from others of other classes.
 
-    None if there are fewer than 100 of either.
-
-    Args:
-        embed: Embeddings (N, D) of N images.
-        images, others: Familiar ones (C, H, W), as the model's input loads them.
-        strangers: Images of other kinds.
+    None if there are fewer than 100 of either. ``strangers`` are images of other kinds.
     """
     if min(len(images), len(others)) < FEWEST:
         return None
@@ -114,11 +109,6 @@ def familiarity_for(
     That of a shipped model was fitted beside photographs of other things, which notices
     more of these than one that is fitted beside drawn pictures alone. Where the images are
     too few to fit one, the limit of the model is widened until they pass.
-
-    Args:
-        verifier: The model.
-        items: Images in classes that it was not trained on.
-        seed: Seed of the sample and of the fit.
     """
     known = verifier.familiarity if fits(verifier) else None
     if known is None:
@@ -139,16 +129,7 @@ def familiarity_of_items(
     seed: int = 0,
     strangers: list[Item] | None = None,
 ) -> Familiarity | None:
-    """As ``fit_familiarity``, of the images of one half of the classes and of the other.
-
-    None where the model takes no images, or there are too few.
-
-    Args:
-        verifier: The model.
-        items: Images in classes that it was not trained on.
-        seed: Seed of the halves.
-        strangers: Pictures of other kinds, beside those that are drawn.
-    """
+    """As ``fit_familiarity``, of the images of one half of the classes and of the other."""
     if not fits(verifier):
         return None
     classes = np.random.default_rng(seed).permutation(items.n_classes)

@@ -96,29 +96,14 @@ def fit_items(
     strict: bool = False,
     fewest_classes: int = CLASSES_NEEDED,
 ) -> Fitted:
-    """A decision for pairs and galleries from embeddings of labelled items.
+    """A decision for pairs and galleries from embeddings (N, D) of labelled items.
 
     Where items have groups, such as alphabets, a different pair is two classes of one
     group: a threshold must hold against such look-alikes, and its rate then does not depend
-    on the number of groups. Where both sides have one encoder, the decision gets others
-    for scores beside cohorts.
-
-    Args:
-        scorer: Model that compares the embeddings.
-        left: (N, D) embeddings of the items.
-        right: (N, D) embeddings of the right encoder; ``left`` where there is one encoder.
-        labels: (N,) classes of the items.
-        groups: (N,) groups of the items, or None.
-        far: False-accept rate wanted.
-        prior: Fraction of same pairs that the probability assumes.
-        seed: Seed of every draw.
-        strict: Refuse a ``far`` that the items cannot support, instead of taking the
-            smallest that they can.
-        fewest_classes: Refuse items of fewer classes; of fewer than 10 there are no
-            intervals and no thresholds for galleries.
-
-    Raises:
-        ValueError: If there are too few classes or pairs.
+    on the number of groups. Where both sides have one encoder, the decision gets others for
+    scores beside cohorts. ``strict`` refuses a ``far`` that the items cannot support,
+    instead of taking the smallest that they can. Of fewer than 10 classes there are no
+    intervals and no thresholds for galleries.
     """
     groups = useful_groups(labels, groups)
     items = (scorer, left, right, labels, groups)
@@ -153,13 +138,7 @@ def fit_cohorts(
     prior: float,
     seed: int,
 ) -> Decision:
-    """The decision with those for scores beside cohorts, from simulated places.
-
-    Args:
-        decision: That of plain scores.
-        scores: How the model scores pairs.
-        embeddings, labels, groups, far, prior, seed: As for ``fit_items``.
-    """
+    """The decision with those for scores beside cohorts, from simulated places."""
     groups = useful_groups(labels, groups)
     found = []
     for place in beside_cohorts(scores, embeddings, labels, groups, far=far, seed=seed):
@@ -193,14 +172,7 @@ def fit_drawn(
 ) -> Fitted:
     """A decision for pairs alone, with the intervals of its threshold and rates.
 
-    Args:
-        drawn: Scored pairs of held-out classes.
-        far: False-accept rate wanted.
-        prior: Fraction of same pairs that the probability assumes.
-        seed: Seed of the resampling.
-        strict: Refuse a ``far`` that the pairs cannot support.
-        folds: (C,) fold of each class for the cross-check; no check by default.
-        fewest_classes: As for ``fit_items``.
+    ``folds`` (C,) are those of the classes for the cross-check; no check by default.
     """
     decision = fit_decision(
         drawn.scores,

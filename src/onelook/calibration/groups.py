@@ -110,17 +110,7 @@ def rates_by_group(
     far: float,
     seed: int = 0,
 ) -> tuple[GroupRates, ...]:
-    """Errors of pairs within each group.
-
-    Args:
-        scorer: Model that compares the embeddings.
-        left, right: (N, D) embeddings of the items.
-        labels: (N,) classes of the items.
-        grouping: (N,) group numbers of the items, and the names of the groups.
-        threshold: Score from which a pair is accepted.
-        far: False-accept rate that the threshold stands for.
-        seed: Seed of the drawn pairs.
-    """
+    """Errors of pairs within each group, at the threshold that stands for ``far``."""
     group_of, names = grouping
     rows = []
     for number, name in enumerate(names):
@@ -141,13 +131,9 @@ def groups_of(
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """(N,) group of every item, and the names of the groups.
 
-    Args:
-        group_by: "folder" for the folder above the class folder (Omniglot's alphabet), or
-            a CSV or TSV file of ``NAME,GROUP`` lines: a class, a file ``CLASS/IMAGE``, or
-            a file's name.
-
-    Raises:
-        DataError: If there are no such folders, or the file names nothing that is here.
+    ``group_by`` is "folder" for the folder above the class folder (Omniglot's alphabet), or
+    a CSV or TSV file of ``NAME,GROUP`` lines: NAME is a class, CLASS/IMAGE or a file's
+    name.
     """
     if str(group_by) == "folder":
         if dataset.groups is None:

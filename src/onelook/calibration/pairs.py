@@ -69,17 +69,7 @@ def score_drawn_pairs(
 ) -> ClassPairs:
     """Scored same and different pairs of labelled items, drawn class by class.
 
-    Args:
-        scorer: Model that compares the embeddings.
-        left: (N, D) embeddings of the items.
-        right: (N, D) embeddings of the right encoder; ``left`` where there is one encoder.
-        labels: (N,) classes of the items.
-        groups: (N,) groups of the items, within which different pairs are drawn, or None.
-        seed: Seed of every draw.
-        n_different: Number of different pairs wanted; fewer are drawn where few exist.
-
-    Raises:
-        ValueError: If there is no same or no different pair.
+    Fewer pairs are drawn where few exist. Different pairs are drawn within groups, if any.
     """
     classes, first, class_of, sizes = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True
@@ -123,9 +113,6 @@ def listed_pairs(scorer: Scorer, pairs: Pairs) -> ClassPairs:
     """The scored pairs of a list.
 
     Where the folders of the files are no classes, files joined by "same" pairs are.
-
-    Raises:
-        DataError: If the list does not say which pairs are the same.
     """
     if pairs.is_same is None:
         raise DataError(

@@ -32,11 +32,8 @@ _OF_SYSTEMS = frozenset(
 class Tree:
     """The files under a folder or inside an archive.
 
-    Args:
-        base: What stands before a name in an address; ends in ``/``.
-        names: Names relative to ``base``, with ``/`` between folders, sorted. Hidden files
-            and what systems add (``__MACOSX``, ``Thumbs.db``) are left out.
-        whole_archive: Whether it is all that an archive holds.
+    ``names``, with ``/`` between folders and sorted, are relative to ``base``, which ends
+    in ``/``. Hidden files and what systems add (``__MACOSX``, ``Thumbs.db``) are left out.
     """
 
     base: str
@@ -60,12 +57,7 @@ class Tree:
         return replace(self, base=self.base + top, names=inside, whole_archive=False)
 
     def files(self, suffixes: Collection[str], place: str | Path) -> list[str]:
-        """Names that end in one of the suffixes; warns of the others.
-
-        Args:
-            suffixes: Such as ``.png``, in lower case.
-            place: What warnings call the tree.
-        """
+        """Names that end in one of the suffixes, in lower case; warns of the others."""
         ends = {name: PurePosixPath(name).suffix.lower() for name in self.names}
         found = [name for name in self.names if ends[name] in suffixes]
         others = Counter(x or "no suffix" for x in ends.values() if x not in suffixes)
@@ -90,11 +82,7 @@ def _empty(tree: Tree, found: Iterable[str]) -> str:
 def open_tree(path: str | Path) -> Tree:
     """The files of a folder, of a zip (``x.zip``, ``x.zip!/FOLDER``) or of a tar archive.
 
-    A tar archive is unpacked into the cache the first time, because it cannot be read in
-    place.
-
-    Raises:
-        DataError: If there is nothing, or something that is neither folder nor archive.
+    A tar archive cannot be read in place: it is unpacked into the cache the first time.
     """
     text = os.path.expanduser(path)
     archive, folder = split_address(text)
@@ -120,11 +108,7 @@ def address_exists(address: str) -> bool:
 
 
 def addresses_of(paths: Sequence[str | Path], suffixes: Collection[str]) -> list[str]:
-    """All files that paths, folders and archives stand for; the paths without suffixes.
-
-    Raises:
-        DataError: If a folder or archive holds no file with one of the suffixes.
-    """
+    """All files that paths, folders and archives stand for; the paths without suffixes."""
     if not suffixes:
         return [str(path) for path in paths]
     found: list[str] = []

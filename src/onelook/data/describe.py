@@ -22,12 +22,8 @@ from onelook.recipe import ImageSettings
 class ImageSummary:
     """What the headers of a set of images say.
 
-    Args:
-        n_images: How many distinct addresses there are, readable or not.
-        heights: Smallest, median and largest, in pixels.
-        widths: The same of the widths.
-        modes: Number of images for each of Pillow's modes, most frequent first.
-        bad: Address and reason of each that has no readable header.
+    Heights and widths are the smallest, median and largest, in pixels; ``modes`` counts
+    images by Pillow's mode, most frequent first; ``bad`` has address and reason.
     """
 
     n_images: int
@@ -48,13 +44,7 @@ class ImageSummary:
 
 @dataclass(frozen=True)
 class Description:
-    """What a source holds.
-
-    Args:
-        name: What people call the source.
-        facts: Counts by name, plain values for JSON, in the order for people.
-        images: What the images look like and which cannot be read; None for texts.
-    """
+    """What a source holds: counts by name, in the order for people; no images for texts."""
 
     name: str
     facts: dict[str, Any]
@@ -92,11 +82,7 @@ def describe(data: Dataset | Pairs, progress: bool = True) -> Description:
 def pairs_to_draw(
     data: Dataset | Pairs, bad: list[tuple[str, str]], count: int = 20, seed: int = 0
 ) -> list[tuple[str, str, bool]]:
-    """Addresses of ``count`` pairs, half of them same, as a training would sample them.
-
-    Raises:
-        DataError: If the source has no pairs of images to draw.
-    """
+    """Addresses of ``count`` pairs, half of them same, as a training would sample them."""
     refused = {address for address, _ in bad}
     if isinstance(data, Dataset):
         items = data.without(refused)

@@ -13,17 +13,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Episodes:
-    """E episodes of N-way K-shot classification, as indices into the items.
-
-    Args:
-        support: (E, n_way * n_shot) int64, class-major.
-        query: (E, n_way * n_query) int64, class-major.
-        n_way: Number of classes in an episode.
-        n_shot: Number of support items of each class.
-        n_query: Number of query items of each class.
-        seed: Seed of the draws.
-        groups: (E,) int64, the group of each episode, or ``None``.
-    """
+    """E episodes of N-way K-shot classification, as indices into the items, class-major."""
 
     support: Indices
     query: Indices
@@ -53,25 +43,13 @@ def sample_episodes(
     groups: ArrayLike | None = None,
     drawers: ArrayLike | None = None,
 ) -> Episodes:
-    """Random episodes; in each, no class and no item occurs twice.
+    """Random episodes over items of labels (N,), in which no class and no item repeats.
 
-    Args:
-        labels: (N,) int64.
-        n_way: Number of classes in an episode.
-        n_shot: Number of support items of each class.
-        n_query: Number of query items of each class.
-        n_episodes: Number of episodes, E.
-        seed: Seed of every draw.
-        groups: (N,) int64. If given, an episode stays within one group, and the groups that
-            have enough classes take turns, so that each counts alike.
-        drawers: (N,) int64. If given, an episode draws ``n_shot + n_query`` drawers, one
-            for each support and query item, the same for all its classes: with one shot and
-            one query, one drawer gives the support and another the queries. A class takes
-            part if every drawer of its group (without groups: of the data) has drawn it.
-
-    Raises:
-        DataError: If too few classes have enough items.
-        ValueError: If a count is not positive.
+    With ``groups`` (N,), an episode stays within one group, and the groups that have enough
+    classes take turns, so that each counts alike. With ``drawers`` (N,), an episode draws
+    ``n_shot + n_query`` drawers, one for each support and query item, the same for all its
+    classes. A class takes part if every drawer of its group (without groups: of the data)
+    has drawn it.
 
     Example:
         >>> labels, counts = [0, 0, 1, 1, 2, 2], {"n_way": 2, "n_shot": 1, "n_query": 1}

@@ -281,13 +281,7 @@ _PAIR_COLUMNS = ("is_same", "targets", "folds", "splits", "line_numbers")
 def connected_components(
     n: int, left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """(N,) component of each of ``n`` nodes, from 0 by their first nodes.
-
-    Args:
-        n: Number of nodes.
-        left: (M,) one end of each edge.
-        right: (M,) the other end.
-    """
+    """Component (N,) of each of ``n`` nodes joined by edges (M,), from 0 by first nodes."""
     first = np.arange(n)  # the first node of the component, as far as is known
     while True:
         least = np.minimum(first[left], first[right])

@@ -37,11 +37,7 @@ def address_parts(address: str) -> list[str]:
 
 
 def open_archive(path: str) -> zipfile.ZipFile:
-    """The zip archive, opened once in this process and again when the file has changed.
-
-    Raises:
-        DataError: If there is no such file or it is not a zip archive.
-    """
+    """The zip archive, opened once in this process and again when the file has changed."""
     try:
         status = os.stat(path)
         changed = (status.st_mtime_ns, status.st_size)
@@ -69,12 +65,7 @@ def _with_slashes(archive: zipfile.ZipFile) -> zipfile.ZipFile:
 
 
 def read_bytes(address: str) -> bytes:
-    """The bytes of a file, or of a member of a zip archive. Safe to call from many threads.
-
-    Raises:
-        DataError: If it is missing, not a regular file, larger than 1 GiB, or damaged in
-            its archive.
-    """
+    """The bytes of a file, or of a member of a zip archive; for any thread."""
     archive, member = split_address(address)
     if archive:
         return _read_member(address, archive, member)
@@ -135,14 +126,9 @@ def refuse_bad(
     skippable: bool = False,
     limit: int = 10,
 ) -> None:
-    """Raise a DataError that lists unreadable items, if there are any.
+    """Raise a DataError that lists unreadable items, (name, reason), if there are any.
 
-    Args:
-        bad: Name and reason of each unreadable item.
-        n_all: Number of all items.
-        what: What the items are called.
-        skippable: Whether the caller takes ``skip_bad``, which is then advised.
-        limit: Number of items listed; the others are counted.
+    Where the caller is ``skippable``, ``skip_bad`` is advised.
     """
     if not bad:
         return

@@ -24,14 +24,7 @@ FEWEST_OF_CLASS = 2
 class Batch:
     """What to encode (``items``, one slot each) and which slots meet.
 
-    Args:
-        items: (B,) int64, the dataset index of each slot; virtual indices if quarter turns
-            make new classes.
-        labels: (B,) int64, the class of each slot, where classes are known.
-        left, right: (M,) int64, the slots of each pair.
-        is_same: (M,) bool, True for a pair of one class.
-        targets: (M,) float32, the wanted similarity of each pair, where it is graded.
-        anchor, positive, negative: (M,) int64, the slots of each triplet.
+    Indices of ``items`` are virtual if quarter turns make new classes.
     """
 
     items: Indices
@@ -60,22 +53,15 @@ class BalancedPairs:
 
     The left item is drawn uniformly from all items (for a same pair: from the classes that
     have two); its partner is another item of its class, or uniformly one of the items of
-    all other classes, never the item itself. Each occurrence has its own slot.
+    all other classes, never the item itself. Each occurrence has its own slot. If
+    ``batch_size`` is odd, the odd pair is same in even steps and different in odd ones.
 
     Args:
-        labels: (N,) int64.
-        batch_size: Number of pairs in a batch. If it is odd, the odd pair is same in even
-            steps and different in odd ones.
-        seed: Seed of every draw.
         groups: (N,) int64, such as the alphabet of each item; a class lies in one group.
         within_group: Fraction of the different pairs that is drawn within one group, in
             [0, 1]; an item whose group has no other class meets any other class. The other
             pairs may share a group by chance.
         per_epoch: Number of pairs in an epoch; 0 = one for each item.
-
-    Raises:
-        DataError: If there are not two classes, or no class has two items.
-        ValueError: If an argument is out of range.
 
     Example:
         >>> pairs = BalancedPairs([0, 0, 1, 1, 2, 2], batch_size=4, seed=0)
@@ -144,21 +130,12 @@ class ClassBatches:
     items than ``samples_per_class`` give all they have; those of one item are left out.
 
     Args:
-        labels: (N,) int64.
-        classes_per_batch: Number of classes in a batch, P.
-        samples_per_class: Number of items of each class, K.
-        seed: Seed of every draw.
-        groups: (N,) int64, such as the alphabet of each item; a class lies in one group.
         within_group: Probability that a batch takes its classes from one group, in [0, 1];
             a group with fewer classes than P is taken whole, and others fill the batch.
         rotations: 4 makes quarter-turned images new classes. ``Batch.items`` then holds
             *virtual* items v in [0, 4N), item v % N turned v // N times by 90 degrees, for
             ``split_virtual`` to take apart.
         per_epoch: Number of items in an epoch; 0 = each once.
-
-    Raises:
-        DataError: If there are fewer than P classes with two items.
-        ValueError: If an argument is out of range.
 
     Example:
         >>> batch = ClassBatches([0, 0, 1, 1, 1, 2], 2, 2, seed=0).batch(0)
@@ -231,24 +208,12 @@ class ClassBatches:
 
 
 class PairListBatches:
-    """The given pairs, each once in an epoch, shuffled again for every epoch.
+    """The given pairs (P,), each once in an epoch, shuffled again for every epoch.
 
     An epoch is cut into batches of nearly equal size, at most ``batch_size``, so that no
-    tiny batch is left over. Slots are the M left items and then the M right items.
-
-    Args:
-        left_items: (P,) int64, the left item of each pair.
-        right_items: (P,) int64, the right item of each pair; None where items of the same
-            number in two collections are a pair, which then has one slot.
-        batch_size: Largest number of pairs in a batch.
-        seed: Seed of the shuffles.
-        is_same: (P,) bool; either this or ``targets``.
-        targets: (P,) float32, graded similarities.
-
-    Raises:
-        DataError: If there is no pair.
-        ValueError: If the columns differ in length, or not exactly one of ``is_same`` and
-            ``targets`` is given.
+    tiny batch is left over. Slots are the M left items and then the M right items; without
+    right items, items of the same number in two collections are a pair, which then has one
+    slot. Either ``is_same`` or graded ``targets`` are given.
     """
 
     def __init__(

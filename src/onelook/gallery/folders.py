@@ -51,9 +51,6 @@ def images_of_identities(path: str | Path) -> list[tuple[str, str]]:
 
     An image belongs to the folder that it lies in, ``ALPHABET/CHARACTER`` where folders are
     nested. One that lies in no folder is an identity of its own, named like the file.
-
-    Raises:
-        DataError: If a folder or archive holds no image.
     """
     if not holds_files(path):
         return [(clean_name(PurePath(path).stem), str(path))]
@@ -83,19 +80,9 @@ def enroll_files(
 ) -> FilesEnrolled:
     """Enroll images, and all images of folders and archives; durable block by block.
 
-    Run again after a stop, it does not encode what is already enrolled.
-
-    Args:
-        gallery: The gallery to enroll into.
-        paths: Images, or folders and archives of ``IDENTITY/IMAGE``.
-        identity: The one identity of all images; by default see ``images_of_identities``.
-        metadata: JSON values that are kept with each image.
-        at_most: Number of images of each identity, the first ones; all by default.
-        skip_bad: Go on without unreadable images; ``bad`` names them.
-        progress: Draw a bar on a terminal.
-
-    Raises:
-        DataError: If there is no image or, at the end, if some could not be read.
+    Run again after a stop, it does not encode what is already enrolled. Without
+    ``identity``, names are as in ``images_of_identities``; of each, ``at_most`` images are
+    taken.
     """
     if identity is None:
         by_path = [images_of_identities(path) for path in paths]
@@ -138,11 +125,7 @@ def _without_image(
 def _check_names(
     paths: Sequence[str | Path], by_path: Sequence[Sequence[tuple[str, str]]]
 ) -> None:
-    """Refuse files of one name in two folders, which are hardly one identity.
-
-    Raises:
-        DataError: It names the two files.
-    """
+    """Refuse files of one name in two folders, which are hardly one identity."""
     first_of: dict[str, tuple[str | Path, str]] = {}
     for path, images in zip(paths, by_path, strict=True):
         for who, address in images:
@@ -186,12 +169,7 @@ def check_folder(
     """Identify all images of ``IDENTITY/IMAGE`` and count how often that is right.
 
     Folders whose name is not enrolled hold unknown ones. Enrolled images are left out.
-
-    Returns:
-        The counts, and (identity, address, answer) of every image.
-
-    Raises:
-        DataError: If there is no image, or one cannot be read.
+    Gives the counts, and (identity, address, answer) of every image.
     """
     enrolled = gallery.identities()
     digests_of = cache(gallery.digests)  # of those that are asked about, no others

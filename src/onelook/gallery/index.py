@@ -86,11 +86,7 @@ def prepared(vectors: Floats, metric: Metric) -> Floats:
 
 
 def write_index(path: Path, index: Any, token: str) -> None:
-    """Write an index with the ids of its rows, durably.
-
-    Raises:
-        FileNotFoundError: If a forget removed the file meanwhile.
-    """
+    """Write an index with the ids of its rows, durably."""
     path.touch(0o600)  # as private as the gallery itself
     index.save(os.fspath(path))
     ids = _ids_in_order_of_rows(path, len(index))
@@ -119,8 +115,7 @@ def ids_of_rows(path: Path, token: str) -> Ids | None:
 def overwrite_rows(path: Path, token: str, gone: Sequence[int], size: int) -> bool:
     """Overwrite vectors (N, size) of the ids ``gone`` with zeros, durably.
 
-    Returns:
-        Whether the file has the state ``token``; otherwise nothing is written.
+    Gives whether the file has the state ``token``; otherwise nothing is written.
     """
     ids = ids_of_rows(path, token)
     if ids is None:

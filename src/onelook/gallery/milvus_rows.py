@@ -80,11 +80,7 @@ def joined_parts(rows: list[dict[str, Any]]) -> dict[str, bytes]:
 
 
 def row_of(entry: Entry, vector: Floats) -> dict[str, Any]:
-    """The columns of an entry, except ``id`` and ``written``.
-
-    Raises:
-        GalleryError: If Milvus cannot keep it.
-    """
+    """The columns of an entry, except ``id`` and ``written``."""
     if entry.original is not None:
         raise GalleryError(
             "Milvus keeps texts of up to 64 kB and no original images; use a file or "

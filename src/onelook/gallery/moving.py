@@ -19,12 +19,9 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Moved:
-    """What was moved.
+    """Numbers of images that are new in the target, and that it already had.
 
-    Args:
-        n_moved: Number of images that are new in the target.
-        n_known: Number of images that the target already had.
-        left_behind: (identity, id in the old gallery) of images that cannot be embedded.
+    ``left_behind`` are (identity, id in the old gallery) of images that cannot be embedded.
     """
 
     n_moved: int
@@ -36,14 +33,6 @@ def copy(source: str | Path, target: str | Path, progress: bool = True) -> Moved
     """Copy a gallery to another store, such as from a file to PostgreSQL.
 
     Run again after a stop, it goes on. The copies have new ids.
-
-    Args:
-        source: URL of the gallery.
-        target: URL of the copy, which is created where needed.
-        progress: Draw a bar on a terminal.
-
-    Raises:
-        GalleryError: If there is no source, or the target holds another model's gallery.
     """
     with opened(source) as old:
         if not store_exists(target):
@@ -72,15 +61,6 @@ def migrate(
 
     Uses originals where they were kept, otherwise thumbnails, which are at most 96 pixels
     wide. Images with neither are left behind and named.
-
-    Args:
-        verifier: The new model.
-        source: URL of the gallery.
-        target: URL of the new gallery; created, or of this model.
-        progress: Draw a bar on a terminal.
-
-    Raises:
-        GalleryError: If there is no source, or the target holds another model's gallery.
     """
     left_behind: list[tuple[str, int]] = []
 
@@ -111,14 +91,6 @@ def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
 
     The identity is the folder in the path, ``Ada`` for ``people/Ada/1.jpg``, or the file's
     name without its ending where there is no folder.
-
-    Args:
-        gallery: Gallery of the model that made the embeddings.
-        path: ``.parquet`` or ``.npz``; see ``read_vectors``.
-
-    Raises:
-        DataError: If the file cannot be read.
-        GalleryError: If the embeddings are another model's.
     """
     content = read_vectors(path)
     expected = gallery.verifier.fingerprint

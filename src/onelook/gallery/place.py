@@ -40,11 +40,7 @@ class Place:
 
 
 def read_place(store: GalleryStore) -> Place:
-    """What a gallery keeps; a gallery of an older onelook keeps nothing.
-
-    Raises:
-        GalleryError: If it was damaged.
-    """
+    """What a gallery keeps; a gallery of an older onelook keeps nothing."""
     kept = {name: _checked(name, value) for name, value in store.settings().items()}
     try:
         model = json.loads(kept.get("decision", b"{}"))
@@ -90,11 +86,7 @@ def answering(verifier: Verifier, store: GalleryStore) -> Verifier:
 
 
 def own_model(store: GalleryStore) -> Verifier:
-    """The model of a gallery, with the decision that the gallery keeps.
-
-    Raises:
-        GalleryError: If the model is not where it was.
-    """
+    """The model of a gallery, with the decision that the gallery keeps."""
     place, name = read_place(store), store.header.model
     if not Path(place.folder).is_dir():
         place = Place("", place.decision, place.cohort)

@@ -16,12 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class Connections:
-    """As many connections as threads ever asked at once; idle ones are used again.
-
-    Args:
-        dsn: URL that libpq reads.
-        url: URL of the gallery, for messages.
-    """
+    """As many connections as threads ever asked at once; idle ones are used again."""
 
     def __init__(self, dsn: str, url: str) -> None:
         self._dsn, self._url = dsn, url
@@ -32,11 +27,7 @@ class Connections:
         weakref.finalize(self, _close_all, self._idle)
 
     def call(self, work: Callable[[Any], Answer], in_transaction: bool = False) -> Answer:
-        """Run ``work`` on a connection, and again where that is safe and may help.
-
-        Raises:
-            GalleryError: If the server refuses, or does not answer.
-        """
+        """Run ``work`` on a connection, and again where that is safe and may help."""
         psycopg = import_extra("psycopg", "postgres")
         for is_last in (False, False, False, True):
             finished = False

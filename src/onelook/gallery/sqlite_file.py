@@ -19,11 +19,7 @@ WAIT_SECONDS = 30.0  # for other processes that write or keep an old state open
 
 
 def create_file(path: Path, header: Header) -> None:
-    """Create an empty gallery at ``path``, whole or not at all.
-
-    Raises:
-        GalleryError: If the path exists, or cannot be written.
-    """
+    """Create an empty gallery at ``path``, whole or not at all."""
     fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     if not path.parent.is_dir():
         raise GalleryError(
@@ -57,11 +53,7 @@ def create_file(path: Path, header: Header) -> None:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """A connection to the gallery at ``path``, for one thread at a time.
-
-    Raises:
-        GalleryError: If there is none, or another program or format wrote the file.
-    """
+    """A connection to the gallery at ``path``, for one thread at a time."""
     if not path.is_file():
         raise no_gallery(str(path))
     with errors_of(path):
@@ -120,12 +112,7 @@ def first_of(connection: sqlite3.Connection, statement: str) -> Any:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, mode: str = "") -> Iterator[None]:
-    """Inside, all statements see one state of the file; all or none of them is kept.
-
-    Args:
-        connection: The connection to the file.
-        mode: "IMMEDIATE" to write.
-    """
+    """Inside, all statements see one state of the file; mode "IMMEDIATE" is for writing."""
     connection.execute(f"BEGIN {mode}")
     try:
         yield

@@ -256,11 +256,7 @@ def vectors_of(header: Header, entries: Sequence[Entry]) -> Floats:
 
 
 def check_vectors(header: Header, vectors: NDArray[Any]) -> Floats:
-    """Vectors (N, D) as float32.
-
-    Raises:
-        GalleryError: If D is not the store's, or a number is not finite.
-    """
+    """Vectors (N, D) as float32."""
     vectors = np.ascontiguousarray(vectors, np.float32)
     if vectors.ndim != 2 or vectors.shape[1] != header.embedding_size:
         raise GalleryError(

@@ -15,32 +15,17 @@ if TYPE_CHECKING:
 
 
 def open_store(url: str | Path) -> GalleryStore:
-    """The store at ``url``.
-
-    Args:
-        url: A file's path, ``postgresql://…`` or ``milvus://…``.
-
-    Raises:
-        GalleryError: If there is none, or another format wrote it.
-    """
+    """The store at a file's path, ``postgresql://…`` or ``milvus://…``."""
     return _class_of(url).open(str(url))
 
 
 def create_store(url: str | Path, header: Header) -> GalleryStore:
-    """A new, empty store at ``url``.
-
-    Raises:
-        GalleryError: If there is one already.
-    """
+    """A new, empty store at ``url``."""
     return _class_of(url).create(str(url), header)
 
 
 def store_exists(url: str | Path) -> bool:
-    """Whether there is a gallery at ``url``.
-
-    Raises:
-        GalleryError: If its server cannot be reached.
-    """
+    """Whether there is a gallery at ``url``."""
     return _class_of(url).exists(str(url))
 
 

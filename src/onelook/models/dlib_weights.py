@@ -20,9 +20,6 @@ def dlib_weights() -> dict[str, NDArray[np.float32]]:
     The file holds the layers from the first to the last, each with its name, its parameters
     and settings that are known here. A convolution is followed by a factor and an offset of
     each channel, which become part of it.
-
-    Raises:
-        OnelookError: If ``onelook[faces]``, which brings the file, is not installed.
     """
     data = file_of_extra("face_recognition_models", FILE, "faces").read_bytes()
     tensors, weights = _tensors(data), {}

@@ -21,18 +21,11 @@ def export_graphs(
     weights: bytes,
     file: str,
 ) -> dict[str, bytes]:
-    """A graph of some KB for the encoder of each side.
+    """A graph of some KB for the encoder of each side, from two example inputs or more.
 
     It names its weights by their offsets in the safetensors file. PyTorch's TorchScript
     exporter is used: unlike the newer one it keeps the lengths of sequences open in an
     LSTM, and it takes a tenth of the time.
-
-    Args:
-        model: In evaluation mode.
-        examples: Two inputs or more for side "left", and for "right" where that side has
-            its own encoder: ``images``, or ``values`` and ``lengths``.
-        weights: The content of the safetensors file.
-        file: Its name.
     """
     places, graphs = _places(weights), {}
     onnx = import_extra("onnx", "train", "exporting a model")

@@ -24,10 +24,6 @@ def imagenet_weights(variant: str) -> dict[str, Tensor]:
     """The state of an EfficientNet-Lite without its classifier, by name.
 
     The counts of batches that batch norm keeps are left out: nothing reads them.
-
-    Raises:
-        OnelookError: If the package that brings the file is not installed; it names the
-            extra.
     """
     path = file_of_extra(*FILES[variant], EXTRAS[variant])
     state: dict[str, Tensor] = torch.load(path, weights_only=True)

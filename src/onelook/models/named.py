@@ -17,16 +17,9 @@ def build_named(
     settings: NamedSettings,
     forced: Mapping[str, Any] | None = None,
 ) -> Module:
-    """The module that ``settings`` names.
+    """The module that ``settings`` name in a table of ``kind``.
 
-    Args:
-        kind: What the table holds, for messages: ``"encoder"``, say.
-        known: Name to class.
-        settings: The name and the arguments that a user chose.
-        forced: Facts that win over ``settings``, as far as the class takes them.
-
-    Raises:
-        ValueError: If the name or an argument is unknown, missing or of a wrong type.
+    ``forced`` are facts that win over ``settings``, as far as the class takes them.
     """
     if settings.name not in known:
         raise ValueError(f"unknown {kind} {settings.name!r}; known: {', '.join(known)}")

@@ -13,16 +13,7 @@ from onelook.recipe import NamedSettings
 def build_model(
     network: dict[str, Any], encoder: nn.Module | None = None
 ) -> Siamese | PseudoSiamese:
-    """The network of these settings, with fresh weights.
-
-    Args:
-        network: ``encoder`` and ``similarity`` as ``{"name", "arguments"}``;
-            ``right_encoder`` too for a pseudo-siamese network.
-        encoder: Is taken in place of one made from its settings.
-
-    Raises:
-        ValueError: If a name or an argument is unknown.
-    """
+    """The network of the "model" part of ``model.json``, with fresh weights."""
     left: Any = encoder or build_encoder(NamedSettings.model_validate(network["encoder"]))
     similarity_settings = NamedSettings.model_validate(network["similarity"])
     similarity = build_similarity(similarity_settings, left.embedding_size)

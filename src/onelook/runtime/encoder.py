@@ -30,23 +30,12 @@ class Encoder(Protocol):
         ...
 
     def files(self, examples: Mapping[str, Inputs]) -> tuple[bytes, dict[str, bytes]]:
-        """What a model folder keeps: the safetensors file, and a graph for each side.
-
-        Args:
-            examples: Two inputs or more of each side that has an encoder of its own.
-
-        Raises:
-            CheckpointError: If it cannot be kept.
-        """
+        """What a model folder keeps: the safetensors file, and a graph for each side."""
         ...
 
 
 class FunctionEncoder:
-    """An embedding function as an encoder.
-
-    Args:
-        function: Takes a list of N Pillow images (RGB or L) and gives embeddings (N, D).
-    """
+    """An embedding function, from a list of N Pillow images to (N, D), as an encoder."""
 
     embedding_size = 0  # only the function knows
 
@@ -54,11 +43,7 @@ class FunctionEncoder:
         self.function = function
 
     def __call__(self, inputs: Inputs, side: str = "left") -> NDArray[np.float32]:
-        """Embeddings (N, D) of ``pictures`` (N,), Pillow images.
-
-        Raises:
-            ValueError: If the function gives another shape, or numbers that are not finite.
-        """
+        """Embeddings (N, D) of ``pictures`` (N,), Pillow images."""
         images = inputs["pictures"].tolist()
         embeddings = np.asarray(self.function(images), dtype=np.float32)
         if embeddings.ndim != 2 or len(embeddings) != len(images):
@@ -75,11 +60,7 @@ class FunctionEncoder:
         return {}
 
     def files(self, examples: Mapping[str, Inputs]) -> tuple[bytes, dict[str, bytes]]:
-        """Nothing that could be kept.
-
-        Raises:
-            CheckpointError: Always.
-        """
+        """Nothing that could be kept."""
         raise CheckpointError(
             "an embedding function cannot be saved: keep its code, and make the Verifier "
             "again by onelook.from_function"

@@ -21,17 +21,7 @@ TOLERANCE = 1e-4
 def exported(
     encoder: "TorchEncoder", weights: bytes, examples: Mapping[str, Inputs]
 ) -> OnnxEncoder:
-    """The encoder for ONNX Runtime, checked against PyTorch.
-
-    Args:
-        encoder: The one to export.
-        weights: The safetensors file that has its weights.
-        examples: Two inputs or more for side "left", and for "right" where that side has
-            its own encoder.
-
-    Raises:
-        CheckpointError: If embeddings differ by more than ``TOLERANCE``.
-    """
+    """The encoder for ONNX Runtime, checked against PyTorch."""
     graphs = export_graphs(encoder.model, examples, weights, WEIGHTS_FILE)
     size = encoder(examples["left"], "left").shape[1]
     found = OnnxEncoder(weights, graphs, size)

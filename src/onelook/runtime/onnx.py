@@ -28,12 +28,6 @@ class OnnxEncoder:
 
     A session begins at the first use, and in a forked child at the first use there. It has
     as many threads as ``onelook.machine.threads`` says.
-
-    Args:
-        content: That of ``model.safetensors``.
-        graphs: The ONNX graph of side "left", and of "right" where it has its own.
-        embedding_size: D.
-        device: "cpu", or "cuda" where ONNX Runtime was built for it.
     """
 
     def __init__(
@@ -49,11 +43,7 @@ class OnnxEncoder:
         _ENCODERS.add(self)
 
     def __call__(self, inputs: Inputs, side: str = "left") -> NDArray[np.float32]:
-        """Embeddings (N, D) of N inputs of one side.
-
-        Raises:
-            ValueError: If ``side`` is neither "left" nor "right".
-        """
+        """Embeddings (N, D) of N inputs of one side."""
         if side not in GRAPH_FILES:
             raise ValueError(f"side must be 'left' or 'right', got {side!r}")
         if len(next(iter(inputs.values()))) == 0:

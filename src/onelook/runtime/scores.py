@@ -46,16 +46,7 @@ class Scores:
 
 
 def build_scores(name: str, weights: Mapping[str, Array] | None = None) -> Scores:
-    """The scores of a similarity that a recipe names.
-
-    Args:
-        name: One of ``SCORES``.
-        weights: A learned head's ``linear.weight`` and, if it has one, ``linear.bias``.
-
-    Raises:
-        ValueError: If the name is unknown.
-        CheckpointError: If a learned head has no weights.
-    """
+    """The scores of a similarity that a recipe names; ``weights`` are a learned head's."""
     if name not in SCORES:
         raise ValueError(f"unknown similarity {name!r}; known: {', '.join(SCORES)}")
     scores = SCORES[name]

@@ -24,12 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class TorchEncoder:
-    """The encoders of a twin network, on the device that holds their weights.
-
-    Args:
-        model: Siamese, or PseudoSiamese with another encoder for the right side.
-        device: Where it computes, such as "cuda"; None leaves the model where it is.
-    """
+    """The encoders of a twin network, on the device that holds their weights."""
 
     def __init__(self, model: Siamese | PseudoSiamese, device: str | None = None) -> None:
         self.model = model.eval()
@@ -70,11 +65,7 @@ class TorchEncoder:
 
 
 def named_device(name: str) -> torch.device:
-    """The device of that name, such as "cuda".
-
-    Raises:
-        ValueError: If this PyTorch has no such device.
-    """
+    """The device of that name, such as "cuda"."""
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -86,16 +77,7 @@ def named_device(name: str) -> torch.device:
 def load_encoder(
     network: dict[str, Any], weights: dict[str, NDArray[Any]], device: str | None = None
 ) -> TorchEncoder:
-    """The encoder of a model folder.
-
-    Args:
-        network: The "model" part of ``model.json``.
-        weights: All weights by name.
-        device: As for ``TorchEncoder``.
-
-    Raises:
-        ValueError: If the network cannot be built, or the weights do not fit it.
-    """
+    """The encoder of a model folder, from the "model" part of ``model.json``."""
     model = build_model(network)
     try:
         model.load_state_dict({key: torch.from_numpy(a) for key, a in weights.items()})

@@ -30,16 +30,7 @@ Result = TypeVar("Result")
 
 
 class Backend:
-    """The shared state of one application; ``start`` and ``stop`` bound its threads.
-
-    Args:
-        verifier: The model.
-        gallery: Where identities are kept, if anywhere.
-        settings: Limits and access.
-
-    Raises:
-        ValueError: If the model does not take images.
-    """
+    """The shared state of one application; ``start`` and ``stop`` bound its threads."""
 
     def __init__(
         self, verifier: Verifier, gallery: Gallery | None, settings: ServiceSettings
@@ -90,13 +81,7 @@ class Backend:
         self._searchers.shutdown()
 
     async def identify(self, image: Upload, k: int) -> Identification:
-        """``Gallery.identify``; probes that were embedded together are searched together.
-
-        Raises:
-            HTTPException: If too many images are waiting.
-            DataError: If it cannot be read.
-            TooLargeError: If it has too many pixels.
-        """
+        """``Gallery.identify``; probes that were embedded together are searched so."""
         finish = self._search_together
         answer: Identification = await self.embedder.run((image,), ("left",), finish, k=k)
         return answer
@@ -122,11 +107,7 @@ class Backend:
         return self.verifier.reasons(job.loaded, job.vectors, called)[0]
 
     async def slowly(self, work: Callable[[], Result]) -> Result:
-        """Run work that takes seconds, one call after the other.
-
-        Raises:
-            HTTPException: If too much of it is waiting.
-        """
+        """Run work that takes seconds, one call after the other."""
         if self._n_slow >= MOST_SLOW:
             raise overloaded(f"{self._n_slow} explanations are waiting")
         self._n_slow += 1

@@ -40,15 +40,9 @@ class Batcher:
     """A queue before one thread, which takes as many jobs at a time as are waiting.
 
     While one batch is processed the next one gathers, so batches grow with the load. A
-    batch that is not full waits only while other jobs are on their way, and at most
-    ``wait`` seconds: a lone request never waits.
-
-    Args:
-        work: Processes a batch and delivers the answer of each job; where it raises, all
-            jobs of the batch get the error.
-        largest: Number of images from which a batch takes no more jobs.
-        wait: Longest time in seconds that a batch is kept open.
-        coming: Number of jobs that are on their way; 0 by default.
+    batch that is not full waits only while other jobs are on their way (``coming`` counts
+    them), and at most ``wait`` seconds: a lone request never waits. Where ``work`` raises,
+    all jobs of the batch get the error.
     """
 
     def __init__(
@@ -71,11 +65,7 @@ class Batcher:
         self._thread.start()
 
     def put(self, job: Job) -> None:
-        """Queue a job, from any thread.
-
-        Raises:
-            RuntimeError: If the batcher is closed.
-        """
+        """Queue a job, from any thread."""
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")

@@ -11,12 +11,8 @@ _SCROLL = '<div class="scroll" tabindex="0" role="group" aria-label="Table"><tab
 def card_html(text: str, name: str = "") -> str:
     """The HTML of a model card: headings, lists, tables, code and links to the web.
 
-    HTML in the card is shown as text, and pictures are shown as links. Headings begin at
-    h3, since the page has its own h1 and h2.
-
-    Args:
-        text: Markdown (CommonMark with tables).
-        name: Name of the model; a first heading that repeats it is left out.
+    HTML in the card is shown as text, and pictures as links. Headings begin at h3, since
+    the page has its own h1 and h2; a first one that repeats the ``name`` is left out.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     parser.validateLink = _is_web  # type: ignore[assignment,method-assign]

@@ -29,13 +29,8 @@ LARGE_PIXELS = 1_000_000
 class Embedder:
     """Decodes in threads, embeds in batches, off the event loop.
 
-    Args:
-        verifier: The model.
-        settings: Limits, and the sizes of batches.
-        on_batch: Called with the number of images of every batch.
-
-    Attributes:
-        n_waiting: Number of images that are accepted and not answered.
+    ``on_batch`` is called with the number of images of every batch; ``n_waiting`` images
+    are accepted and not answered.
     """
 
     def __init__(
@@ -61,13 +56,7 @@ class Embedder:
         )
 
     async def embed(self, uploads: Sequence[Upload], sides: Sequence[str]) -> Vectors:
-        """Embeddings (N, D) of images, each for its side ("left" or "right").
-
-        Raises:
-            HTTPException: If too many images are waiting.
-            DataError: If one cannot be read.
-            TooLargeError: If one has too many pixels.
-        """
+        """Embeddings (N, D) of images, each for its side ("left" or "right")."""
         vectors: Vectors = await self.run(uploads, sides)
         return vectors
 
@@ -118,11 +107,7 @@ class Embedder:
 
     @contextmanager
     def places(self, n: int) -> Iterator[None]:
-        """Count ``n`` more images as waiting inside the block; for the event loop only.
-
-        Raises:
-            HTTPException: If too many are waiting.
-        """
+        """Count ``n`` more images as waiting inside the block; for the event loop only."""
         if self.n_waiting + n > self._settings.max_waiting:
             raise overloaded(f"{self.n_waiting} images are waiting")
         self.n_waiting += n
@@ -132,12 +117,7 @@ class Embedder:
             self.n_waiting -= n
 
     def check_header(self, upload: Upload) -> int:
-        """Pixels of an image as its header says.
-
-        Raises:
-            DataError: If it is not an image.
-            TooLargeError: If it has too many pixels.
-        """
+        """Pixels of an image as its header says."""
         limit = self._settings.max_pixels
         file = io.BytesIO(upload.data)
         height, width, _ = header_in(file, upload.name, limit, SENT_FORMATS)
@@ -161,13 +141,7 @@ class Embedder:
 
     @contextmanager
     def checked(self, uploads: Sequence[Upload]) -> Iterator[None]:
-        """Check images by their headers and count their pixels inside the block.
-
-        Raises:
-            DataError: If one is not an image.
-            TooLargeError: If one, or all of them, have too many pixels.
-            HTTPException: If too many pixels are waiting.
-        """
+        """Check images by their headers and count their pixels inside the block."""
         n = self._reserve(uploads)
         try:
             yield

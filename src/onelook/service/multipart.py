@@ -25,11 +25,7 @@ class Part:
 
 
 def parse_multipart(content_type: str, body: bytes, max_parts: int) -> list[Part]:
-    """The parts of a ``multipart/form-data`` body (RFC 7578), in order.
-
-    Raises:
-        HTTPException: If it is no form, is cut off, or has more than ``max_parts`` parts.
-    """
+    """The parts of a ``multipart/form-data`` body (RFC 7578), in order."""
     delimiter = b"\r\n--" + _boundary(content_type)
     pieces = (b"\r\n" + body).split(delimiter, max_parts + 1)
     if delimiter in pieces[-1]:

@@ -27,10 +27,7 @@ def answers(
 ) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route: an example of its answer, and its failures.
 
-    Args:
-        example: A dataclass of the type that the route returns; None for no JSON.
-        failures: Statuses that the route may answer with, besides ``ALWAYS``.
-        status: The status of success.
+    The example is a dataclass of the type that the route returns; None for no JSON.
     """
     found: dict[int | str, dict[str, Any]] = {
         code: {"model": Failure, "description": _REASONS[code]}

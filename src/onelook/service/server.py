@@ -25,11 +25,7 @@ BACKLOG = 64
 
 
 def check_address(host: str, tokens: Tokens | None) -> None:
-    """Refuse to open the service to other machines without a token.
-
-    Raises:
-        ValueError: If ``host`` is not loopback and there are no tokens.
-    """
+    """Refuse to open the service to other machines without a token."""
     if tokens is None and not is_loopback(host):
         raise ValueError(
             f"--host {host} opens the service to other machines, which requires tokens: "
@@ -74,14 +70,7 @@ def limit_threads() -> None:
 def serve(app: FastAPI, host: str, port: int, on_start: Callable[[str], object]) -> None:
     """Answer until SIGTERM or Ctrl-C, finish accepted requests, then return.
 
-    Args:
-        app: The application of ``create_app``.
-        host: An address of this machine.
-        port: The port; 0 for any free one.
-        on_start: Called with the URL once the service answers.
-
-    Raises:
-        OSError: If the address cannot be bound.
+    ``on_start`` is called with the URL once the service answers; port 0 is any free one.
     """
     bound = _bind(host, port)
     name = f"[{host.strip('[]')}]" if bound.family == socket.AF_INET6 else host

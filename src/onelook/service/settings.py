@@ -27,9 +27,6 @@ class ServiceSettings:
             keeps out web pages that point a name of their own at this machine.
         cors: Origins whose web pages may send requests, such as ``https://shop.example``.
         card_text: The model card in Markdown.
-
-    Raises:
-        ValueError: If a limit is not positive, or lower than another one requires.
     """
 
     max_bytes: int = 32 << 20

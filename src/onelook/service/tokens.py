@@ -37,14 +37,7 @@ class Token:
 
 
 class Tokens:
-    """The tokens of a file.
-
-    Args:
-        path: A file that ``add_token`` wrote.
-
-    Raises:
-        TokenError: If it is missing, unreadable, or open to other users.
-    """
+    """The tokens of a file that ``add_token`` wrote."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -74,11 +67,7 @@ class Tokens:
 
 
 def add_token(path: str | Path, name: str, may_write: bool) -> str:
-    """Make a token, keep its hash in the file, and return its secret.
-
-    Raises:
-        TokenError: If the name is taken, or the file cannot be used.
-    """
+    """Make a token, keep its hash in the file, and return its secret."""
     path = Path(path)
     if not name.strip() or not name.isprintable():
         raise TokenError(f"a token needs a printable name, got {name!r}")
@@ -100,11 +89,7 @@ def _add_token(path: Path, name: str, may_write: bool) -> str:
 
 
 def revoke_token(path: str | Path, name: str) -> None:
-    """Remove the hash of a token from the file.
-
-    Raises:
-        TokenError: If there is no such token, or the file cannot be used.
-    """
+    """Remove the hash of a token from the file."""
     path = Path(path)
     read_tokens(path)  # before a folder is made for nothing
     with locked(path.parent):
@@ -117,11 +102,7 @@ def revoke_token(path: str | Path, name: str) -> None:
 
 
 def read_tokens(path: Path) -> list[Token]:
-    """All tokens of a file.
-
-    Raises:
-        TokenError: If it is missing, damaged, or open to other users.
-    """
+    """All tokens of a file."""
     check_regular(path)
     try:
         with path.open(encoding="utf-8") as file:

@@ -33,12 +33,7 @@ class Room:
 
 @asynccontextmanager
 async def body_of(request: Request, room: Room) -> AsyncIterator[bytes]:
-    """The body of a request, within limits; its memory is reserved inside the block.
-
-    Raises:
-        HTTPException: 413 for too many bytes (before reading where their number is
-            declared), 408 where they come too slowly, 503 where others fill the memory.
-    """
+    """The body of a request, within limits; its memory is reserved inside the block."""
     limit, seconds = room.settings.max_bytes, room.settings.body_seconds
     # The rest of the body is not read, so the connection cannot be used again.
     message, closing = f"the request has more than {limit:,} bytes", {"Connection": "close"}
@@ -75,15 +70,7 @@ async def read_form(
 ) -> AsyncIterator[tuple[dict[str, list[Upload]], dict[str, str]]]:
     """Images and texts of a form, by field; memory is reserved inside the block.
 
-    Args:
-        request: The request.
-        room: Limits, and the memory for bodies.
-        images: Required fields that hold one image each, or several with ``many``.
-        texts: Optional fields.
-        many: Whether an image field may be repeated.
-
-    Raises:
-        HTTPException: As ``body_of``, and if a field is missing, unknown or repeated.
+    Fields of images are required and hold one each, or several with ``many``.
     """
     async with body_of(request, room) as body:
         n_parts = room.settings.max_images + len(images) + len(texts) + 1
@@ -143,12 +130,7 @@ def identity_name(text: str) -> str:
 
 
 def json_object(text: str | bytes, field: str) -> dict[str, Any]:
-    """A JSON object that every store can keep.
-
-    Raises:
-        HTTPException: If it is not one, too long, or holds what some stores refuse:
-            numbers that are not finite, NUL characters, lone surrogates.
-    """
+    """A JSON object that every store can keep."""
     if len(text) > MAX_JSON:
         raise HTTPException(413, f"{field}: more than {MAX_JSON:,} bytes of JSON")
     try:

@@ -89,11 +89,7 @@ INPUTS: dict[str, Any] = {
 
 
 def input_from_dict(content: dict[str, Any]) -> Input:
-    """The inverse of every kind's ``to_dict``.
-
-    Raises:
-        ValueError: If the kind is unknown or a setting is wrong.
-    """
+    """The inverse of every kind's ``to_dict``."""
     kind = content.get("kind")
     if kind not in INPUTS:
         raise ValueError(f"unknown input {kind!r}; known: {', '.join(INPUTS)}")
@@ -108,10 +104,7 @@ def make_input(
 ) -> Input | None:
     """The input of one side of a recipe; None if the recipe lacks the block for it.
 
-    Args:
-        images: The recipe's block for images.
-        sequence: The recipe's block for this side.
-        texts: The side's training texts, whose words are learned; None if it holds files.
+    ``texts`` are the side's training texts, whose words are learned; None for files.
     """
     if sequence is not None and (texts is not None or INPUTS[sequence.kind].suffixes):
         fitted: Input = INPUTS[sequence.kind].fit(texts or (), sequence)

@@ -61,11 +61,7 @@ def name_of(item: Item, name: str = "image") -> str:
 
 
 def check_list(items: Items) -> Items:
-    """The items, if they are a list and not one item.
-
-    Raises:
-        TypeError: If they are a single item.
-    """
+    """The items, if they are a list and not one item."""
     single = isinstance(items, str | Path | bytes | Image.Image)
     if single or (isinstance(items, np.ndarray) and items.ndim < 4):
         what = repr(items)[:60] if isinstance(items, str | Path) else type(items).__name__
@@ -79,16 +75,7 @@ def decode(item: Item, name: str = "image", max_pixels: int = MAX_PIXELS) -> Ima
     The first frame of an animation; turned as its EXIF orientation says; palettes, CMYK and
     others to RGB; transparent parts over white. 16-bit grey is divided by 257; integers or
     floats of a wider type have the smallest range of [0, 1], [0, 255] and [0, 65535] that
-    holds them.
-
-    Args:
-        item: An address, the bytes of a file, a Pillow image or a uint8 array.
-        name: What messages call an item that is held in memory.
-        max_pixels: Refuse larger images before decoding; never above Pillow's own limit.
-
-    Raises:
-        DataError: If it is no image or is damaged.
-        TooLargeError: If it exceeds ``max_pixels``.
+    holds them. Larger images than ``max_pixels`` are refused before decoding.
     """
     with quiet_pillow():
         image = open_image(item, name, max_pixels)
@@ -105,11 +92,8 @@ def open_image(
 ) -> Image.Image:
     """As ``decode``, but for one thread or inside ``quiet_pillow``; never changes ``item``.
 
-    Args:
-        item, name, max_pixels: As for ``decode``.
-        enough: A JPEG or a large image may come smaller, its shorter side at this many
-            pixels or more.
-        glass: Light drawings on a transparent ground go over black.
+    A JPEG or a large image may come smaller, its shorter side at ``enough`` pixels or more.
+    With ``glass``, light drawings on a transparent ground go over black.
     """
     name = name_of(item, name)
     with naming(name):
@@ -172,11 +156,7 @@ def picture_of(item: Item, name: str = "image") -> NDArray[np.uint8]:
 
 
 def read_header(address: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:
-    """Height, width and Pillow's mode of an image as stored, without decoding it.
-
-    Raises:
-        DataError: As ``decode`` does, but damage behind the header goes unseen.
-    """
+    """Height, width and Pillow's mode of an image as stored, without decoding it."""
     if split_address(address)[0] or not Path(address).is_file():
         return header_in(io.BytesIO(read_bytes(address)), address, max_pixels)
     with naming(address), open(address, "rb") as file:

@@ -56,17 +56,11 @@ class Face(NamedTuple):
 def detect(
     photograph: Photograph, smallest: float = WINDOW, turned: bool = False
 ) -> list[Face]:
-    """The faces of a photograph, the surest first.
+    """The faces of a photograph (H, W, 3) uint8, RGB, upright; the surest first.
 
-    Args:
-        photograph: (H, W, 3) uint8, RGB, upright.
-        smallest: Side of the smallest face looked for, in pixels. Half of it takes four
-            times as long; 250 x 250 pixels take 7 ms at the default.
-        turned: Look for faces in profile too, with a convolutional network, for 60 times
-            the time.
-
-    Raises:
-        OnelookError: If ``onelook[faces]`` is not installed.
+    Half of the side ``smallest`` takes four times as long; 250 x 250 pixels take 7 ms at
+    the default. With ``turned``, a convolutional network looks for faces in profile too,
+    for 60 times the time.
 
     Reference:
         Dalal, Triggs. Histograms of Oriented Gradients for Human Detection. CVPR 2005.
@@ -89,14 +83,11 @@ def detect(
 
 
 def main_face(photograph: Photograph) -> Face | None:
-    """The face that a photograph is of, large and near its middle; None without any.
+    """The face that a photograph (H, W, 3) is of, large and near its middle, or None.
 
     Large faces are looked for first, smaller ones only where none is found, and turned ones
     at the end. Among several the main one has the largest area less twice the squared
     distance from the middle, a rule of FaceNet's re-implementation by Sandberg.
-
-    Args:
-        photograph: (H, W, 3) uint8, RGB, upright.
     """
     height, width = photograph.shape[:2]
 
@@ -117,14 +108,6 @@ def main_face(photograph: Photograph) -> Face | None:
 def align(photograph: Photograph, face: Face, size: int = 150) -> NDArray[np.uint8]:
     """The face (size, size, 3) turned upright, its eyes and nose at fixed places.
 
-    Args:
-        photograph: (H, W, 3) uint8, RGB.
-        face: A box from ``detect``, in which the five points are looked for.
-        size: Side of the result, in pixels.
-
-    Raises:
-        OnelookError: If ``onelook[faces]`` is not installed.
-
     Reference:
         Kazemi, Sullivan. One Millisecond Face Alignment with an Ensemble of Regression
         Trees. CVPR 2014.
@@ -142,16 +125,11 @@ class FaceInput(ImageInput):
 
     Args:
         settings: Size and normalisation; square, RGB and without a crop of its own.
-        without_face: What to do with a photograph in which no face is found: ``"refuse"``
-            it, or take its ``"middle"``, where the face is known to be.
+        without_face: ``"refuse"`` a photograph in which no face is found, or take its
+            ``"middle"``, where the face is known to be; ``replaced`` are such photographs.
         share: Side of the square that the network sees, as a share of the aligned face's.
         above: How far the middle of that square lies above the middle of the aligned face,
             as a share of its side.
-        replaced: Addresses of the photographs whose middle was taken.
-
-    Raises:
-        OnelookError: If ``onelook[faces]`` is not installed.
-        ValueError: If the settings are not square, RGB and without a crop.
     """
 
     without_face: Literal["refuse", "middle"] = "refuse"

@@ -43,11 +43,7 @@ class NoInkError(ValueError):
 def find_ink(image: Image.Image) -> NDArray[np.uint8]:
     """Ink (H, W) of a grey picture: 255 where it is, exactly 0 on paper, soft at its edges.
 
-    Args:
-        image: Mode L. A large one comes back smaller: its longer side is at most 800.
-
-    Raises:
-        NoInkError: If the picture is blank.
+    A large one comes back smaller: its longer side is at most 800.
     """
     longer = max(image.size)
     if longer > WORKING_SIDE:

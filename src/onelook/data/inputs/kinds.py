@@ -35,11 +35,7 @@ def kind_of(items: Iterable[Item]) -> Kind:
 
 
 def picture_kind(image: Image.Image) -> Kind:
-    """Whether a picture is a drawing or a photograph.
-
-    Args:
-        image: Mode L or RGB.
-    """
+    """Whether a picture is a drawing or a photograph."""
     image = image.copy()
     image.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     if image.mode == "RGB":
@@ -53,12 +49,7 @@ def picture_kind(image: Image.Image) -> Kind:
 
 
 def _two_shades(histogram: NDArray[np.int64]) -> tuple[float, float]:
-    """The share of the variance that two shades explain, and the size of the smaller one.
-
-    Reference:
-        Otsu. A Threshold Selection Method from Gray-Level Histograms. IEEE Transactions on
-        Systems, Man, and Cybernetics, 1979.
-    """
+    """The variance that two shades explain, a share, and the smaller one's (Otsu 1979)."""
     share = histogram / histogram.sum()
     levels = np.arange(256)
     mean, below = share @ levels, np.cumsum(share)

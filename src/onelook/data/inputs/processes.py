@@ -43,11 +43,7 @@ def in_threads(
 def in_processes(
     work: Work[Result], parts: Iterable[Part], n_processes: int
 ) -> Iterator[Result]:
-    """As ``in_threads``; ``work`` and what it gives must be picklable.
-
-    Raises:
-        DataError: If a process ends before its work is done.
-    """
+    """As ``in_threads``; ``work`` and what it gives must be picklable."""
     free: SimpleQueue[Helper] = SimpleQueue()
     for _ in range(n_processes):
         free.put(Helper(work))

@@ -34,11 +34,7 @@ class RawInput:
     def store(
         self, addresses: Sequence[str], skip_bad: bool = False, progress: bool = True
     ) -> PixelStore:
-        """Images of many sizes do not fit into one array.
-
-        Raises:
-            TypeError: Always.
-        """
+        """Raise a TypeError: images of many sizes do not fit into one array."""
         raise TypeError("images for an embedding function cannot be kept in a store")
 
     def to_inputs(self, loaded: Any) -> dict[str, NDArray[Any]]:

@@ -46,12 +46,7 @@ class PixelSource(Protocol):
 
 
 class Store:
-    """Loaded items, one row for each distinct address.
-
-    Args:
-        addresses: N addresses, one a row.
-        bad: Address and reason of every item that could not be read; they have no row.
-    """
+    """Loaded items, one row for each distinct address; ``bad`` ones have no row."""
 
     pixels: NDArray[np.uint8] | None = None  # all rows (N, C, H, W), where they are pixels
 
@@ -64,11 +59,7 @@ class Store:
         return len(self.addresses)
 
     def rows(self, addresses: Sequence[str]) -> NDArray[np.int64]:
-        """The row (N,) of each address.
-
-        Raises:
-            DataError: If one is not in the store or could not be read, with the reason.
-        """
+        """The row (N,) of each address."""
         try:
             found = (self._row_of[address] for address in addresses)
             return np.fromiter(found, np.int64, len(addresses))
@@ -83,17 +74,11 @@ class Store:
 
 
 class PixelStore(Store):
-    """Preprocessed pixels of many images, one row for each distinct address.
+    """Preprocessed pixels (N, C, H, W) uint8, one row for each distinct address.
 
     Made by ``prepare``, which writes ``CACHE/pixels/KEY/`` with ``pixels.npy`` and
-    ``index.json``.
-
-    Args:
-        pixels: (N, C, H, W) uint8, usually memory-mapped.
-        addresses: N addresses, one a row.
-        bad: Address and reason of every image that could not be read; they have no row.
-        resident_bytes: Up to this size the store is held whole in memory, to be quick.
-            ``None``: 2 GiB or a quarter of the free memory, whichever is less.
+    ``index.json``. Up to ``resident_bytes`` (by default 2 GiB or a quarter of the free
+    memory, whichever is less) it is held whole in memory, to be quick.
     """
 
     pixels: NDArray[np.uint8]
@@ -122,19 +107,8 @@ class PixelStore(Store):
     ) -> "PixelStore":
         """The store of all distinct addresses, decoded now or reopened from the cache.
 
-        A killed preparation leaves no half store, and two at once do no harm.
-
-        Args:
-            addresses: Files or members of archives; repeats are decoded once.
-            source: What each image becomes.
-            cache: Where stores are kept; ``None``: the user's cache folder.
-            workers: Threads; ``None`` decides by how long an image takes.
-            skip_bad: Leave unreadable images out instead of refusing.
-            progress: Report progress on standard error.
-
-        Raises:
-            DataError: If images cannot be read (all of them, or any without ``skip_bad``),
-                or the cache cannot be written.
+        A killed preparation leaves no half store, and two at once do no harm. ``workers``
+        are threads; None decides by how long an image takes.
         """
         distinct = sorted(set(addresses))
         root = Path(cache or cache_folder()) / "pixels"

@@ -43,11 +43,7 @@ class StrokeInput:
         return cls(settings)
 
     def load(self, item: Item, name: str = "strokes") -> NDArray[np.float32]:
-        """Points (T, 3) of one file, or of its bytes.
-
-        Raises:
-            DataError: If it cannot be read or has no points.
-        """
+        """Points (T, 3) of one file, or of its bytes."""
         strokes = read_strokes(item, name)
         inked = np.concatenate(strokes)
         low, high = inked.min(axis=0), inked.max(axis=0)
@@ -61,21 +57,13 @@ class StrokeInput:
         return np.column_stack([steps, pen_up]).astype(np.float32)
 
     def load_many(self, items: Sequence[Item]) -> Sequences:
-        """Points (N, T, 3) of N stroke files.
-
-        Raises:
-            DataError: If a file cannot be read or has no points.
-        """
+        """Points (N, T, 3) of N stroke files."""
         return padded([self.load(item, f"strokes {i}") for i, item in enumerate(items, 1)])
 
     def store(
         self, addresses: Sequence[str], skip_bad: bool = False, progress: bool = True
     ) -> SequenceStore:
-        """The store of all distinct stroke files.
-
-        Raises:
-            DataError: If files cannot be read (all of them, or any without ``skip_bad``).
-        """
+        """The store of all distinct stroke files."""
         distinct = sorted(set(addresses))
         bad: list[tuple[str, str]] = []
         kept: dict[str, NDArray[np.float32]] = {}
@@ -115,12 +103,7 @@ class StrokeInput:
 
 
 def read_strokes(item: Item, name: str = "strokes") -> list[NDArray[np.float64]]:
-    """The strokes of an Omniglot file in the order drawn: (n, 2) of x and y, y upwards.
-
-    Raises:
-        DataError: If the file cannot be read, a line is not ``x,y,t``, or there is no
-            point.
-    """
+    """The strokes of an Omniglot file in the order drawn: (n, 2) of x and y, y upwards."""
     address = name_of(item, name)
     try:
         text = content_of(item, name).decode("utf-8")

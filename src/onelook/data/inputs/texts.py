@@ -96,11 +96,7 @@ class TextInput:
         return [np.full(n, token, np.int64) for n, token in ((7, last), (3, UNKNOWN))]
 
     def content(self, item: Item, name: str = "text") -> bytes:
-        """The text in UTF-8.
-
-        Raises:
-            DataError: If it is no text.
-        """
+        """The text in UTF-8."""
         if isinstance(item, bytes):
             return item
         if not isinstance(item, str):

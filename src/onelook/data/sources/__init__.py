@@ -47,11 +47,7 @@ _ARCHIVE_SUFFIXES = (".zip", ".tgz", ".tar.gz", ".tar")
 
 
 def source_of(settings: DataSettings) -> Source:
-    """The source that a recipe's ``data`` block names.
-
-    Raises:
-        DataError: If there is none of that name.
-    """
+    """The source that a recipe's ``data`` block names."""
     if settings.source not in SOURCES:
         raise DataError(
             f"data.source: unknown source {settings.source!r}; known: {', '.join(SOURCES)}"
@@ -67,15 +63,8 @@ def find(name: str, data: Place | None = None) -> Place:
 def download(name: str, folder: Place | None = None) -> Path:
     """Fetch the official archives of a data set and return their folder.
 
-    Files that are there already are verified and not fetched again.
-
-    Args:
-        name: A name in ``DATA_SETS``.
-        folder: Where to put the files; by default the cache's folder, where ``find`` looks.
-
-    Raises:
-        DataError: If there is nothing to download, no address answers, or a file is not
-            what was published.
+    Files that are there already are verified and not fetched again. The default is the
+    cache's folder, where ``find`` looks.
     """
     source = DATA_SETS.get(name)
     if source is None or not source.archives:
@@ -104,10 +93,6 @@ def open_source(
         root: Where a data set lies; what the paths of a pair file are relative to.
         depth: How many folders stand above a class folder.
         same: The label of a same pair, 0 or 1, where the pair file does not say it.
-
-    Raises:
-        ValueError: If the data set has no such part.
-        DataError: If there is no such source, or it is malformed.
     """
     name, place = str(name_or_path), os.path.expanduser(name_or_path)
     if name in DATA_SETS:
@@ -143,16 +128,7 @@ def _refuse_clash(source: Source, root: Place | None) -> None:
 def open_training_data(
     settings: DataSettings, root: Place | None = None
 ) -> Dataset | Pairs:
-    """What a recipe trains on and validates on; never its test classes.
-
-    Args:
-        settings: The recipe's ``data`` block.
-        root: Folder of the data; ``None`` looks in ``ONELOOK_DATA`` and the user's cache.
-
-    Raises:
-        ValueError: If the source has no such part.
-        DataError: If there is no such source, or its data is missing or malformed.
-    """
+    """What a recipe trains on and validates on; never its test classes."""
     source = source_of(settings)
     if source.parts and not settings.part:
         settings = settings.model_copy(update={"part": source.parts[0]})

@@ -26,14 +26,8 @@ def att(root: str | Path) -> Dataset:
 
     ``splits`` is that of harveyslash (2017): ``"test"`` for s5, s6 and s7, which the
     archive has in ``testing/``, and ``"train"`` for the other 37. ``folds`` are 8 folds of
-    5 people in numeric order: s1 to s5 are fold 1.
-
-    Args:
-        root: ``att_faces.zip``, its unpacked tree, the plain tree ``s1/1.pgm``, or a folder
-            that holds one of these.
-
-    Raises:
-        DataError: If there are no portraits.
+    5 people in numeric order: s1 to s5 are fold 1. ``root`` is ``att_faces.zip``, its
+    unpacked tree, the plain tree ``s1/1.pgm``, or a folder that holds one of these.
     """
     found = locate(root, ("", "att_faces"), ("att_faces.zip",))
     found = found or locate(root, ("",), ("att_faces", "orl_faces"))

@@ -22,9 +22,6 @@ def digits(cache: str | Path | None = None) -> Dataset:
 
     They are written once, as PNGs in one zip, dark ink on white paper (scikit-learn's are
     light on dark). Who drew them is not known.
-
-    Args:
-        cache: The folder for ``digits.zip``; ``cache_folder()`` by default.
     """
     return _digits("digits", lambda image: image, cache)
 

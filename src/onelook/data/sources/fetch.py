@@ -24,13 +24,7 @@ TIMEOUT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Archive:
-    """One official file.
-
-    Args:
-        name: Its name in a folder.
-        urls: Where it is served: its home, then mirrors that serve the same bytes.
-        md5: Its published checksum, 32 hexadecimal digits; ``None`` where there is none.
-    """
+    """One official file: where it is served (its home, then mirrors), and its checksum."""
 
     name: str
     urls: tuple[str, ...]
@@ -58,15 +52,6 @@ def fetch(url: str, to: Path, md5: str | None = None) -> Path:
     What has arrived is kept in ``to`` + ``.part``; a second call goes on from there. ``to``
     itself appears only when it is whole and verified: by the checksum, or, where none is
     published, by the zip test for a ``.zip``.
-
-    Args:
-        url: http or https address.
-        to: The file to write; one that is there already is verified and kept.
-        md5: 32 hexadecimal digits, or ``None``.
-
-    Raises:
-        NetworkError: If the address does not answer or stops half-way.
-        DataError: If the file is not what was expected, or another process is fetching it.
     """
     part = to.with_name(to.name + ".part")
     try:

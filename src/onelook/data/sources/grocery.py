@@ -18,14 +18,8 @@ from onelook.errors import DataError
 def grocery(root: str | Path, part: str = "photos") -> Dataset:
     """Products as classes: photographs from shops, or the pictures of a catalogue.
 
-    Args:
-        root: A folder with ``photos/PRODUCT/NNN.jpg`` and ``catalogue/PRODUCT.jpg``.
-        part: ``"photos"``, ``"catalogue"`` (one picture a product), or ``"all"`` (both,
-            named in ``splits``).
-
-    Raises:
-        ValueError: If the part is unknown.
-        DataError: If a folder is missing, or a product is not in the catalogue.
+    ``root`` has ``photos/PRODUCT/NNN.jpg`` and ``catalogue/PRODUCT.jpg``; ``part`` is one
+    of these folders, or ``"all"``, which names them in ``splits``.
     """
     if part not in SOURCE.parts:
         raise unknown_part(SOURCE, part)

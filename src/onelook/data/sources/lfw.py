@@ -60,15 +60,9 @@ class _Faces:
 def lfw(root: str | Path, variant: str | None = None) -> Dataset:
     """All photographs of LFW, people as classes.
 
-    Args:
-        root: A folder with ``lfw-deepfunneled``, ``lfw-funneled`` or ``lfw`` as .zip, .tgz
-            or tree, directly or in ``lfw/``; or such an archive or tree itself.
-        variant: ``"deep-funneled"``, ``"funneled"`` or ``"plain"``; ``None`` takes the
-            first of these that is there.
-
-    Raises:
-        ValueError: If the variant is unknown.
-        DataError: If there are no photographs.
+    ``root`` has ``lfw-deepfunneled``, ``lfw-funneled`` or ``lfw`` as .zip, .tgz or tree,
+    directly or in ``lfw/``, or is one of these. ``variant`` is ``"deep-funneled"``,
+    ``"funneled"`` or ``"plain"``; None takes the first of these that is there.
     """
     return _people_dataset(_faces(root, variant))
 
@@ -97,17 +91,10 @@ def lfw_pair_file(
 
 
 def lfw_people(root: str | Path, part: str, variant: str | None = None) -> Dataset:
-    """The photographs of an official list of people.
+    """The photographs of an official list of people, which lies beside the photographs.
 
-    Args:
-        root: As for ``lfw``, with the lists beside the photographs.
-        part: ``"DevTrain"`` (4,038 people), ``"DevTest"`` (1,711), ``"folds"`` (all people,
-            with their fold of View 2), or ``"not-fold1,2"`` (the people of other folds).
-        variant: As for ``lfw``.
-
-    Raises:
-        ValueError: If the part is unknown.
-        DataError: If the list is malformed, or names an image that does not exist.
+    ``part`` is ``"DevTrain"`` (4,038 people), ``"DevTest"`` (1,711), ``"folds"`` (all
+    people, with their fold of View 2), or ``"not-fold1,2"`` (the people of other folds).
     """
     left_out = folds_of_part(part) if part.startswith("not-fold") else []
     in_folds = part == "folds" or bool(left_out)
@@ -125,11 +112,7 @@ def lfw_people(root: str | Path, part: str, variant: str | None = None) -> Datas
 
 
 def folds_of_part(part: str) -> list[int]:
-    """The folds that ``"not-fold3"`` or ``"not-fold1,2,3"`` leaves out.
-
-    Raises:
-        DataError: If they are not numbers from 1 to 10, or leave nothing.
-    """
+    """The folds that ``"not-fold3"`` or ``"not-fold1,2,3"`` leaves out."""
     numbers = part.removeprefix("not-fold").split(",")
     folds = sorted({int(n) for n in numbers if n.isdecimal()})
     inside = [fold for fold in folds if 1 <= fold <= N_FOLDS]
@@ -237,15 +220,8 @@ def read_lfw_pairs(path: str | Path, resolve: Callable[[str, int], str]) -> Pair
     """Read ``pairs.txt``, ``pairsDevTrain.txt`` or ``pairsDevTest.txt`` of LFW.
 
     The first line is ``N`` or ``FOLDS N``. Each fold has N lines ``PERSON I J`` (same),
-    then N lines ``PERSON I PERSON J`` (different), with tabs between.
-
-    Args:
-        path: The file.
-        resolve: The address of one image, from the person's name and the image's number. A
-            DataError that it raises is given the line's number.
-
-    Raises:
-        DataError: If a line is malformed or the counts differ from the header's.
+    then N lines ``PERSON I PERSON J`` (different), with tabs between. ``resolve`` gives the
+    address of a person's image; an error that it raises is given the line's number.
     """
     lines = read_lines(path)
     n_folds, n_each = _lfw_header(path, lines[0])

@@ -37,11 +37,8 @@ logger = logging.getLogger(__name__)
 class OneShotRun:
     """One of the official runs: which of 20 characters is each query?
 
-    Args:
-        name: ``run01`` to ``run20``.
-        support: 20 addresses, one drawing of each character, by one drawer.
-        queries: 20 addresses by another drawer.
-        answers: (20,) int64, for each query the index of its character in ``support``.
+    ``support`` is one drawing of each character, by one drawer; ``answers`` (20,) are the
+    indices in it for the 20 queries by another drawer.
     """
 
     name: str
@@ -53,17 +50,9 @@ class OneShotRun:
 def omniglot(root: str | Path, part: str = "background") -> Dataset:
     """The drawings of Omniglot: characters as classes, alphabets as groups, drawers.
 
-    Args:
-        root: A folder with the official zips or their unpacked trees, directly or in
-            ``omniglot/``.
-        part: ``"background"`` (30 alphabets, 964 characters), ``"evaluation"`` (20
-            alphabets, 659 characters), ``"all"`` (both, background first, named in
-            ``splits``), or ``"small1"`` or ``"small2"``, the five background alphabets of
-            the official small sets.
-
-    Raises:
-        ValueError: If the part is unknown.
-        DataError: If the drawings are not there.
+    ``part`` is ``"background"`` (30 alphabets, 964 characters), ``"evaluation"`` (20
+    alphabets, 659 characters), ``"all"`` (both, background first, named in ``splits``), or
+    ``"small1"`` or ``"small2"``, the five background alphabets of the official small sets.
     """
     if part in ("small1", "small2"):
         alphabets = SMALL1 if part == "small1" else SMALL2
@@ -80,14 +69,7 @@ def omniglot(root: str | Path, part: str = "background") -> Dataset:
 
 
 def omniglot_runs(root: str | Path) -> list[OneShotRun]:
-    """The 20 official one-shot runs of Lake et al., in order.
-
-    Args:
-        root: A folder with ``all_runs.zip``, or with ``run01`` … ``run20``.
-
-    Raises:
-        DataError: If a run or an image of a run is missing.
-    """
+    """The 20 official one-shot runs of Lake et al., in order, from ``all_runs.zip``."""
     found = locate(root, _RUN_PLACES, ("all_runs.zip", "all_runs"))
     if found is None:
         first = locate(root, _RUN_PLACES, ("run01",))

@@ -28,13 +28,8 @@ CONVENTION = "say whether 1 or 0 marks a pair of the same class: --same 1 or --s
 def resolver(root: str | Path = "") -> Resolve:
     """A function from the path in a pair file to an address under ``root``.
 
-    Args:
-        root: A folder, an archive ``x.zip`` or a folder inside one, ``x.zip!/FOLDER``.
-            Empty: paths stand as they are.
-
-    Example:
-        >>> resolver("faces.zip")("./s1/1.pgm")
-        'faces.zip!/s1/1.pgm'
+    >>> resolver("faces.zip")("./s1/1.pgm")
+    'faces.zip!/s1/1.pgm'
     """
     text = os.path.expanduser(root)
     if text in ("", "."):
@@ -119,11 +114,7 @@ def parse_pairs(
 ) -> Pairs:
     """The pairs of a file's lines; errors of a line begin with the file and its number.
 
-    Args:
-        path: The file.
-        numbered: Number and content of each line.
-        parse: Left, right and label of a line: 1 for a same pair, or how alike they are.
-        graded: Whether the labels are targets.
+    ``parse`` gives left, right and label: 1 for a same pair, or a grade.
     """
     parsed = []
     for number, line in numbered:
@@ -237,11 +228,7 @@ def _fields(line: str, separator: str | None) -> list[str]:
 
 
 def existing(to_address: Resolve, path: str) -> str:
-    """The address of a file; backslashes may stand between its folders.
-
-    Raises:
-        DataError: If it does not exist.
-    """
+    """The address of a file; backslashes may stand between its folders."""
     for name in dict.fromkeys((path, path.replace("\\", "/"))):
         if address_exists(address := to_address(name)):
             return address

@@ -33,18 +33,9 @@ def read_pair_table(
 ) -> Pairs:
     """Read pairs from a table with column names: CSV, or with tabs or semicolons.
 
-    Args:
-        path: The file, UTF-8. Lines before the column names may start with ``#``, such as
-            ``# same=1``.
-        root: What paths are relative to; see ``resolver``.
-        settings: Names of the columns, what they hold, and what a label means:
-            ``same``/``different`` or 0/1, or a number that grows with likeness.
-        same: The label of a pair of the same class, 1 or 0, where the file does not say it.
-        quotes: Whether ``"`` quotes a field, as in CSV; otherwise it is text.
-
-    Raises:
-        DataError: If a column is missing, a row is malformed or a file is missing.
-        ValueError: If ``same`` is neither 0 nor 1.
+    Lines before the column names may start with ``#``, such as ``# same=1``. ``settings``
+    name the columns and what they hold; a label is ``same``/``different``, 0/1, or a number
+    that grows with likeness. With ``quotes``, ``"`` quotes a field, as in CSV.
     """
     check_same(same)
     lines = read_lines(path)

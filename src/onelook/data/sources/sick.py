@@ -34,14 +34,7 @@ _COLUMNS = DataSettings(
 def sick(root: str | Path, split: str = "train") -> Pairs:
     """Sentence pairs of SICK 2014; ``targets`` is their relatedness, from 1 to 5.
 
-    Args:
-        root: A folder with ``SICK_train.txt`` and so on, or the official zips, directly or
-            in ``sick/``.
-        split: ``"train"`` (4,500 pairs), ``"trial"`` (500) or ``"test"`` (4,927).
-
-    Raises:
-        ValueError: If the split is unknown.
-        DataError: If the file is missing or malformed.
+    ``split`` is ``"train"`` (4,500 pairs), ``"trial"`` (500) or ``"test"`` (4,927).
     """
     if split not in _FILES:
         raise ValueError(f"unknown split {split!r} of SICK; known: {', '.join(_FILES)}")

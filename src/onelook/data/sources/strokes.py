@@ -24,16 +24,8 @@ def strokes(root: str | Path, part: str = "all") -> Dataset:
     """Drawings of eight alphabets; ``right_paths`` are the pen strokes that made them.
 
     The two small stroke archives share Greek and Latin; each alphabet is taken once.
-
-    Args:
-        root: A folder with both ``strokes_background_small*.zip`` and
-            ``images_background.zip``, or their unpacked trees.
-        part: ``"all"``, ``"fold1"`` to ``"fold4"`` (every fourth alphabet in alphabetical
-            order), or ``"not-fold1"`` to ``"not-fold4"`` (the other alphabets).
-
-    Raises:
-        ValueError: If the part is unknown.
-        DataError: If an archive is missing, or a drawing of a stroke file.
+    ``part`` is ``"all"``, ``"fold1"`` to ``"fold4"`` (every fourth alphabet in alphabetical
+    order), or ``"not-fold1"`` to ``"not-fold4"`` (the other alphabets).
     """
     if part not in SOURCE.parts:
         raise unknown_part(SOURCE, part)
