@@ -28,11 +28,9 @@ HISTOGRAM_BINS = 40
 class IdentifyThreshold:
     """The score from which the best match in a gallery is accepted.
 
-    Args:
-        threshold: Lowest score of an accepted best match.
-        fpir: False-positive identification rate: the fraction of unknown probes that are
-            falsely accepted at this threshold in a gallery of this size.
-        extrapolated: Whether the gallery is larger than any that was simulated.
+    ``fpir`` is the false-positive identification rate: the fraction of unknown probes that
+    are falsely accepted at this threshold in a gallery of this size, which is
+    ``extrapolated`` if it is larger than any that was simulated.
     """
 
     threshold: float
@@ -44,12 +42,9 @@ class IdentifyThreshold:
 class IdentifyRow:
     """What simulated galleries of one size measured.
 
-    Args:
-        gallery_size: Number of enrolled images.
-        threshold: Lowest score of an accepted best match.
-        fpir: Fraction of unknown probes whose best match reaches the threshold.
-        known: Fraction of known probes whose best match is their own and reaches it; None
-            if no class has two images.
+    ``fpir`` is the fraction of unknown probes whose best match reaches the threshold,
+    ``known`` that of known probes whose best match is their own and reaches it; None if no
+    class has two images.
     """
 
     gallery_size: int

@@ -74,13 +74,7 @@ class Explanation:
 
 
 def explain(verifier: Verifier, left: Item, right: Item) -> Explanation:
-    """Heat-maps over two pictures: what makes them alike, and what sets them apart.
-
-    Args:
-        verifier: Any verifier that takes pictures on at least one side.
-        left: A file, its bytes, a Pillow image or a uint8 array, RGB.
-        right: The same; a file of strokes where that is the model's right side.
-    """
+    """Heat-maps over two pictures: what makes them alike, and what sets them apart."""
     names = ("left", "right")
     pictured = [side for side in names if verifier.input_of(side).subject]
     if not pictured:

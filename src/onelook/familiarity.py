@@ -25,13 +25,7 @@ Reason = str | None
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """The main ways in which points differ.
-
-    Args:
-        mean: (P,).
-        directions: (K, P), at length 1.
-        spreads: (K,) standard deviations along these.
-    """
+    """The main ways in which points differ from their mean: K directions (K, P)."""
 
     mean: NDArray[np.float32]
     directions: NDArray[np.float32]
@@ -58,11 +52,7 @@ class Subspace:
 class Familiarity:
     """What familiar images look like.
 
-    Args:
-        pixels, vectors: The main ways in which their standardised pixels and their
-            embeddings differ.
-        weights: (F,) of the features of an image; they add up to how unlike it is.
-        offset: (1,), added to that.
+    Weights (F,) of an image's features and an offset (1,) add up to how unlike it is.
     """
 
     pixels: Subspace

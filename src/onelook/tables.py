@@ -36,12 +36,7 @@ def html_table(title: str, rows: Rows) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """What a protocol measured.
-
-    Args:
-        protocol: What was measured, in words.
-        model: Name of the scorer.
-    """
+    """What a protocol measured, and the name of the scorer."""
 
     protocol: str
     model: str

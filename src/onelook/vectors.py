@@ -24,10 +24,7 @@ FINGERPRINT_KEY = "onelook.fingerprint"
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """N embeddings (N, D) float32 with the address of each, and what could not be read.
-
-    ``fingerprint`` is the model's; empty where a file does not tell it.
-    """
+    """N embeddings (N, D) float32 with the address of each, and what could not be read."""
 
     paths: tuple[str, ...]
     vectors: NDArray[np.float32]

@@ -15,13 +15,7 @@ FOLDER = Path(__file__).parent / "pretrained"
 
 @dataclass(frozen=True)
 class ShippedModel:
-    """A model that ships with onelook.
-
-    Args:
-        name: What ``load`` and ``--model`` take.
-        purpose: What it is for.
-        needs: The extra to install; empty where the core is enough.
-    """
+    """A model that ships with onelook; ``needs`` is an extra, or empty."""
 
     name: str
     purpose: str

@@ -42,18 +42,10 @@ Embedded = tuple[Verifier, NDArray[np.float32], NDArray[np.float32], NDArray[np.
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What ``calibrate`` found.
+    """What ``calibrate`` found; ``decision`` is to be set as ``verifier.decision``.
 
-    Args:
-        decision: The fitted decision, to be set as ``verifier.decision``.
-        data: Name of the data that it was fitted on.
-        n_items: Number of items, or of pairs in a list.
-        drawn: The scored pairs that it was fitted on.
-        check: Errors on classes that did not fit it; None if there are too few classes.
-        groups: Errors by group, if groups were asked for.
-        notes: Sentences on what was left out or is not known.
-        fingerprint: Fingerprint of the Dataset that it was fitted on.
-        familiarity: What its images look like; None where there are too few.
+    ``n_items`` counts items, or pairs of a list. ``check`` is measured on classes that did
+    not fit the decision. It and ``familiarity`` are None where the data is too small.
     """
 
     decision: Decision

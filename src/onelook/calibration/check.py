@@ -28,15 +28,8 @@ ADVICE = {
 class DriftCheck:
     """Whether a stored threshold still holds on fresh pairs.
 
-    Args:
-        decision: The stored decision.
-        data: Name of the fresh data.
-        rates: Error rates at the stored threshold.
-        verdict: "holds" (the rate is within a factor of 2 of the stated one), "too lax",
-            "too strict" or "too few pairs to say".
-        calibration_error: Expected calibration error of the probability, at its prior.
-        groups: Errors by group, if groups were asked for.
-        notes: Sentences on what was left out or is not known.
+    The verdict is "holds" (the rate is within a factor of 2 of the stated one), "too lax",
+    "too strict" or "too few pairs to say".
     """
 
     decision: Decision

@@ -49,11 +49,6 @@ class CrossCheck:
 
     The classes (or whole groups, if there are three or more) are dealt into folds; each
     fold is judged by a decision fitted on the others.
-
-    Args:
-        far, frr: Error rates at the thresholds that the other folds chose.
-        reliability: Stated probabilities beside what happened, at the prior.
-        n_folds: Number of folds.
     """
 
     far: float

@@ -33,13 +33,7 @@ UNDECIDED = "too few pairs to say"
 
 @dataclass(frozen=True)
 class Rates:
-    """Errors at a threshold on pairs that did not choose it.
-
-    Args:
-        far, frr: Fractions of different pairs accepted and of same pairs rejected.
-        far_interval, frr_interval: 95% intervals, or None below 10 classes.
-        n_classes, n_same, n_different: Numbers of classes and distinct pairs measured on.
-    """
+    """Errors at a threshold on pairs that did not choose it; without intervals if few."""
 
     far: float
     frr: float

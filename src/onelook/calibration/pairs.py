@@ -22,12 +22,9 @@ Indices = NDArray[np.int64]
 class ClassPairs:
     """Scored pairs, drawn class by class so that no class outweighs the others.
 
-    Args:
-        scores: (N,), larger = more alike.
-        is_same: (N,) bool.
-        left, right: (N,) classes of both sides.
-        n_same, n_different: Numbers of distinct pairs among them; few pairs are repeated.
-        pairs: What a different pair is made of, in words.
+    ``left`` and ``right`` (N,) are the classes of both sides. ``n_same`` and
+    ``n_different`` count distinct pairs, since few pairs are repeated; ``pairs`` says what
+    a different one is.
     """
 
     scores: NDArray[np.float64]

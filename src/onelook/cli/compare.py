@@ -43,7 +43,7 @@ def compare(
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
-    """Say whether two images print_text the same thing, or rank many."""
+    """Say whether two images show the same thing, or rank many."""
     if pairs is not None:
         if items or out:
             raise typer.BadParameter("takes no images and no picture", param_hint="--pairs")

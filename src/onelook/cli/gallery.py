@@ -67,7 +67,7 @@ def enroll(
 
     metadata = dict(key_and_value(text, "--note") for text in notes or [])
     try:
-        with _opened(
+        with open_gallery(
             gallery, model, make=True, keep_originals=keep_originals, paths=paths
         ) as opened:
             result = enroll_files(
@@ -113,7 +113,7 @@ def identify(
     if out and len(paths) > 1:
         raise typer.BadParameter("draws the matches of one image", param_hint="--out")
     check_files(paths, model)
-    with _opened(gallery, model) as opened:
+    with open_gallery(gallery, model) as opened:
         if check:
             return _check(opened, paths[0], as_json)
         answers = opened.identify_many(paths, k)
@@ -270,7 +270,7 @@ def import_embeddings(
     """Enroll embeddings without images; the folder in a path is the identity."""
     from onelook.gallery.moving import import_vectors
 
-    with _opened(gallery, model, make=True) as opened:
+    with open_gallery(gallery, model, make=True) as opened:
         moved = import_vectors(opened, vectors)
     _print_moved(moved, gallery, as_json)
 
@@ -292,7 +292,7 @@ def cohort(
     """
     if (folder is None) != none:
         raise typer.BadParameter("name a folder, or --none", param_hint="FOLDER")
-    with _opened(gallery, model) as opened:
+    with open_gallery(gallery, model) as opened:
         opened.use_cohort(folder)
         found = opened.verifier
     for note in () if found.cohort is None else found.cohort.notes:
@@ -310,7 +310,7 @@ def maintain(gallery: options.GalleryArgument, as_json: options.Json = False) ->
     print_either({"search": search}, f"{gallery}: {search}", as_json)
 
 
-def _opened(
+def open_gallery(
     url: str,
     model: str | None,
     *,

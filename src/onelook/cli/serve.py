@@ -2,18 +2,16 @@
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from onelook.cli import options
+from onelook.cli.gallery import open_gallery
 from onelook.cli.options import argument, option
 from onelook.cli.printing import print_json, print_rows, say
 from onelook.cli.shared import app, example, load_model
 from onelook.extras import import_extra
-
-if TYPE_CHECKING:
-    from onelook.verifier import Verifier
 
 TOKENS_HELP = "File of tokens (see onelook token); without it no request needs a token"
 
@@ -64,7 +62,6 @@ def serve(
     onelook -v serve logs a line for each request.
     """
     import_extra("fastapi", "serve", "onelook serve")
-    from onelook.gallery.gallery import Gallery
     from onelook.gallery.store import redact_url
     from onelook.gallery.stores import store_exists
     from onelook.service.app import create_app
@@ -76,8 +73,8 @@ def serve(
     tokens = None if token_file is None else Tokens(token_file)
     check_address(host, tokens)
     limit_threads()
-    kept_one = gallery is not None and model is None and store_exists(gallery)
-    verifier = _own_model(str(gallery)) if kept_one else load_model(model)
+    opened = None if gallery is None else open_gallery(gallery, model, make=True)
+    verifier = load_model(model) if opened is None else opened.verifier
     settings = ServiceSettings(
         max_bytes=max_mb << 20,
         max_pixels=max_megapixels * 1_000_000,
@@ -92,18 +89,10 @@ def serve(
     kept = f"gallery {redact_url(gallery)}" if gallery else "no gallery (see --gallery)"
     if gallery and not store_exists(gallery):
         kept += ", which the first enrolment makes"
-    with Gallery(verifier, gallery) if gallery else nullcontext() as opened:
-        service = create_app(opened.verifier if opened else verifier, opened, settings)
+    with opened or nullcontext():
+        service = create_app(verifier, opened, settings)
         facts = f"{verifier.name}, {kept}"
         run(service, host, port, lambda url: say(f"{facts}: {url}\nstop it with Ctrl-C"))
-
-
-def _own_model(gallery: str) -> "Verifier":
-    from onelook.gallery.place import own_model
-    from onelook.gallery.stores import opened
-
-    with opened(gallery) as store:
-        return own_model(store)
 
 
 def _card_text(model: str) -> str:

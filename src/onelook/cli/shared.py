@@ -102,13 +102,10 @@ def load_model(
     """The model of that folder or name; by default one for such pictures, which it says.
 
     Beside a cohort, where one is given; what is wrong with that is said.
-
-    Args:
-        model: A folder or a name, or None.
-        cohort: A folder of unlabelled images.
-        paths: Images, folders or archives that the model is for.
     """
-    verifier = _default_model(paths) if model is None else _loaded(model)
+    from onelook.loading import load
+
+    verifier = _default_model(paths) if model is None else load(model)
     return verifier if cohort is None else beside(verifier, cohort)
 
 
@@ -118,12 +115,6 @@ def beside(verifier: "Verifier", cohort: Path) -> "Verifier":
     for note in () if here.cohort is None else here.cohort.notes:
         say(f"cohort {cohort}: {note}")
     return here
-
-
-def _loaded(model: str) -> "Verifier":
-    from onelook.loading import load
-
-    return load(model)
 
 
 def _default_model(paths: Sequence[str]) -> "Verifier":
@@ -184,11 +175,7 @@ def written_folder(model: str, out: Path | None) -> Path:
 
 
 def check_files(items: Sequence[str], model: str | None) -> None:
-    """Refuse missing files before a model is loaded; a side of texts takes no files.
-
-    Raises:
-        DataError: If a file does not exist.
-    """
+    """Refuse missing files before a model is loaded; a side of texts takes no files."""
     from onelook.errors import DataError
     from onelook.zoo import DEFAULT_MODEL, input_kind, raw_settings
 

@@ -45,7 +45,6 @@ class Sampler(Protocol):
 
     def batch(self, step: int) -> Batch:
         """The batch of step 0, 1, 2, ...: the same for the same seed and step."""
-        ...
 
 
 class BalancedPairs:

@@ -17,14 +17,10 @@ from onelook.verifier import Verifier
 class DataChoice:
     """Which data a calibration uses.
 
-    Args:
-        data: A data set's name, a class folder or a pair file, or what was opened already;
-            None for the classes that the model's own training held out.
-        part: Part of a data set, as recipes name it: "evaluation", "DevTest", ...
-        root: Where a data set (or the training's own data) lies; what the paths of a pair
-            file are relative to.
-        depth: Folders above the class folders; the training's own by default.
-        same: The label of a same pair where a pair file does not say it.
+    ``data`` is a data set's name, a class folder or a pair file, or what was opened
+    already; None for the classes that the model's own training held out. ``root`` is where
+    a data set or the training's data lies, or what the paths of a pair file are relative
+    to.
     """
 
     data: str | Path | Dataset | Pairs | None = None

@@ -26,13 +26,7 @@ log = logging.getLogger("onelook")
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """What a gallery keeps of its model and its place.
-
-    Args:
-        folder: The model's folder; "" for a model that ships.
-        decision: How plain scores are read, and those beside cohorts, or None.
-        cohort: Unlabelled images of the place, or None.
-    """
+    """What a gallery keeps of its model ("" for one that ships) and of its place."""
 
     folder: str = ""
     decision: Decision | None = None

@@ -28,14 +28,7 @@ Metric = Literal["cosine", "euclidean", "manhattan"]
 
 @dataclass(frozen=True)
 class Header:
-    """The model that a store was created for; written once, when it is created.
-
-    Args:
-        fingerprint: ``Verifier.fingerprint`` of the model whose embeddings are kept.
-        model: Name of that model, for people.
-        embedding_size: Length D of an embedding.
-        metric: Distance by which the store searches.
-    """
+    """The model that a store was created for; written once, when it is created."""
 
     fingerprint: str
     model: str
@@ -47,14 +40,8 @@ class Header:
 class Entry:
     """One image of an identity, to be enrolled.
 
-    Args:
-        identity: Name of who or what it shows.
-        vector: Embedding (D,) float32.
-        digest: SHA-256 in hexadecimal of the image's bytes, or of the vector where there is
-            no image. An identity has each digest at most once.
-        metadata: JSON values to keep with the image.
-        thumbnail: A small encoded picture for people, or None.
-        original: Bytes of the image file where they are kept, or None.
+    ``digest`` is the SHA-256 in hexadecimal of the image's bytes, or of the vector where
+    there is no image. An identity has each digest at most once.
     """
 
     identity: str
@@ -83,14 +70,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Stats:
-    """Size of a store, and how it searches.
-
-    Args:
-        n_identities: Number of identities.
-        n_images: Number of entries.
-        n_bytes: Bytes on disk; None where a server does not tell.
-        search: Method of search, for people: "exact" or the name of the index.
-    """
+    """Size of a store (no bytes where a server does not tell), and its method of search."""
 
     n_identities: int
     n_images: int
@@ -113,49 +93,40 @@ class GalleryStore(Protocol):
 
         Returns once they are durable. An entry whose identity has its digest is not new.
         """
-        ...
 
     def search(self, queries: Floats, k: int) -> list[list[Hit]]:
         """The nearest ``k`` entries of each query (N, D), nearest first."""
-        ...
 
     def read(
         self, identity: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Stored]:
         """Up to ``limit`` entries whose ids are above ``after``, in the order of ids."""
-        ...
 
     def identities(self) -> dict[str, int]:
         """Number of entries of every identity, sorted by name."""
-        ...
 
     def forget(self, identity: str) -> int:
         """Remove an identity, also from disk, and return the number of its entries.
 
         Returns only when vectors, thumbnails and originals are gone.
         """
-        ...
 
     def rename(self, identity: str, new: str) -> int:
         """Give all entries of ``identity`` the name ``new``, and return their number.
 
         An entry whose digest ``new`` already has is removed.
         """
-        ...
 
     def stats(self) -> Stats: ...
 
     def settings(self) -> dict[str, bytes]:
         """What ``keep`` kept, by name."""
-        ...
 
     def keep(self, name: str, value: bytes) -> None:
         """Keep a value under a name, in place of an older one; returns once durable."""
-        ...
 
     def maintain(self) -> None:
         """Rebuild the index and give space back, where that is due."""
-        ...
 
     def close(self) -> None: ...
 

@@ -306,11 +306,7 @@ SIMILARITIES: dict[str, type[Similarity]] = {
 
 
 def build_similarity(settings: NamedSettings, embedding_size: int) -> Similarity:
-    """The similarity that a recipe names, for embeddings of ``embedding_size``.
-
-    Raises:
-        ValueError: If the name or an argument is unknown; the message lists the known.
-    """
+    """The similarity that a recipe names, for embeddings of ``embedding_size``."""
     facts = {"embedding_size": embedding_size}
     return build_named("similarity", SIMILARITIES, settings, facts)
 

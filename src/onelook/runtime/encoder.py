@@ -19,19 +19,15 @@ class Encoder(Protocol):
     @property
     def embedding_size(self) -> int:
         """D, or 0 if it is known only once something is embedded."""
-        ...
 
     def __call__(self, inputs: Inputs, side: str = "left") -> NDArray[np.float32]:
         """Embeddings (N, D) of what an ``Input`` made of N items."""
-        ...
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """All weights by name; none where they cannot be read."""
-        ...
 
     def files(self, examples: Mapping[str, Inputs]) -> tuple[bytes, dict[str, bytes]]:
         """What a model folder keeps: the safetensors file, and a graph for each side."""
-        ...
 
 
 class FunctionEncoder:

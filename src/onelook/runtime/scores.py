@@ -26,15 +26,10 @@ Near = Literal["cosine", "euclidean", "manhattan"]
 
 @dataclass(frozen=True)
 class Scores:
-    """How a model scores pairs of embeddings.
+    """How a model scores pairs, (N, D) and (N, D), and all combinations, (N, D) and (M, D).
 
-    Args:
-        name: As a recipe names it.
-        pairs: Scores (N,) of embeddings (N, D) and (N, D).
-        matrix: Scores (N, M) of all combinations of embeddings (N, D) and (M, D).
-        dissimilarity: A score as people read it: smaller when more alike, same shape.
-        near: The distance by which an index looks up neighbours.
-        follows_near: Whether the nearest neighbours also score highest.
+    ``dissimilarity`` is a score as people read it: smaller when more alike. ``near`` is the
+    distance by which an index looks up neighbours, which may not score highest.
     """
 
     name: str

@@ -41,9 +41,6 @@ class ContrastiveLoss(nn.Module):
         margin: Distance from which a negative pair costs nothing, in the units of the
             embedding space. Must be positive.
 
-    Raises:
-        ValueError: If ``margin`` is not positive.
-
     Reference:
         Hadsell, Chopra, LeCun. Dimensionality Reduction by Learning an Invariant Mapping.
         CVPR 2006. The paper's Y is 1 for a *dissimilar* pair, and it halves both terms.
@@ -105,9 +102,6 @@ class RegressionLoss(nn.Module):
     Args:
         minimum: Target that means a score of 0.
         maximum: Target that means a score of 1.
-
-    Raises:
-        ValueError: If ``maximum`` is not above ``minimum``.
     """
 
     takes = "scores"
@@ -139,9 +133,6 @@ class TripletMarginLoss(nn.Module):
             the farthest where none is.
         squared: Whether ``d`` is the squared Euclidean distance, as in FaceNet.
         active_only: Average over the triplets that cost something, not over all.
-
-    Raises:
-        ValueError: If ``margin`` is not positive or ``mining`` is unknown.
 
     Reference:
         Schroff, Kalenichenko, Philbin. FaceNet. CVPR 2015 (semi-hard, squared). Hermans,
@@ -196,9 +187,6 @@ class TripletListMarginLoss(nn.Module):
     Args:
         margin: Margin in units of the distance, or of its square if ``squared``.
         squared: Whether the distance is the squared Euclidean one.
-
-    Raises:
-        ValueError: If ``margin`` is not positive.
     """
 
     takes = "triplets"
@@ -247,9 +235,6 @@ class SupervisedContrastiveLoss(nn.Module):
             count. Must be positive.
         learn_temperature: Whether to train the temperature too, never below 0.01.
 
-    Raises:
-        ValueError: If ``temperature`` is not positive.
-
     Reference:
         Khosla et al. Supervised Contrastive Learning. NeurIPS 2020, equation 2 (L_out).
     """
@@ -287,9 +272,6 @@ class PrototypicalLoss(nn.Module):
 
     Args:
         n_shot: Number of support items of each class, at least 1.
-
-    Raises:
-        ValueError: If ``n_shot`` is below 1, or if a batch leaves no query.
 
     Reference:
         Snell, Swersky, Zemel. Prototypical Networks for Few-shot Learning. NeurIPS 2017.

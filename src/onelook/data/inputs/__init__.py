@@ -22,65 +22,51 @@ class Input(Protocol):
     @property
     def kind(self) -> str:
         """Its name in ``INPUTS`` and in ``model.json``."""
-        ...
 
     @property
     def suffixes(self) -> frozenset[str]:
         """Endings of its files; empty where an item is no file but a text."""
-        ...
 
     @property
     def subject(self) -> str:
         """What its pictures show: "face", "drawing" or "thing"; empty for no pictures."""
-        ...
 
     @property
     def input_shape(self) -> tuple[int, int, int] | None:
         """Channels, height, width of its images; None where they are not fixed."""
-        ...
 
     @property
     def normalisation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """Mean and standard deviation of pixels in [0, 1]; None where there are none."""
-        ...
 
     def load(self, item: Item, name: str = ...) -> Any:
         """One item; ``name`` is what messages call it if it is held in memory."""
-        ...
 
     def load_many(self, items: Sequence[Item]) -> Any:
         """Many items, in threads or processes where that pays."""
-        ...
 
     def store(
         self, addresses: Sequence[str], skip_bad: bool = ..., progress: bool = ...
     ) -> Store:
         """All distinct items, each loaded once."""
-        ...
 
     def to_inputs(self, loaded: Any) -> dict[str, NDArray[Any]]:
         """What an encoder takes, of a list of loaded items, ``load_many`` or ``gather``."""
-        ...
 
     def example(self) -> Any:
         """Two loaded items drawn at random, to trace an encoder with."""
-        ...
 
     def content(self, item: Item, name: str = ...) -> bytes:
         """The bytes of an item's file: ``load`` takes them, and a digest tells it again."""
-        ...
 
     def picture(self, loaded: Any) -> NDArray[np.uint8] | None:
         """A loaded item as people see it, (H, W) or (H, W, 3); None for no pictures."""
-        ...
 
     def encoder_arguments(self) -> dict[str, Any]:
         """What the data adds to the arguments of a recipe's encoder."""
-        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        ...
 
 
 INPUTS: dict[str, Any] = {

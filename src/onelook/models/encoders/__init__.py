@@ -44,11 +44,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
 
 
 def encoder_class(name: str) -> type[nn.Module]:
-    """The class of a name in ``ENCODERS``, or of a path such as "mypackage.nets:Net".
-
-    Raises:
-        ValueError: If the name is unknown, or the path cannot be imported.
-    """
+    """The class of a name in ``ENCODERS``, or of a path such as "mypackage.nets:Net"."""
     if name in ENCODERS:
         return ENCODERS[name]
     module, colon, attribute = name.partition(":")
@@ -68,11 +64,7 @@ def encoder_class(name: str) -> type[nn.Module]:
 
 
 def encoder_settings(settings: NamedSettings, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Name and arguments of a recipe's encoder, with what the data says of required ones.
-
-    Raises:
-        ValueError: If the encoder takes images of another shape than ``input_shape``.
-    """
+    """Name and arguments of a recipe's encoder, with what the data says of missing ones."""
     chosen = encoder_class(settings.name)
     takes, given = getattr(chosen, "input_shape", None), facts.get("input_shape")
     if given is not None and isinstance(takes, tuple) and takes != tuple(given):
@@ -91,9 +83,6 @@ def build_encoder(settings: NamedSettings) -> Any:
 
     Args:
         settings: A name from ``ENCODERS`` or the path of a class, and its arguments.
-
-    Raises:
-        ValueError: If the name or an argument is unknown or missing.
 
     Example:
         >>> arguments = {"vocabulary_size": 1000}

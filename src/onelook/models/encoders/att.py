@@ -13,9 +13,6 @@ class AttEncoder(nn.Module):
     Args:
         dropout: Share of the channels dropped after each batch norm, in [0, 1): 0 in one of
             the two published variants, 0.2 in the other.
-
-    Raises:
-        ValueError: If ``dropout`` is outside [0, 1).
     """
 
     embedding_size = 5

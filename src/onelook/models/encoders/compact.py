@@ -59,10 +59,6 @@ class CompactEncoder(nn.Module):
         standardize: Bring each channel of each image to mean 0 and deviation 1 first, so
             that the light it was taken in says nothing.
 
-    Raises:
-        ValueError: If the images are smaller than 16 pixels, the stages do not fit, or
-            there is no cell.
-
     Example:
         >>> CompactEncoder((1, 48, 48), width=8)(torch.rand(2, 1, 48, 48)).shape
         torch.Size([2, 256])

@@ -51,9 +51,6 @@ class DlibFaceEncoder(nn.Module):
     Args:
         pretrained: Read the weights that ``onelook[faces]`` brings, or keep random ones.
 
-    Raises:
-        OnelookError: If the weights are wanted and ``onelook[faces]`` is not installed.
-
     Reference:
         King. High Quality Face Recognition with Deep Metric Learning. 2017,
         http://blog.dlib.net/2017/02. He, Zhang, Ren, Sun. Deep Residual Learning for Image

@@ -29,9 +29,6 @@ class EfficientNetLite0Encoder(nn.Module):
         centre: Share of the map's sides that is pooled: what people photograph lies in the
             middle, and the network saw all around it.
 
-    Raises:
-        OnelookError: If the packages of ``onelook[imagenet]`` are not installed.
-
     Reference:
         Tan, Le. EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks.
         ICML 2019.
@@ -103,11 +100,6 @@ class TimmEncoder(nn.Module):
         pretrained: Start from timm's weights, which it downloads the first time.
         embedding_size: Size of a learned linear layer on the features; 0 gives the
             features.
-
-    Raises:
-        OnelookError: If timm, or the torchvision that it needs, is missing or does not
-            load.
-        ValueError: If timm has no such model.
     """
 
     def __init__(
