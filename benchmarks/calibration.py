@@ -103,7 +103,8 @@ def gallery_figures(
     kinds = {"": data.groups} if data.groups is None else {"": data.groups, "_random": None}
     for kind, groups in kinds.items():
         found = simulate_galleries(
-            verifier, embeddings, embeddings, data.labels, groups, sizes=GALLERY_SIZES
+            *(verifier.score_matrix, embeddings, embeddings, data.labels, groups),
+            sizes=GALLERY_SIZES,
         )
         for i, size in enumerate(GALLERY_SIZES):
             limit = decision.identify_threshold(size)

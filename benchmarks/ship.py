@@ -222,7 +222,7 @@ def _facts(content: dict[str, Any], n_parameters: int, n_bytes: int) -> str:
         "out to choose the epoch and the threshold",
         "threshold": _threshold(decision),
         "on classes left out": _left_out(card["calibration"]),
-        "galleries": _galleries(decision),
+        "galleries": in_galleries(decision),
         "beside a cohort": beside_cohorts(decision),
         "shipped by": f"`{card['shipped_by']}`",
     }
@@ -247,14 +247,26 @@ def _left_out(calibration: dict[str, Any]) -> str:
     )
 
 
-def _galleries(decision: Decision) -> str:
+def in_galleries(decision: Decision) -> str:
     """What the 1:N thresholds stand for, at the sizes that people ask about."""
     shown = [row for row in decision.identify if row.gallery_size in (1, 10, 20, 100)]
-    found = [f"{row.gallery_size}: {row.threshold:.4f} ({row.known:.2f})" for row in shown]
+    found = [
+        f"{row.gallery_size}: {row.threshold:.4f} ({row.known:.2f})"
+        for row in shown
+        if row.n_images == 1
+    ]
+    several = [
+        f"{row.n_images} images ({row.known:.2f})"
+        for row in shown
+        if row.n_images > 1 and row.gallery_size == 20
+    ]
+    if several:
+        found.append(f"20 of {', '.join(several)} each, by their {decision.vote}")
+    largest = max(row.gallery_size for row in decision.identify)
     return (
         f"thresholds at which {decision.identify[0].fpir:.2g} of unknown probes are "
         f"falsely accepted, by enrolled classes (and share of enrolled ones found): "
-        f"{'; '.join(found)}; measured up to {decision.identify[-1].gallery_size}"
+        f"{'; '.join(found)}; measured up to {largest}"
     )
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from onelook.decision import Decision, IdentifyRow, fit_decision, fit_identify
+from onelook.calibration.galleries import GallerySimulation, fit_rows
+from onelook.decision import Decision, IdentifyRow, fit_decision
 from onelook.metrics import far_at, frr_at
 
 
@@ -162,6 +163,27 @@ def test_curves_are_the_rates_of_every_threshold():
         )
     assert sum(curves["histogram"]["same"]) == pytest.approx(1, abs=1e-4)
     assert sum(curves["histogram"]["different"]) == pytest.approx(1, abs=1e-4)
+
+
+def fit_identify(unknown, sizes, fpir, own=(), others=None):
+    unknown = np.asarray(unknown, float)
+    return tuple(
+        fit_rows(
+            [
+                GallerySimulation(
+                    sizes=np.array(sizes),
+                    unknown=unknown,
+                    unknown_classes=np.zeros(unknown.shape[1], int),
+                    own=np.asarray(own, float),
+                    others=np.zeros((len(sizes), 0))
+                    if others is None
+                    else np.array(others),
+                    n_classes=2,
+                )
+            ],
+            fpir,
+        )
+    )
 
 
 def galleries_of(scores):

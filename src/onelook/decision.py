@@ -20,6 +20,8 @@ from onelook.metrics import (
 FALSE_ACCEPTS_NEEDED = 30
 LARGEST_FAR = 0.5
 Kind = Literal["plain", "centred", "normalised"]  # of scores; see cohort.py
+# An identity of several images counts by the best of them, or by their mean embedding.
+Vote = Literal["best", "mean"]
 CURVE_POINTS = 200
 HISTOGRAM_BINS = 40
 
@@ -44,13 +46,14 @@ class IdentifyRow:
 
     ``fpir`` is the fraction of unknown probes whose best match reaches the threshold,
     ``known`` that of known probes whose best match is their own and reaches it; None if no
-    class has two images.
+    class has images enough. ``gallery_size`` counts identities of ``n_images`` each.
     """
 
     gallery_size: int
     threshold: float
     fpir: float
     known: float | None = None
+    n_images: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +76,9 @@ class Decision:
         seen: Lowest and highest of these scores; beyond them the probability is constant.
         pairs: What a different pair was made of, in words.
         intervals: 95% intervals of "threshold", "far" and "frr", from resampled classes.
-        identify: Thresholds for galleries, smallest gallery first; none if the model was
-            calibrated for pairs alone.
+        identify: Thresholds for galleries, those for single images first, and of these the
+            smallest gallery first; none if the model was calibrated for pairs alone.
+        vote: How several images of an identity count where there are thresholds for them.
         curves: Data for plots: "thresholds" (200 rising scores) with their "far" and "frr",
             and "histogram", the fractions of "same" and "different" pairs between "edges".
         kind: Kind of scores that it reads: "plain", or beside a cohort "centred" or
@@ -97,6 +101,7 @@ class Decision:
     pairs: str = ""
     intervals: dict[str, Interval] = dataclasses.field(default_factory=dict)
     identify: tuple[IdentifyRow, ...] = ()
+    vote: Vote = "best"
     curves: dict[str, Any] | None = None
     kind: Kind = "plain"
     cohort_size: int = 0
@@ -137,21 +142,51 @@ class Decision:
         probability = np.exp(-np.logaddexp(0.0, -logit))
         return probability if isinstance(score, np.ndarray) else float(probability)
 
-    def identify_threshold(self, gallery_size: int) -> IdentifyThreshold | None:
-        """The threshold for a gallery of that many images; None if none was fitted.
+    @property
+    def most_images(self) -> int:
+        """The most images of an identity that a threshold was fitted for."""
+        return max((row.n_images for row in self.identify), default=1)
+
+    def identify_threshold(
+        self, gallery_size: int, n_images: int = 1
+    ) -> IdentifyThreshold | None:
+        """The threshold for a gallery; None if none was fitted.
 
         Between measured sizes it is interpolated over the logarithm of the size. Beyond the
         largest it continues the slope of the last tenfold of sizes: the best of N scores
         grows with log N if the tail of the scores is exponential, and more slowly if the
         scores are bounded, as cosines are, so that the error is on the strict side. It
         stays below the highest score that was fitted, so that something can reach it.
+
+        Args:
+            gallery_size: Number of enrolled identities.
+            n_images: Images of the identity whose score is judged; of more than were
+                measured, the threshold is that of the most.
         """
         if not self.identify:
             return None
-        sizes = np.log([row.gallery_size for row in self.identify])
-        thresholds = np.array([row.threshold for row in self.identify])
+        by_images: dict[int, list[IdentifyRow]] = {}
+        for row in self.identify:
+            by_images.setdefault(row.n_images, []).append(row)
+        counts = sorted(by_images)
+        found = [self._threshold_of(by_images[count], gallery_size) for count in counts]
+        threshold = float(
+            np.interp(
+                math.log(max(n_images, 1)),
+                np.log(counts),
+                [limit.threshold for limit in found],
+            )
+        )
+        return dataclasses.replace(found[0], threshold=threshold)
+
+    def _threshold_of(
+        self, measured: list[IdentifyRow], gallery_size: int
+    ) -> IdentifyThreshold:
+        """The threshold between or beyond the sizes that were measured."""
+        sizes = np.log([row.gallery_size for row in measured])
+        thresholds = np.array([row.threshold for row in measured])
         size = math.log(max(gallery_size, 1))
-        fpir = max(row.fpir for row in self.identify)
+        fpir = max(row.fpir for row in measured)
         if size <= sizes[-1]:
             return IdentifyThreshold(float(np.interp(size, sizes, thresholds)), fpir, False)
         last = sizes >= sizes[-1] - math.log(10)
@@ -256,42 +291,6 @@ def fit_decision(
         seen=(float(scores.min()), float(scores.max())),
         curves=_curves(scores, is_same),
     )
-
-
-def fit_identify(
-    unknown: ArrayLike,
-    sizes: ArrayLike,
-    fpir: float,
-    own: ArrayLike = (),
-    others: ArrayLike = (),
-) -> tuple[IdentifyRow, ...]:
-    """Thresholds for galleries of S sizes, from simulated ones.
-
-    ``unknown`` (S, N) are best-match scores of unknown probes, ``own`` (M,) scores of known
-    probes with their own image, ``others`` (S, M) with the best of the other images.
-    """
-    unknown, own = np.asarray(unknown, np.float64), np.asarray(own, np.float64)
-    others, rows = np.asarray(others, np.float64), []
-    for i, size in enumerate(np.asarray(sizes).tolist()):
-        falling = -np.sort(-unknown[i])
-        n_accepted = math.floor(fpir * len(falling) + 1e-9)
-        threshold = _just_above(falling, n_accepted)
-        accepted = own >= threshold
-        known = float((accepted & (own > others[i])).mean()) if len(own) else None
-        rate = float((falling >= threshold).mean())
-        rows.append(IdentifyRow(int(size), threshold, rate, known))
-    return tuple(rows)
-
-
-def _just_above(falling: NDArray[np.float64], k: int) -> float:
-    """The lowest threshold, halfway between scores, that at most k of them reach."""
-    if k >= len(falling):
-        return float(falling[-1])
-    below = falling[k]
-    above = falling[falling > below]
-    if not len(above):
-        return float(np.nextafter(below, np.inf))
-    return float(below + (above[-1] - below) / 2)
 
 
 def _curves(scores: NDArray[np.float64], is_same: NDArray[np.bool_]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_far_probability_and_galleries_hold_on_other_classes(found):
     values = fresh.embed(cloud(200, seed=1).paths)
     labels = np.repeat(np.arange(200), 12)
     sizes = (1, 7, 20, 150)
-    met = simulate_galleries(fresh, values, values, labels, sizes=sizes)
+    met = simulate_galleries(fresh.score_matrix, values, values, labels, sizes=sizes)
     for size, unknown in zip(sizes, met.unknown, strict=True):
         limit = found.decision.identify_threshold(size)
         assert limit.fpir == pytest.approx(0.05, abs=0.001)

@@ -3,16 +3,14 @@
 import numpy as np
 import pytest
 
-from onelook.calibration.galleries import simulate_galleries
+from onelook.calibration import galleries
+from onelook.calibration.galleries import fit_votes, simulate_galleries
+from onelook.runtime.scores import build_scores
 
 
-class OneNumber:
-    """Embeddings are single numbers; alike when near."""
-
-    shared = True
-
-    def score_matrix(self, left, right):
-        return -np.abs(left[:, None, 0] - right[None, :, 0])
+def one_number(left, right):
+    """Scores of embeddings that are single numbers; alike when near."""
+    return -np.abs(left[:, None, 0] - right[None, :, 0])
 
 
 def items_of(n_classes, n_each, spread, seed=0):
@@ -25,8 +23,8 @@ def items_of(n_classes, n_each, spread, seed=0):
 
 def test_strangers_meet_the_best_of_so_many_other_classes():
     values, labels = items_of(30, 4, 0.01)
-    found = simulate_galleries(OneNumber(), values, values, labels, sizes=(1, 5, 20))
-    assert found.unknown.shape == (3, 30 * 200) and found.n_items == 120
+    found = simulate_galleries(one_number, values, values, labels, sizes=(1, 5, 20))
+    assert found.unknown.shape == (3, 30 * 200) and found.n_classes == 30
     generator = np.random.default_rng(1)
     for row, size in enumerate((1, 5, 20)):
         best = []
@@ -45,7 +43,7 @@ def test_strangers_meet_the_best_of_so_many_other_classes():
 def test_no_stranger_meets_its_own_class():
     labels = np.repeat(np.arange(12), 3)
     values = (10.0 * labels[:, None]).astype(np.float32)  # only its own class is nearer
-    found = simulate_galleries(OneNumber(), values, values, labels)
+    found = simulate_galleries(one_number, values, values, labels)
     assert found.sizes.tolist() == [1, 2, 5, 10, 11]
     assert found.unknown.max() == -10 and (found.own == 0).all()
 
@@ -54,9 +52,7 @@ def test_the_own_group_is_enrolled_first():
     labels = np.repeat(np.arange(12), 2)
     groups = labels // 4
     values = (100.0 * groups + labels)[:, None].astype(np.float32)
-    found = simulate_galleries(
-        OneNumber(), values, values, labels, groups, sizes=(1, 3, 11)
-    )
+    found = simulate_galleries(one_number, values, values, labels, groups, sizes=(1, 3, 11))
     assert (found.unknown[0] >= -3).all()  # one of the three others of its group
     assert (found.unknown[1:] == -1).all()  # all three of them, so a neighbour too
 
@@ -64,7 +60,7 @@ def test_the_own_group_is_enrolled_first():
 def test_known_probes_compete_with_one_fewer():
     labels = np.repeat(np.arange(10), 2)
     values = labels[:, None].astype(np.float32)
-    found = simulate_galleries(OneNumber(), values, values, labels, sizes=(1, 9))
+    found = simulate_galleries(one_number, values, values, labels, sizes=(1, 9))
     assert np.isneginf(found.others[0]).all()
     assert np.isfinite(found.others[1]).all() and found.others[1].max() == -1
 
@@ -72,11 +68,64 @@ def test_known_probes_compete_with_one_fewer():
 def test_classes_of_one_item_are_strangers_but_never_known():
     labels = np.concatenate([np.repeat(np.arange(5), 2), np.arange(5, 20)])
     values = labels[:, None].astype(np.float32)
-    found = simulate_galleries(OneNumber(), values, values, labels, sizes=(1,))
+    found = simulate_galleries(one_number, values, values, labels, sizes=(1,))
     assert found.unknown.shape[1] == 20 * 200 and len(found.own) == 5 * 200
 
 
 def test_a_gallery_of_all_classes_is_refused():
     values, labels = items_of(10, 2, 0.1)
     with pytest.raises(ValueError, match="more than 10 classes"):
-        simulate_galleries(OneNumber(), values, values, labels, sizes=(5, 10))
+        simulate_galleries(one_number, values, values, labels, sizes=(5, 10))
+
+
+def test_several_images_vote_by_the_best_or_by_their_mean():
+    generator = np.random.default_rng(3)
+    labels = np.repeat(np.arange(6), 3)
+    values = (10 * labels + generator.integers(3, size=18))[:, None].astype(np.float32)
+    for vote, combine in (("best", np.max), ("mean", None)):
+        drawn = galleries._draw(labels, 2, 6, np.random.default_rng(0))
+        probes, enrolled = values[drawn.probes], values[drawn.enrolled]
+        found = galleries._scores_of(one_number, probes, enrolled, vote)
+        for i in range(6):
+            assert labels[drawn.probes[i]] == labels[drawn.enrolled[i]].item(0) == i
+            assert len({drawn.probes[i], *drawn.enrolled[i]}) == 3
+            for j in range(6):
+                apart = probes[i, 0] - enrolled[j, :, 0]
+                expected = combine(-abs(apart)) if combine else -abs(apart.mean())
+                assert found[i, j] == pytest.approx(expected)
+
+
+def test_classes_of_too_few_images_are_no_identities_of_several():
+    labels = np.concatenate([np.repeat(np.arange(5), 3), np.repeat(np.arange(5, 9), 2)])
+    values = labels[:, None].astype(np.float32)
+    found = simulate_galleries(one_number, values, values, labels, n_images=3, sizes=(1,))
+    assert found.n_classes == 5 and found.n_images == 3 and len(found.own) == 0
+    found = simulate_galleries(one_number, values, values, labels, n_images=2, sizes=(1,))
+    assert found.n_classes == 9 and len(found.own) == 5 * 200
+
+
+def test_the_vote_is_the_one_that_finds_more_at_the_rate():
+    """Noise around one centre averages out; of two centres the mean is neither."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(60), 12)
+    centres = generator.normal(size=(60, 16))
+    noisy = centres[labels] + 1.5 * generator.normal(size=(len(labels), 16))
+    two = generator.normal(size=(60, 2, 16))
+    sided = two[labels, np.arange(len(labels)) % 2]
+    sided = sided + 0.3 * generator.normal(size=sided.shape)
+    scores = build_scores("cosine")
+    for values, expected in ((noisy, "mean"), (sided, "best")):
+        values = values.astype(np.float32)
+
+        def simulate(n_images, vote, values=values):
+            items = (scores.matrix, values, values, labels)
+            return [
+                simulate_galleries(*items, n_images=n_images, vote=vote, most_rounds=20)
+            ]
+
+        vote, rows = fit_votes(simulate, len(labels))
+        assert vote == expected
+        assert sorted({row.n_images for row in rows}) == [1, 2, 3, 5]
+        assert all(row.fpir == pytest.approx(0.05, abs=0.002) for row in rows)
+        known = {row.n_images: row.known for row in rows if row.gallery_size == 20}
+        assert known[1] < known[2] < known[3] < known[5]

@@ -5,6 +5,7 @@ import pytest
 
 from onelook.calibration import places
 from onelook.calibration.fit import fit_items
+from onelook.calibration.galleries import fit_rows
 from onelook.calibration.places import beside_cohorts, places_of
 from onelook.cohort import Cohort, cohort_scores
 from onelook.runtime.scores import build_scores
@@ -71,10 +72,12 @@ def test_gallery_thresholds_keep_their_rate_beside_a_cohort():
     scores = build_scores("cosine")
     found = beside_cohorts(scores, embeddings, labels, groups, far=0.01)
     for one in found:
-        rows = one.identify(0.05)
+        rows = fit_rows(one.simulate(1, "best"), 0.05)
         assert [row.gallery_size for row in rows] == [1, 2, 5, 10, 14]
         assert all(row.fpir == pytest.approx(0.05, abs=0.005) for row in rows)
         assert np.all(np.diff([row.threshold for row in rows]) > 0)
+        three = fit_rows(one.simulate(3, "mean"), 0.05)
+        assert three[-1].n_images == 3 and three[-1].known > rows[-1].known
 
 
 def test_too_few_images_give_no_decision_beside_cohorts():

@@ -1,10 +1,12 @@
 """The identity that a probe shows: best images, thresholds, unknown, probabilities."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from onelook.decision import Decision
-from onelook.gallery.answers import answer, threshold_of
+from onelook.decision import Decision, IdentifyRow
+from onelook.gallery.answers import Candidate, answer, best_images, limit_of
 from onelook.gallery.store import Hit, Stats
 
 DECISION = Decision(
@@ -29,7 +31,9 @@ def answered(*rows, decision=DECISION, gallery=None, k):
     hits = [Hit(i, who, np.zeros(2, np.float32)) for i, (who, _) in enumerate(rows, 1)]
     scores = np.array([score for _, score in rows])
     size = stats(*(gallery or (len(rows), len(rows))))
-    return answer(hits, scores, 1 - scores, decision=decision, stats=size, k=k)
+    found = best_images(hits, scores)
+    apart = np.array([1 - one.score for one in found])
+    return answer(found, apart, decision=decision, stats=size, k=k)
 
 
 def test_an_identity_counts_by_its_best_image_and_the_best_identity_is_first():
@@ -81,7 +85,7 @@ def test_probabilities_follow_bayes_rule():
 
 
 def test_pairs_alone_give_a_rate_that_grows_with_the_gallery_and_is_marked():
-    one, many = threshold_of(DECISION, 1), threshold_of(DECISION, 100)
+    one, many = (limit_of(DECISION, stats(n, n), 1) for n in (1, 100))
     assert (one.threshold, one.fpir, one.extrapolated) == (0.6, pytest.approx(0.01), False)
     assert many.fpir == pytest.approx(1 - 0.99**100) and many.extrapolated
 
@@ -95,3 +99,23 @@ def test_an_answer_is_a_table_in_notebooks_and_a_frame():
     pandas = pytest.importorskip("pandas")
     frame = found.to_frame()
     assert isinstance(frame, pandas.DataFrame) and list(frame.identity) == ["A<b>", "Bo"]
+
+
+def test_each_identity_is_held_to_the_threshold_of_its_number_of_images():
+    rows = [IdentifyRow(10, 0.7, 0.05), IdentifyRow(10, 0.8, 0.05, n_images=3)]
+    decision = dataclasses.replace(DECISION, identify=tuple(rows), vote="mean")
+    three, one = Candidate("Ada", 0.78, 3, 1), Candidate("Bob", 0.72, 1, 2)
+
+    def ask(*candidates):
+        apart = np.array([1 - candidate.score for candidate in candidates])
+        size = stats(10, 12)
+        return answer(candidates, apart, decision=decision, stats=size, k=2)
+
+    found = ask(three, one)  # Ada scores higher, but Bob is further above his threshold
+    assert (found.identity, found.threshold) == ("Bob", 0.7)
+    assert [match.is_same for match in found.matches] == [True, None]
+    assert found.matches[0].probability > found.matches[1].probability
+    found = ask(three)
+    assert (found.identity, found.threshold) == (None, 0.8)
+    between = decision.identify_threshold(10, 2).threshold
+    assert 0.7 < between < 0.8 and decision.identify_threshold(10, 50).threshold == 0.8

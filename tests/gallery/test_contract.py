@@ -85,6 +85,20 @@ def test_what_is_enrolled_is_found_at_once_by_all(place, store):
     other.close()
 
 
+def test_the_latest_images_of_identities_are_given_whole(place, store):
+    vectors = vectors_of(7)
+    store.enroll(entries_of("Ada", vectors[:4]))
+    store.enroll(entries_of("Bo", vectors[4:6]))
+    store.enroll(entries_of("Cy", vectors[6:]))
+    hits = store.images_of(["Bo", "Ada", "nobody"], 3)
+    assert sorted((hit.identity, hit.vector.tolist()) for hit in hits) == sorted(
+        [("Ada", vector.tolist()) for vector in vectors[1:4]]
+        + [("Bo", vector.tolist()) for vector in vectors[4:6]]
+    )
+    assert len({hit.id for hit in hits}) == 5
+    assert store.images_of([], 3) == []
+
+
 def test_an_entry_comes_back_whole(place, store):
     entry = Entry(
         "Ada",

@@ -8,6 +8,7 @@ from PIL import Image
 
 from onelook.card import TrainingCard
 from onelook.data.inputs import RawInput
+from onelook.decision import Decision, IdentifyRow
 from onelook.errors import DataError, GalleryError, UnknownIdentityError
 from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import redact_url, validate_name
@@ -219,3 +220,28 @@ def test_a_gallery_of_a_model_with_a_cohort_answers_beside_it(verifier, tmp_path
     assert found.matches[0].score == pytest.approx(cosine, abs=1e-5)
     assert [match.identity for match in found.matches] == ["red", "blue"]
     assert found.cohort == "centred by 30 images: colours"
+
+
+@pytest.mark.parametrize("vote, score", [("mean", -0.5), ("best", 0.0)])
+def test_images_of_an_identity_vote_where_the_decision_has_thresholds_for_several(
+    tmp_path, vote, score
+):
+    """Of the latest 100 images half are at 0 and half at 1; the probe is at 0."""
+    rows = [IdentifyRow(10, -0.1, 0.05), IdentifyRow(10, -0.6, 0.05, n_images=5)]
+    verifier = from_function(mean_colour, "euclidean", "mean colour")
+    verifier.decision = Decision(
+        *(-0.1, -0.2, 0.01, 0.5, 20.0, 5.0, 100, 3000, 20),
+        identify=tuple(rows),
+        vote=vote,
+    )
+    with Gallery(verifier, tmp_path / "g.db") as gallery:
+        early = [[0, 0, 9.0 + i] for i in range(30)]
+        latest = [[i % 2, 0, 1e-6 * i] for i in range(100)]
+        gallery.enroll_vectors(["Ada"] * 130, np.array(early + latest, np.float32))
+        gallery.enroll_vectors(["Bob"], np.array([[0, 0.3, 0]], np.float32))
+        found = gallery.identify(np.zeros(3, np.float32))
+    ada = next(match for match in found.matches if match.identity == "Ada")
+    assert ada.score == pytest.approx(score, abs=1e-3) and ada.n_images == 100
+    # Bob is at -0.3, below his threshold of -0.1; Ada is above hers of -0.6.
+    assert (found.identity, found.threshold) == ("Ada", pytest.approx(-0.6))
+    assert [match.identity for match in found.matches] == ["Ada", "Bob"]

@@ -1,12 +1,18 @@
 """Fit a decision on scores of held-out classes, with intervals and a cross-check."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.calibration.galleries import GallerySimulation, simulate_galleries
+from onelook.calibration.galleries import (
+    VOTES,
+    GallerySimulation,
+    fit_votes,
+    simulate_galleries,
+)
 from onelook.calibration.pairs import (
     MOST_DRAWS,
     ClassPairs,
@@ -15,13 +21,7 @@ from onelook.calibration.pairs import (
     useful_groups,
 )
 from onelook.calibration.places import beside_cohorts
-from onelook.decision import (
-    FALSE_ACCEPTS_NEEDED,
-    LARGEST_FAR,
-    Decision,
-    fit_decision,
-    fit_identify,
-)
+from onelook.decision import FALSE_ACCEPTS_NEEDED, Decision, Vote, fit_decision
 from onelook.evaluation.scorer import Scorer
 from onelook.metrics import (
     CLASSES_NEEDED,
@@ -36,7 +36,6 @@ from onelook.metrics import (
 )
 from onelook.runtime.scores import Scores
 
-FPIR = 0.05
 MOST_DIFFERENT = 2_000_000  # drawn, for the smallest rates
 N_RESAMPLES = 200
 
@@ -90,6 +89,7 @@ def fit_items(
     seed: int = 0,
     strict: bool = False,
     fewest_classes: int = CLASSES_NEEDED,
+    votes: Sequence[Vote] = VOTES,
 ) -> Fitted:
     """A decision for pairs and galleries from embeddings (N, D) of labelled items.
 
@@ -98,7 +98,8 @@ def fit_items(
     on the number of groups. Where both sides have one encoder, the decision gets others for
     scores beside cohorts. ``strict`` refuses a ``far`` that the items cannot support,
     instead of taking the smallest that they can. Of fewer than 10 classes there are no
-    intervals and no thresholds for galleries.
+    intervals and no thresholds for galleries. ``votes`` are those that several images of
+    an identity may have.
     """
     groups = useful_groups(labels, groups)
     items = (scorer, left, right, labels, groups)
@@ -113,7 +114,7 @@ def fit_items(
         folds=folds,
         fewest_classes=fewest_classes,
     )
-    decision = with_galleries(fitted.decision, simulate_galleries(*items, seed=seed))
+    decision = with_galleries(fitted.decision, *items, votes=votes, seed=seed)
     scores = getattr(scorer, "scores", None)
     if scores is not None and left is right:
         decision = fit_cohorts(
@@ -138,12 +139,14 @@ def fit_cohorts(
     found = []
     for place in beside_cohorts(scores, embeddings, labels, groups, far=far, seed=seed):
         fitted = fit_drawn(place.drawn, far=far, prior=prior, seed=seed).decision
+        vote, rows = fit_votes(place.simulate, place.n_items)
         found.append(
             dataclasses.replace(
                 fitted,
                 kind=place.kind,
                 cohort_size=place.size,
-                identify=place.identify(FPIR),
+                identify=rows,
+                vote=vote,
                 curves=None,  # few look at them
             )
         )
@@ -188,25 +191,31 @@ def fit_drawn(
 
 
 def with_galleries(
-    decision: Decision, simulation: GallerySimulation, fpir: float = FPIR
+    decision: Decision,
+    scorer: Scorer,
+    left: NDArray[np.float32],
+    right: NDArray[np.float32],
+    labels: Indices,
+    groups: Indices | None = None,
+    *,
+    votes: Sequence[Vote] = VOTES,
+    seed: int = 0,
 ) -> Decision:
-    """The decision with thresholds for galleries, or as it was if too few items allow it.
+    """The decision with thresholds for galleries, as far as the items allow them.
 
-    Where the items cannot support ``fpir``, the smallest rate that they can is taken.
+    Args:
+        decision: That of pairs.
+        scorer, left, right, labels, groups, votes, seed: As for ``fit_items``.
     """
-    fpir = max(fpir, FALSE_ACCEPTS_NEEDED / simulation.n_items)
-    if fpir > LARGEST_FAR or simulation.n_classes < CLASSES_NEEDED:
-        return decision
-    return dataclasses.replace(
-        decision,
-        identify=fit_identify(
-            simulation.unknown,
-            simulation.sizes,
-            fpir,
-            simulation.own,
-            simulation.others,
-        ),
-    )
+
+    def simulate(n_images: int, vote: Vote) -> list[GallerySimulation]:
+        if (np.bincount(labels) >= n_images).sum() < CLASSES_NEEDED:
+            return []
+        items = (scorer.score_matrix, left, right, labels, groups)
+        return [simulate_galleries(*items, n_images=n_images, vote=vote, seed=seed)]
+
+    vote, rows = fit_votes(simulate, len(labels), votes)
+    return dataclasses.replace(decision, vote=vote, identify=rows)
 
 
 def _cross_check(

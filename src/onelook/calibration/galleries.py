@@ -1,33 +1,40 @@
-"""Simulated galleries: scores of unknown and known probes in galleries of many sizes."""
+"""Simulated galleries, and the thresholds that keep their rate of false accepts in them."""
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.evaluation.scorer import Scorer
+from onelook.decision import FALSE_ACCEPTS_NEEDED, LARGEST_FAR, IdentifyRow, Vote
 from onelook.metrics import to_numpy
 
 SIZES = tuple(digit * 10**power for power in range(6) for digit in (1, 2, 5))
+FPIR = 0.05  # false-positive identification rate of the thresholds
+SEVERAL = (2, 3, 5)  # images of an identity
+VOTES: tuple[Vote, ...] = ("mean", "best")
 MOST_CLASSES = 1000  # in one round
 MOST_SCORES = 4_000_000  # of all rounds
 MOST_ROUNDS = 200
 
 Indices = NDArray[np.int64]
+ScoreMatrix = Callable[[NDArray[Any], NDArray[Any]], Any]
 
 
 @dataclass(frozen=True, eq=False)
 class GallerySimulation:
-    """Best matches in galleries of S sizes that hold one item of each of their classes.
+    """Best matches in galleries of S sizes that hold images of each of their classes.
 
     Args:
-        sizes: (S,) numbers of enrolled items, rising.
+        sizes: (S,) numbers of enrolled identities, rising.
         unknown: (S, N) scores of unknown probes with their best match.
         unknown_classes: (N,) classes of the unknown probes.
-        own: (M,) scores of known probes with the enrolled item of their class.
-        others: (S, M) scores of known probes with the best of the other items.
-        n_items: Number of distinct items that served as unknown probes.
+        own: (M,) scores of known probes with the identity of their class.
+        others: (S, M) scores of known probes with the best of the other identities.
         n_classes: Number of classes of the items.
+        n_images: Number of images of each identity.
     """
 
     sizes: NDArray[np.int64]
@@ -35,76 +42,192 @@ class GallerySimulation:
     unknown_classes: Indices
     own: NDArray[np.float64]
     others: NDArray[np.float64]
-    n_items: int
     n_classes: int
+    n_images: int = 1
 
 
 def simulate_galleries(
-    scorer: Scorer,
+    score_matrix: ScoreMatrix,
     left: NDArray[np.float32],
     right: NDArray[np.float32],
     labels: Indices,
     groups: Indices | None = None,
     *,
+    n_images: int = 1,
+    vote: Vote = "best",
     sizes: tuple[int, ...] | None = None,
     most_rounds: int = MOST_ROUNDS,
-    seed: int | np.random.Generator = 0,
+    seed: int = 0,
 ) -> GallerySimulation:
     """Scores of unknown and known probes in simulated galleries.
 
-    In every round one random item of each class is enrolled and another one is the probe.
-    As an unknown probe it meets N of the other classes, as a known one its own class and
-    N - 1 others. Where items have groups, the classes of the probe's own group are enrolled
+    In every round random items of each class are enrolled and another one is the probe. As
+    an unknown probe it meets N of the other classes, as a known one its own class and N - 1
+    others. Where items have groups, the classes of the probe's own group are enrolled
     first: a letter is mistaken for letters of its own alphabet, and random galleries of
     many alphabets would hold few of these.
 
     Args:
-        scorer: Model that compares embeddings, with the probes on its left side.
+        score_matrix: Scores (N, M) of embeddings of probes (N, D) and of enrolled (M, D).
         left: (N, D) embeddings of the items.
         right: (N, D) embeddings of the right encoder; ``left`` where there is one encoder.
         labels: (N,) classes of the items.
         groups: (N,) groups of the items, such as alphabets, or None.
-        sizes: Numbers of enrolled items, rising; by default 1, 2, 5, 10, ... and one fewer
-            than there are classes.
+        n_images: Images of each identity; classes of fewer are left out.
+        vote: How several images of an identity count.
+        sizes: Numbers of enrolled identities, rising; by default 1, 2, 5, 10, ... and one
+            fewer than there are classes.
         most_rounds: Largest number of rounds.
-        seed: Seed of every draw, or the generator to draw from.
+        seed: Seed of every draw.
 
     Raises:
         ValueError: If a size is as large as the number of classes.
     """
-    order = np.argsort(labels, kind="stable")
-    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
-    class_groups = np.zeros_like(starts) if groups is None else groups[order][starts]
-    n_classes = len(starts)
-    most = min(n_classes, MOST_CLASSES)
-    sizes = _possible(sizes, n_classes)
+    enough = np.flatnonzero(np.bincount(labels)[labels] >= n_images)
+    labels, left, right = labels[enough], left[enough], right[enough]
+    _, first = np.unique(labels, return_index=True)
+    class_groups = np.zeros_like(first) if groups is None else groups[enough][first]
+    sizes = _possible(sizes, len(first))
+    columns = np.array(sizes) - 1
     generator = np.random.default_rng(seed)
-    n_rounds = max(1, min(most_rounds, MOST_SCORES // most**2))
     unknown, classes, own, others = [], [], [], []
-    for _ in range(n_rounds):
-        chosen = np.sort(generator.permutation(n_classes)[: max(most, sizes[-1] + 1)])
-        enrolled = generator.integers(counts[chosen])
-        step = 1 + generator.integers(np.maximum(counts[chosen] - 1, 1))
-        probe = (enrolled + step) % counts[chosen]  # the enrolled item if there is no other
-        probes = left[order[starts[chosen] + probe]]
-        gallery = right[order[starts[chosen] + enrolled]]
-        scores = to_numpy(scorer.score_matrix(probes, gallery)).astype(np.float64)
-        best = _best_of_first(scores, class_groups[chosen], generator)
-        unknown.append(best[:, np.array(sizes) - 1].T)
-        classes.append(chosen)
-        several = counts[chosen] > 1
-        own.append(scores.diagonal()[several])
+    most = max(min(len(first), MOST_CLASSES), sizes[-1] + 1)
+    for _ in range(max(1, min(most_rounds, MOST_SCORES // most**2))):
+        drawn = _draw(labels, n_images, most, generator)
+        enrolled = right[drawn.enrolled]
+        scores = _scores_of(score_matrix, left[drawn.probes], enrolled, vote)
+        best = _best_of_first(scores, class_groups[drawn.classes], generator)
+        unknown.append(best[:, columns].T)
+        classes.append(drawn.classes)
+        own.append(scores.diagonal()[drawn.is_known])
         fewer = np.insert(best, 0, -np.inf, axis=1)  # one other fewer than enrolled
-        others.append(fewer[several][:, np.array(sizes) - 1].T)
+        others.append(fewer[drawn.is_known][:, columns].T)
     return GallerySimulation(
         sizes=np.array(sizes),
         unknown=np.concatenate(unknown, axis=1),
         unknown_classes=np.concatenate(classes),
         own=np.concatenate(own),
         others=np.concatenate(others, axis=1),
-        n_items=len(labels),
-        n_classes=n_classes,
+        n_classes=len(first),
+        n_images=n_images,
     )
+
+
+def fit_votes(
+    simulate: Callable[[int, Vote], Sequence[GallerySimulation]],
+    n_items: int,
+    votes: Sequence[Vote] = VOTES,
+    fpir: float = FPIR,
+) -> tuple[Vote, tuple[IdentifyRow, ...]]:
+    """Thresholds for identities of one image and of several, by the vote that finds more.
+
+    Args:
+        simulate: The galleries of places whose identities have so many images each.
+        n_items: Number of distinct items that serve as unknown probes. Where they cannot
+            support ``fpir``, the smallest rate that they can is taken.
+        votes: The votes to choose from.
+        fpir: Fraction of unknown probes that may be falsely accepted.
+    """
+    fpir = max(fpir, FALSE_ACCEPTS_NEEDED / n_items)
+    if fpir > LARGEST_FAR:
+        return votes[0], ()
+    several = {
+        vote: [row for n in SEVERAL for row in fit_rows(simulate(n, vote), fpir)]
+        for vote in votes
+    }
+    vote = max(several, key=lambda vote: sum(row.known or 0.0 for row in several[vote]))
+    return vote, (*fit_rows(simulate(1, vote), fpir), *several[vote])
+
+
+def fit_rows(found: Sequence[GallerySimulation], fpir: float) -> list[IdentifyRow]:
+    """A threshold for each size of gallery that most places allow.
+
+    Args:
+        found: The galleries of each place, with one number of images.
+        fpir: Fraction of unknown probes that may be falsely accepted.
+    """
+    rows = []
+    for size in sorted({int(size) for one in found for size in one.sizes}):
+        able = [(one, one.sizes.tolist().index(size)) for one in found if size in one.sizes]
+        if 2 * len(able) <= len(found):  # a few places alone
+            continue
+        unknown = np.concatenate([one.unknown[i] for one, i in able])
+        own = np.concatenate([one.own for one, _ in able])
+        others = np.concatenate([one.others[i] for one, i in able])
+        threshold = threshold_at_fpir(unknown, fpir)
+        found_own = (own >= threshold) & (own > others)
+        rows.append(
+            IdentifyRow(
+                gallery_size=size,
+                threshold=threshold,
+                fpir=float((unknown >= threshold).mean()),
+                known=float(found_own.mean()) if len(own) else None,
+                n_images=found[0].n_images,
+            )
+        )
+    return rows
+
+
+def threshold_at_fpir(unknown: NDArray[np.float64], fpir: float) -> float:
+    """The lowest threshold, halfway between scores, that few of the unknown reach.
+
+    Args:
+        unknown: (N,) scores of unknown probes with their best match.
+        fpir: Fraction of them that may reach it.
+    """
+    falling = -np.sort(-unknown)
+    k = math.floor(fpir * len(falling) + 1e-9)
+    if k >= len(falling):
+        return float(falling[-1])
+    below = falling[k]
+    above = falling[falling > below]
+    if not len(above):
+        return float(np.nextafter(below, np.inf))
+    return float(below + (above[-1] - below) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Items of a round: ``probes`` (C,), ``enrolled`` (C, n_images) of ``classes`` (C,).
+
+    ``is_known`` (C,) says where the probe is none of the enrolled items.
+    """
+
+    classes: Indices
+    probes: Indices
+    enrolled: Indices
+    is_known: NDArray[np.bool_]
+
+
+def _draw(
+    labels: Indices, n_images: int, most: int, generator: np.random.Generator
+) -> _Drawn:
+    _, counts = np.unique(labels, return_counts=True)
+    classes = np.sort(generator.permutation(len(counts))[:most])
+    shuffled = np.lexsort((generator.random(len(labels)), labels))
+    starts, counts = (np.cumsum(counts) - counts)[classes], counts[classes]
+    return _Drawn(
+        classes=classes,
+        probes=shuffled[starts + n_images % counts],  # enrolled, if there is no other
+        enrolled=shuffled[starts[:, None] + np.arange(n_images)],
+        is_known=counts > n_images,
+    )
+
+
+def _scores_of(
+    score_matrix: ScoreMatrix,
+    probes: NDArray[Any],
+    enrolled: NDArray[Any],
+    vote: Vote,
+) -> NDArray[np.float64]:
+    """(N, C) scores of probes (N, D) with identities of several images (C, n_images, D)."""
+    n_classes, n_images = enrolled.shape[:2]
+    if n_images > 1 and vote == "mean":
+        return to_numpy(score_matrix(probes, enrolled.mean(1))).astype(np.float64)
+    flat = enrolled.reshape(n_classes * n_images, -1)
+    scores = to_numpy(score_matrix(probes, flat)).astype(np.float64)
+    best: NDArray[np.float64] = scores.reshape(len(probes), n_classes, n_images).max(2)
+    return best
 
 
 def _possible(sizes: tuple[int, ...] | None, n_classes: int) -> tuple[int, ...]:

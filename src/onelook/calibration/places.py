@@ -8,7 +8,6 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +15,7 @@ from numpy.typing import NDArray
 from onelook.calibration.galleries import GallerySimulation, simulate_galleries
 from onelook.calibration.pairs import ClassPairs
 from onelook.cohort import LARGE, SMALLEST, Cohort, kinds_for, scores_of_kind
-from onelook.decision import (
-    FALSE_ACCEPTS_NEEDED,
-    LARGEST_FAR,
-    IdentifyRow,
-    Kind,
-    fit_identify,
-)
+from onelook.decision import FALSE_ACCEPTS_NEEDED, LARGEST_FAR, Kind, Vote
 from onelook.metrics import CLASSES_NEEDED, frr_at, threshold_at_far
 from onelook.runtime.scores import Scores
 
@@ -37,55 +30,68 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
-    """Pairs and galleries of N items beside cohorts of one size, by one kind of scores."""
+class Part:
+    """The N images of a place that are no part of its cohort.
+
+    Args:
+        scores: How they are scored beside the cohort.
+        embeddings: (N, D) of the images.
+        labels: (N,) their classes.
+        weights: (N,) one image's share of its class in the whole place.
+    """
+
+    scores: Scores
+    embeddings: NDArray[np.float32]
+    labels: Indices
+    weights: NDArray[np.float64]
+
+    def simulate(self, n_images: int, vote: Vote, seed: int) -> GallerySimulation:
+        """Galleries in which an unknown probe weighs as much as in pairs."""
+        found = simulate_galleries(
+            *(self.scores.matrix, self.embeddings, self.embeddings, self.labels),
+            n_images=n_images,
+            vote=vote,
+            most_rounds=N_ROUNDS,
+            seed=seed,
+        )
+        enough = np.bincount(self.labels)[self.labels] >= n_images
+        _, of_class = np.unique(self.labels[enough], return_inverse=True)
+        share = np.bincount(of_class, self.weights[enough])[found.unknown_classes]
+        kept = np.random.default_rng(seed).random(len(share)) < share
+        return dataclasses.replace(
+            found,
+            unknown=found.unknown[:, kept],
+            unknown_classes=found.unknown_classes[kept],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BesideCohorts:
+    """Pairs and galleries beside cohorts of one size, by one kind of scores.
+
+    Args:
+        kind: The kind.
+        size: Images of each cohort.
+        drawn: The pairs.
+        parts: What galleries are made of, beside each cohort.
+        n_items: Number of distinct images in ``parts``.
+        seed: Seed of every draw.
+    """
 
     kind: Kind
     size: int
     drawn: ClassPairs
-    galleries: tuple[GallerySimulation, ...]
+    parts: tuple[Part, ...]
     n_items: int
+    seed: int
 
-    def identify(self, fpir: float) -> tuple[IdentifyRow, ...]:
-        """Thresholds for the gallery sizes that most places allow."""
-        found, rows = self.galleries, list[IdentifyRow]()
-        fpir = max(fpir, FALSE_ACCEPTS_NEEDED / self.n_items)
-        if not found or fpir > LARGEST_FAR:
-            return ()
-        for size in sorted({int(size) for one in found for size in one.sizes}):
-            able = [
-                (one, one.sizes.tolist().index(size)) for one in found if size in one.sizes
-            ]
-            if 2 * len(able) <= len(found):  # sizes of a few places alone
-                continue
-            unknown = np.concatenate([one.unknown[i] for one, i in able])
-            own = np.concatenate([one.own for one, _ in able])
-            others = np.concatenate([one.others[i] for one, i in able])
-            rows += fit_identify(unknown[None], [size], fpir, own, others[None])
-        return tuple(rows)
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreTable:
-    """A scorer whose embeddings (N, 1) are row numbers of a matrix of scores (N, N)."""
-
-    found: NDArray[Any]
-    name: str = "scores"
-
-    def embed(self, addresses: object, side: str = "left") -> NDArray[np.float32]:
-        return np.arange(len(self.found), dtype=np.float32)[:, None]
-
-    def score(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-        scores: NDArray[Any] = self.found[_rows(left), _rows(right)]
-        return scores
-
-    def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-        scores: NDArray[Any] = self.found[np.ix_(_rows(left), _rows(right))]
-        return scores
-
-
-def _rows(embeddings: NDArray[Any]) -> Indices:
-    return embeddings[:, 0].astype(np.int64)
+    def simulate(self, n_images: int, vote: Vote) -> list[GallerySimulation]:
+        """Galleries beside each cohort whose place has classes enough."""
+        return [
+            part.simulate(n_images, vote, self.seed + number)
+            for number, part in enumerate(self.parts)
+            if (np.bincount(part.labels) >= n_images).sum() > 2
+        ]
 
 
 def beside_cohorts(
@@ -96,7 +102,7 @@ def beside_cohorts(
     *,
     far: float,
     seed: int = 0,
-) -> list[Beside]:
+) -> list[BesideCohorts]:
     """For each size of a cohort that the data carries, the kind that finds most there.
 
     Args:
@@ -151,10 +157,10 @@ def _measure(
     size: int,
     far: float,
     seed: int,
-) -> Beside | None:
+) -> BesideCohorts | None:
     """Scored pairs and galleries beside cohorts of every place; None if there are none."""
     n_pairs = max(DRAWN_PAIRS, math.ceil(FALSE_ACCEPTS_NEEDED / far / len(places)))
-    drawn, galleries, distinct = [], [], []
+    drawn, parts, distinct = [], [], []
     generator = np.random.default_rng(seed)
     sizes = np.bincount(labels)
     for number, (cohort, rest) in _splits(places, size, generator):
@@ -166,14 +172,11 @@ def _measure(
             continue
         drawn.append(pairs)
         distinct.append((number, pairs.n_same, pairs.n_different))
-        classes, left = np.unique(labels[rest], return_counts=True)
-        if len(classes) > 2:
-            share = left / sizes[classes]
-            galleries.append(_galleries(found, labels[rest], share, generator))
+        parts.append(Part(answering, embeddings[rest], labels[rest], weights))
     if not drawn:
         return None
     n_items = len(np.unique(np.concatenate(places)))  # each is scored beside some cohort
-    return Beside(kind, size, _joined(drawn, distinct), tuple(galleries), n_items)
+    return BesideCohorts(kind, size, _joined(drawn, distinct), tuple(parts), n_items, seed)
 
 
 def _draw(
@@ -216,35 +219,6 @@ def _draw(
         n_same=min(n_same, n_pairs),
         n_different=min(n_different, n_pairs),
         pairs="two classes of one place, beside a cohort",
-    )
-
-
-def _galleries(
-    found: NDArray[np.float64],
-    labels: Indices,
-    share: NDArray[np.float64],
-    generator: np.random.Generator,
-) -> GallerySimulation:
-    """Simulated galleries, in which an unknown probe weighs as much as in pairs.
-
-    Args:
-        found: (N, N) scores of the items.
-        labels: (N,) their classes.
-        share: (C,) share of each class that is no part of the cohort.
-        generator: Source of every draw.
-    """
-    scorer = ScoreTable(found)
-    rows = scorer.embed(labels)
-    simulated = simulate_galleries(
-        *(scorer, rows, rows, labels), most_rounds=N_ROUNDS, seed=generator
-    )
-    kept = (
-        generator.random(len(simulated.unknown_classes)) < share[simulated.unknown_classes]
-    )
-    return dataclasses.replace(
-        simulated,
-        unknown=simulated.unknown[:, kept],
-        unknown_classes=simulated.unknown_classes[kept],
     )
 
 

@@ -8,6 +8,8 @@ from onelook.decision import Decision
 from onelook.metrics import Interval
 from onelook.tables import Rows
 
+SHOWN_SIZE = 20  # of the galleries whose identities have several images
+
 
 def summary_rows(decision: Decision) -> Rows:
     """What a decision says, the most important first."""
@@ -40,12 +42,17 @@ def check_rows(check: CrossCheck | None) -> Rows:
 
 
 def identify_rows(decision: Decision) -> Rows:
-    """Thresholds and rates for each size of gallery."""
+    """Thresholds and rates for each size of gallery, and for several images at one size."""
     rows = []
+    sizes = [row.gallery_size for row in decision.identify if row.n_images > 1]
+    shown = max((size for size in sizes if size <= SHOWN_SIZE), default=0)
     for row in decision.identify:
+        if row.n_images > 1 and row.gallery_size != shown:
+            continue
         known = "" if row.known is None else f", {row.known:.3f} of the known identified"
         rates = f"{row.fpir:.4f} of the unknown falsely accepted{known}"
         name = f"{row.gallery_size:,} enrolled"
+        name += f", {row.n_images} images each" if row.n_images > 1 else ""
         rows.append((name, f"threshold {row.threshold:.4f}: {rates}"))
     return rows
 

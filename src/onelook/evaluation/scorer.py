@@ -1,6 +1,7 @@
 """What every protocol needs of a model or a baseline, and functions that score pairs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +35,29 @@ class Scorer(Protocol):
 
     def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
         """(N, M) scores of all pairs."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """A scorer whose embeddings (N, 1) are row numbers of a matrix of scores (N, N)."""
+
+    found: NDArray[Any]
+    name: str = "scores"
+
+    def embed(self, addresses: object, side: str = "left") -> NDArray[np.float32]:
+        return np.arange(len(self.found), dtype=np.float32)[:, None]
+
+    def score(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+        scores: NDArray[Any] = self.found[_numbers(left), _numbers(right)]
+        return scores
+
+    def score_matrix(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+        scores: NDArray[Any] = self.found[np.ix_(_numbers(left), _numbers(right))]
+        return scores
+
+
+def _numbers(embeddings: NDArray[Any]) -> NDArray[np.int64]:
+    return embeddings[:, 0].astype(np.int64)
 
 
 def is_shared(scorer: Scorer) -> bool:

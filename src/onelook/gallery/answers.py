@@ -24,13 +24,14 @@ class Match:
 
     Args:
         identity: Name of who or what it is.
-        score: Score of its best image.
+        score: Score of its best image, or of the mean of its images, whichever the model's
+            decision found better.
         dissimilarity: The same as a number that shrinks when alike.
         probability: Probability that the probe shows this identity, if half of the probes
             are unknown; None where the model has no decision.
         is_same: True at or above the threshold, False where the model says different; None
             between the two, or without a decision.
-        n_images: Number of its images that were near enough to be compared.
+        n_images: Number of its images that were compared.
         entry: Number of its best image; see ``Gallery.entry``.
     """
 
@@ -134,9 +135,43 @@ class Identification:
         return html_table(str(self), rows)
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """An identity near a probe.
+
+    Args:
+        identity: Its name.
+        score: Score of its best image, or of the mean of its images.
+        n_images: Number of its images that were compared.
+        entry: Number of its best image.
+    """
+
+    identity: str
+    score: float
+    n_images: int
+    entry: int
+
+
+def best_images(hits: Sequence[Hit], scores: NDArray[Any]) -> list[Candidate]:
+    """The identities of N images, each by its best one, best first, ties by identity.
+
+    Args:
+        hits: The images.
+        scores: (N,) scores of the probe with them.
+    """
+    best: dict[str, int] = {}
+    for i in sorted(range(len(hits)), key=lambda i: (-scores[i], hits[i].id)):
+        best.setdefault(hits[i].identity, i)
+    counts = Counter(hit.identity for hit in hits)
+    order = sorted(best.values(), key=lambda i: (-scores[i], hits[i].identity))
+    return [
+        Candidate(hits[i].identity, float(scores[i]), counts[hits[i].identity], hits[i].id)
+        for i in order
+    ]
+
+
 def answer(
-    hits: Sequence[Hit],
-    scores: NDArray[Any],
+    candidates: Sequence[Candidate],
     dissimilarities: NDArray[Any],
     *,
     decision: Decision | None,
@@ -145,43 +180,47 @@ def answer(
     cohort: str = "",
     reason: Reason = None,
 ) -> Identification:
-    """The ``k`` best identities among images near a probe, and whether the best is right.
+    """The ``k`` best identities near a probe, and whether the best is right.
 
-    An identity counts by its best image: the decision was fitted on single pairs, and the
-    threshold is set for as many comparisons as there are images.
+    The more images of an identity vote, the higher scores are, and so is its threshold.
+    That identity is the best whose score is furthest above its own threshold.
 
     Args:
-        hits: N images near the probe, of the ``k`` best identities at least.
-        scores: (N,) scores of the probe with them.
-        dissimilarities: (N,) the same as numbers that shrink when alike.
+        candidates: N identities near the probe, ``k`` at least.
+        dissimilarities: (N,) their scores as numbers that shrink when alike.
         decision: Decision of the model, or None.
         stats: Size of the gallery.
         k: Number of matches.
         cohort: What scores are centred or normalised by, in words.
         reason: Why the probe is not familiar; "" where it is, None if that is not known.
     """
-    best: dict[str, int] = {}
-    for i in sorted(range(len(hits)), key=lambda i: (-scores[i], hits[i].id)):
-        best.setdefault(hits[i].identity, i)
-    counts = Counter(hit.identity for hit in hits)
-    order = sorted(best.values(), key=lambda i: (-scores[i], hits[i].identity))
-    limit = None if decision is None else threshold_of(decision, stats.n_images)
-    probabilities = _probabilities(scores[order], decision, stats.n_identities)
+    limits = [limit_of(decision, stats, one.n_images) for one in candidates]
+    single = limit_of(decision, stats, 1)
+    # What the scores of identities with a single image would be.
+    alike = np.array(
+        [
+            one.score - (limit.threshold - single.threshold if limit and single else 0.0)
+            for one, limit in zip(candidates, limits, strict=True)
+        ]
+    )
+    order = sorted(
+        range(len(candidates)), key=lambda i: (-alike[i], candidates[i].identity)
+    )
+    probabilities = _probabilities(alike[order], decision, stats.n_identities)
     matches = tuple(
         Match(
-            identity=hits[i].identity,
-            score=float(scores[i]),
+            identity=candidates[i].identity,
+            score=candidates[i].score,
             dissimilarity=float(dissimilarities[i]),
             probability=probability,
-            is_same=_is_same(float(scores[i]), decision, limit),
-            n_images=counts[hits[i].identity],
-            entry=hits[i].id,
+            is_same=_is_same(float(alike[i]), decision, single),
+            n_images=candidates[i].n_images,
+            entry=candidates[i].entry,
         )
         for i, probability in zip(order[:k], probabilities, strict=False)
     )
-    known = (
-        limit is not None and not reason and matches and matches[0].score >= limit.threshold
-    )
+    limit = limits[order[0]] if order else single
+    known = limit is not None and not reason and matches and matches[0].is_same
     return Identification(
         identity=matches[0].identity if known else None,
         matches=matches,
@@ -195,17 +234,24 @@ def answer(
     )
 
 
-def threshold_of(decision: Decision, gallery_size: int) -> IdentifyThreshold:
-    """The threshold for a gallery of this size.
+def limit_of(
+    decision: Decision | None, stats: Stats, n_images: int
+) -> IdentifyThreshold | None:
+    """The threshold of an identity with so many images in a gallery.
 
-    For a model that was calibrated on pairs alone, the rate is computed as if the
-    comparisons erred independently, and marked as extrapolated.
+    Without thresholds for several images an identity counts by its best one, as if each
+    image were an identity. For a model that was calibrated on pairs alone, the rate is
+    computed as if the comparisons erred independently, and marked as extrapolated.
     """
-    fitted = decision.identify_threshold(gallery_size)
+    if decision is None:
+        return None
+    by_identity = decision.most_images > 1
+    size = stats.n_identities if by_identity else stats.n_images
+    fitted = decision.identify_threshold(size, n_images if by_identity else 1)
     if fitted is not None:
         return fitted
-    fpir = 1 - (1 - decision.far) ** max(gallery_size, 1)
-    return IdentifyThreshold(decision.threshold, fpir, extrapolated=gallery_size > 1)
+    fpir = 1 - (1 - decision.far) ** max(size, 1)
+    return IdentifyThreshold(decision.threshold, fpir, extrapolated=size > 1)
 
 
 def _is_same(

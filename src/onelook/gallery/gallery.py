@@ -4,7 +4,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from PIL import Image
 from onelook.cohort import Cohort
 from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import check_list, decode, name_of
+from onelook.decision import Vote
 from onelook.errors import GalleryError, UnknownIdentityError
 from onelook.familiarity import Reason
-from onelook.gallery.answers import Identification, answer
+from onelook.gallery.answers import Candidate, Identification, answer, best_images
 from onelook.gallery.place import answering, keep_cohort, keep_decision, own_model
 from onelook.gallery.store import (
     Entry,
@@ -41,6 +42,8 @@ from onelook.gallery.stores import create_store, open_store, opened, store_exist
 from onelook.verifier import Verifier
 
 THUMBNAIL_SIDE = 96  # pixels
+CANDIDATES = 10  # identities near a probe, at least, whose images vote
+MOST_IMAGES = 100  # of an identity that vote
 SHORTLIST = 500  # nearest entries that a pair head ranks, which no distance follows
 
 
@@ -387,20 +390,48 @@ class Gallery:
         k: int,
         reason: Reason,
     ) -> Identification:
-        scores: NDArray[Any] = np.empty(0)
-        dissimilarities = scores
-        if hits:
-            probes = np.repeat(vector[None], len(hits), axis=0)
-            scores = self.verifier.score(probes, np.stack([hit.vector for hit in hits]))
-            dissimilarities = self.verifier.dissimilarities(scores)
+        decision = self.verifier.decision
+        found = best_images(hits, self._scores(vector, [hit.vector for hit in hits]))
+        several = stats.n_images > stats.n_identities
+        if several and decision is not None and decision.most_images > 1:
+            found = self._voted(vector, found[: max(2 * k, CANDIDATES)], decision.vote)
         return answer(
-            *(hits, scores, dissimilarities),
-            decision=self.verifier.decision,
+            found,
+            self.verifier.dissimilarities(np.array([one.score for one in found])),
+            decision=decision,
             stats=stats,
             k=k,
             cohort=self.verifier.normalised_by,
             reason=reason,
         )
+
+    def _scores(self, probe: Floats, vectors: Sequence[Floats]) -> NDArray[Any]:
+        """(N,) scores of a probe (D,) with N embeddings."""
+        if not vectors:
+            return np.empty(0)
+        return self.verifier.score(
+            np.repeat(probe[None], len(vectors), axis=0), np.stack(vectors)
+        )
+
+    def _voted(
+        self, probe: Floats, candidates: Sequence[Candidate], vote: Vote
+    ) -> list[Candidate]:
+        """The candidates by the vote of their images, the latest 100 of each."""
+        images = self.store.images_of([one.identity for one in candidates], MOST_IMAGES)
+        if vote == "best":
+            return best_images(images, self._scores(probe, [one.vector for one in images]))
+        vectors: dict[str, list[Floats]] = {}
+        for image in images:
+            vectors.setdefault(image.identity, []).append(image.vector)
+        # Another process may have forgotten one meanwhile.
+        left = [one for one in candidates if one.identity in vectors]
+        scores = self._scores(
+            probe, [np.mean(vectors[one.identity], axis=0) for one in left]
+        )
+        return [
+            replace(one, score=float(score), n_images=len(vectors[one.identity]))
+            for one, score in zip(left, scores, strict=True)
+        ]
 
 
 def _thumbnail(data: bytes) -> bytes:

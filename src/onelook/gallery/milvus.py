@@ -154,6 +154,15 @@ class MilvusStore:
     ) -> list[Stored]:
         return [stored_of(row) for row in self._page(WHOLE, _of(identity), after, limit)]
 
+    def images_of(self, identities: Sequence[str], most: int) -> list[Hit]:
+        hits = []
+        for identity in identities:
+            ids = [row["id"] for row in self._pages(["id"], _of(identity))][-most:]
+            with _told(self._url):
+                rows = self._query(["id", "identity", "vector"], filter=f"id in {ids}")
+            hits += [hit_of(row["id"], row) for row in rows]
+        return hits
+
     def identities(self) -> dict[str, int]:
         with self._lock:
             self._forget_names()

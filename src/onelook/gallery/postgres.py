@@ -173,6 +173,15 @@ class PostgresStore:
             for who, vector, digest, metadata, thumbnail, original, entry_id in rows
         ]
 
+    def images_of(self, identities: Sequence[str], most: int) -> list[Hit]:
+        rows = self._rows(
+            "SELECT id, identity, embedding FROM unnest(%s::text[]) AS wanted (name), "
+            f"LATERAL (SELECT * FROM {self._table} WHERE identity = name "
+            "ORDER BY id DESC LIMIT %s) latest",
+            (list(identities), most),
+        )
+        return [Hit(one, identity, vector.to_numpy()) for one, identity, vector in rows]
+
     def identities(self) -> dict[str, int]:
         return dict(sorted(self._rows(f"SELECT identity, n FROM {self._names}")))
 

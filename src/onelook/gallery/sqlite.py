@@ -163,6 +163,11 @@ class SqliteStore:
         with self._one_state():
             return sqlite_rows.read(self._reader, identity, after, limit)
 
+    def images_of(self, identities: Sequence[str], most: int) -> list[Hit]:
+        with self._one_state():
+            ids = sqlite_rows.latest(self._reader, identities, most)
+            return list(sqlite_rows.hits(self._reader, ids).values())
+
     def identities(self) -> dict[str, int]:
         with self._one_state():
             return sqlite_rows.identities(self._reader)

@@ -9,7 +9,7 @@ and ``compact`` gives the space back. Tables whose rows come and go hold numbers
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -188,6 +188,20 @@ def counts(connection: sqlite3.Connection) -> tuple[int, int]:
     """Numbers of identities and of entries."""
     row = connection.execute("SELECT n_identities, n_images FROM state").fetchone()
     return int(row[0]), int(row[1])
+
+
+def latest(
+    connection: sqlite3.Connection, identities: Sequence[str], most: int
+) -> list[int]:
+    """Ids of the latest ``most`` entries of each identity."""
+    last = "SELECT id FROM owned WHERE person = ? ORDER BY id DESC LIMIT ?"
+    people = [person_of(connection, identity) for identity in identities]
+    return [
+        one
+        for who in people
+        if who is not None
+        for one in _ids(connection, last, who, most)
+    ]
 
 
 def hits(connection: sqlite3.Connection, ids: Iterable[int]) -> dict[int, Hit]:

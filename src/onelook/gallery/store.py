@@ -102,6 +102,10 @@ class GalleryStore(Protocol):
     ) -> list[Stored]:
         """Up to ``limit`` entries whose ids are above ``after``, in the order of ids."""
 
+    def images_of(self, identities: Sequence[str], most: int) -> list[Hit]:
+        """The latest ``most`` entries of each of these identities."""
+        ...
+
     def identities(self) -> dict[str, int]:
         """Number of entries of every identity, sorted by name."""
 

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from onelook.calibration.fit import Fitted, draws_for, fit_cohorts, fit_items
 from onelook.calibration.pairs import score_drawn_pairs
-from onelook.calibration.places import ScoreTable
 from onelook.calibration.rows import check_rows, identify_rows, summary_rows
 from onelook.card import CalibrationFacts, Start, TrainingCard, TrainingMetrics
 from onelook.data.items import Dataset
 from onelook.data.sources import open_training_data
 from onelook.errors import DataError
 from onelook.evaluation.baselines import NearestPixels
-from onelook.evaluation.scorer import Scorer
+from onelook.evaluation.scorer import Scorer, ScoreTable
 from onelook.loading import load
 from onelook.metrics import (
     RocCurve,
@@ -121,7 +120,13 @@ def choose(
     of_row = table.embed(labels)
     settings: dict[str, Any] = {"far": recipe.far, "seed": recipe.seed}
     fewest = recipe.head.fewest_classes
-    fitted = fit_items(*(table, of_row, of_row, labels), fewest_classes=fewest, **settings)
+    # A table has no embeddings whose mean could be scored.
+    fitted = fit_items(
+        *(table, of_row, of_row, labels),
+        fewest_classes=fewest,
+        votes=["best"],
+        **settings,
+    )
     mapped, half = unit(seen), None
     if best is not None:
         mapped, half = halves(seen, labels, best, recipe.seed)

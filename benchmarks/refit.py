@@ -1,18 +1,20 @@
-"""Fit the decisions beside cohorts of shipped models again; all else in them stays.
+"""Fit thresholds for galleries and decisions beside cohorts of shipped models again.
 
-python benchmarks/refit_cohorts.py omniglot faces
+python benchmarks/refit.py omniglot faces faces-aligned photos
+python benchmarks/refit.py dlib-faces dlib-faces-mirrored
 
-They are fitted on the classes that the model's decision was fitted on: those that its own
-training held out, or, for dlib's network, LFW's peopleDevTest.
+All else in the models stays. They are fitted on the classes that the model's decision was
+fitted on: those that its own training held out, for dlib's network LFW's peopleDevTest, for
+photos things and products.
 """
 
 import argparse
-import dataclasses
 import json
 
 from calibrate_faces import ENCODERS, embeddings_of
-from onelook.calibration.fit import fit_cohorts
-from onelook.calibration.rows import cohort_rows
+from onelook.calibration.fit import fit_cohorts, with_galleries
+from onelook.calibration.pairs import useful_groups
+from onelook.calibration.rows import cohort_rows, identify_rows
 from onelook.data.sources import find
 from onelook.data.sources.lfw import lfw_people
 from onelook.evaluation.unseen import held_out_classes
@@ -21,7 +23,8 @@ from onelook.loading import load
 from onelook.model_folder import digest_of, read_settings
 from onelook.tables import aligned
 from onelook.zoo import SETTINGS_FILE, existing_folder
-from ship import beside_cohorts
+from photos import both
+from ship import beside_cohorts, in_galleries
 
 
 def main() -> None:
@@ -40,15 +43,17 @@ def refit(name: str) -> None:
         items = lfw_people(find("lfw"), "DevTest")
         embeddings = embeddings_of(verifier, items.paths)
     else:
-        items = held_out_classes(verifier)
+        items = both() if name == "photos" else held_out_classes(verifier)
         embeddings = verifier.embed(items.paths)
-    bare = dataclasses.replace(decision, cohorts=())
     settings = {"far": decision.far, "prior": decision.prior, "seed": 0}
+    labelled = (items.labels, useful_groups(items.labels, items.groups))
     found = fit_cohorts(
-        bare, verifier.scores, embeddings, items.labels, items.groups, **settings
+        with_galleries(decision, verifier, embeddings, embeddings, *labelled),
+        *(verifier.scores, embeddings, *labelled),
+        **settings,
     )
     print(f"{name}: {len(items):,} held-out images")
-    print(aligned(cohort_rows(found)), flush=True)
+    print(aligned(identify_rows(found) + cohort_rows(found)), flush=True)
     path = existing_folder(name) / SETTINGS_FILE
     _, content = read_settings(path.parent)
     content["decision"] = found.to_dict()
@@ -56,10 +61,11 @@ def refit(name: str) -> None:
     write_whole(path, json.dumps(content, indent=1) + "\n")
     card = path.with_name("README.md")
     lines = card.read_text("utf-8").splitlines()
-    lines = [line for line in lines if not line.startswith("| beside a cohort |")]
-    rows = [i for i, line in enumerate(lines) if line.startswith("| galleries |")]
-    for i in rows:
-        lines.insert(i + 1, f"| beside a cohort | {beside_cohorts(found)} |")
+    for i, line in enumerate(lines):
+        if line.startswith("| galleries |"):
+            lines[i] = f"| galleries | {in_galleries(found)} |"
+        elif line.startswith("| beside a cohort |"):
+            lines[i] = f"| beside a cohort | {beside_cohorts(found)} |"
     write_whole(card, "\n".join(lines) + "\n")
 
 
