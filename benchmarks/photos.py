@@ -26,7 +26,7 @@ from onelook.data.items import Dataset
 from onelook.data.sources import open_source
 from onelook.evaluation.verification import verify_all_pairs
 from onelook.loading import load
-from onelook.metrics import auc_of, roc_curve, tar_of, wilson_interval
+from onelook.metrics import roc_curve, wilson_interval
 from onelook.models.imagenet_weights import imagenet_weights
 from onelook.models.network import build_model
 from onelook.recipe import HeadRecipe, ImageSettings, read_recipe
@@ -198,7 +198,7 @@ def of_products(
     by_catalogue = (products[(photos @ catalogue.T).argmax(1)] == labels).mean()
     pairs = scores[upper].astype(np.float64)
     curve = roc_curve(pairs, is_same)
-    found = auc_of(curve), tar_of(curve, FAR)
+    found = curve.auc, curve.tar_at(FAR)
     return *found, float(np.mean(right)), float(by_catalogue)
 
 

@@ -43,8 +43,8 @@ def test_weights_count_as_repeated_pairs():
     times = np.random.default_rng(1).integers(0, 4, 60)
     weighted = metrics._Ranked(scores, is_same).curve(times.astype(float))
     repeated = metrics.roc_curve(np.repeat(scores, times), np.repeat(is_same, times))
-    assert metrics.auc_of(weighted) == pytest.approx(metrics.auc_of(repeated))
-    assert metrics.eer_of(weighted) == pytest.approx(metrics.eer_of(repeated))
+    assert weighted.auc == pytest.approx(repeated.auc)
+    assert weighted.eer == pytest.approx(repeated.eer)
 
 
 def test_equal_error_rate_of_a_case_worked_by_hand():
@@ -120,9 +120,7 @@ def test_tar_at_far_matches_a_plain_loop():
         for t in [*scores, np.inf]
         if np.mean(scores[~is_same] >= t) <= 0.05
     )
-    assert metrics.tar_of(metrics.roc_curve(scores, is_same), 0.05) == pytest.approx(
-        expected
-    )
+    assert metrics.roc_curve(scores, is_same).tar_at(0.05) == pytest.approx(expected)
     threshold = metrics.threshold_at_far(scores, is_same, 0.05)
     assert metrics.far_at(scores, is_same, threshold) <= 0.05
     assert 1 - metrics.frr_at(scores, is_same, threshold) == pytest.approx(expected)
@@ -131,7 +129,7 @@ def test_tar_at_far_matches_a_plain_loop():
 def test_tar_at_far_keeps_a_rate_that_is_met_exactly():
     scores = np.concatenate([np.arange(100.0), [94.5]])
     is_same = np.arange(101) == 100
-    assert metrics.tar_of(metrics.roc_curve(scores, is_same), 0.1) == 1
+    assert metrics.roc_curve(scores, is_same).tar_at(0.1) == 1
     assert metrics.threshold_at_far(scores, is_same, 0.1) == 89.5
 
 
@@ -203,7 +201,7 @@ def test_bootstrap_over_classes_covers_the_truth_about_as_often_as_it_says():
     covered = 0
     for seed in range(60):
         [(low, high)] = metrics.bootstrap_interval(
-            lambda curve: [metrics.auc_of(curve)], *drawn(seed), seed=seed, n_resamples=100
+            lambda curve: [curve.auc], *drawn(seed), seed=seed, n_resamples=100
         )
         covered += low <= truth <= high
     assert 48 <= covered <= 60  # 95 % of 60 is 57
@@ -221,7 +219,7 @@ def test_bootstrap_is_repeatable():
     pairs = all_pairs_of(np.repeat(np.arange(12), 3), generator.normal(size=12), generator)
     twice = [
         metrics.bootstrap_interval(
-            lambda curve: [metrics.auc_of(curve), metrics.eer_of(curve)],
+            lambda curve: [curve.auc, curve.eer],
             *pairs,
             seed=3,
             n_resamples=20,

@@ -30,6 +30,28 @@ class RocCurve(NamedTuple):
     tar: Floats  # (K,) rising from 0 to 1
     thresholds: Floats  # (K,) falling; the first is infinite
 
+    @property
+    def auc(self) -> float:
+        """The area under it."""
+        return float(np.trapezoid(self.tar, self.far))
+
+    @property
+    def eer(self) -> float:
+        """The equal error rate, between points."""
+        excess = 1.0 - self.tar - self.far  # FRR - FAR falls from 1 to -1
+        k = int(np.flatnonzero(excess <= 0)[0])
+        share = excess[k - 1] / (excess[k - 1] - excess[k])
+        return float(self.far[k - 1] + share * (self.far[k] - self.far[k - 1]))
+
+    def tar_at(self, far: float) -> float:
+        """The largest TAR whose FAR does not exceed ``far``."""
+        return float(self.tar[_last_at_most(self.far, far)])
+
+    def errors_at(self, threshold: float) -> tuple[float, float]:
+        """FAR and FRR at a threshold."""
+        at = int(np.searchsorted(-self.thresholds, -threshold, side="right")) - 1
+        return float(self.far[at]), float(1 - self.tar[at])
+
 
 def roc_curve(scores: ArrayLike, is_same: ArrayLike) -> RocCurve:
     """FAR and TAR at every distinct score; equal scores are accepted together.
@@ -79,7 +101,7 @@ def roc_auc(scores: ArrayLike, is_same: ArrayLike) -> float:
         >>> roc_auc([0.9, 0.2, 0.5, 0.1], [True, True, False, False])
         0.75
     """
-    return auc_of(roc_curve(scores, is_same))
+    return roc_curve(scores, is_same).auc
 
 
 def equal_error_rate(scores: ArrayLike, is_same: ArrayLike) -> float:
@@ -87,31 +109,7 @@ def equal_error_rate(scores: ArrayLike, is_same: ArrayLike) -> float:
 
     One number for a verification system that needs no threshold.
     """
-    return eer_of(roc_curve(scores, is_same))
-
-
-def auc_of(curve: RocCurve) -> float:
-    """Area under a ROC curve."""
-    return float(np.trapezoid(curve.tar, curve.far))
-
-
-def eer_of(curve: RocCurve) -> float:
-    """Equal error rate of a ROC curve."""
-    excess = 1.0 - curve.tar - curve.far  # FRR - FAR falls from 1 to -1
-    k = int(np.flatnonzero(excess <= 0)[0])
-    share = excess[k - 1] / (excess[k - 1] - excess[k])
-    return float(curve.far[k - 1] + share * (curve.far[k] - curve.far[k - 1]))
-
-
-def tar_of(curve: RocCurve, far: float) -> float:
-    """Largest TAR on a ROC curve whose FAR does not exceed ``far``."""
-    return float(curve.tar[_last_at_most(curve.far, far)])
-
-
-def errors_of(curve: RocCurve, threshold: float) -> tuple[float, float]:
-    """FAR and FRR of a curve at a threshold."""
-    at = int(np.searchsorted(-curve.thresholds, -threshold, side="right")) - 1
-    return float(curve.far[at]), float(1 - curve.tar[at])
+    return roc_curve(scores, is_same).eer
 
 
 def best_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:

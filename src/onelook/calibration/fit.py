@@ -29,7 +29,6 @@ from onelook.metrics import (
     Reliability,
     RocCurve,
     bootstrap_interval,
-    errors_of,
     far_at,
     frr_at,
     reliability,
@@ -252,7 +251,7 @@ def _intervals(drawn: ClassPairs, decision: Decision, seed: int) -> dict[str, In
     def figures(curve: RocCurve) -> tuple[float, float, float]:
         chosen = int(np.searchsorted(curve.far, decision.far + 1e-12, side="right")) - 1
         threshold = float(curve.thresholds[max(chosen, 1)])
-        return threshold, *errors_of(curve, decision.threshold)
+        return threshold, *curve.errors_at(decision.threshold)
 
     ends = bootstrap_interval(
         figures,

@@ -19,7 +19,6 @@ from onelook.metrics import (
     FALSE_ACCEPTS_NEEDED,
     Interval,
     bootstrap_interval,
-    errors_of,
     far_at,
     frr_at,
 )
@@ -77,7 +76,7 @@ def rates_at(drawn: ClassPairs, threshold: float, seed: int = 0) -> Rates:
     if drawn.n_classes >= CLASSES_NEEDED:
         columns = (drawn.scores, drawn.is_same, drawn.left, drawn.right)
         intervals[:] = bootstrap_interval(
-            lambda curve: errors_of(curve, threshold),
+            lambda curve: curve.errors_at(threshold),
             *columns,
             seed=seed,
             n_resamples=N_RESAMPLES,

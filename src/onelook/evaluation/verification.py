@@ -15,16 +15,12 @@ from onelook.metrics import (
     Interval,
     RocCurve,
     accuracy_at,
-    auc_of,
     best_threshold,
     bootstrap_interval,
     check_far,
-    eer_of,
-    errors_of,
     mean_interval,
     roc_curve,
     standard_error,
-    tar_of,
 )
 from onelook.tables import Figures, Result, Rows
 
@@ -197,7 +193,7 @@ def score_folds(
         )
         curve = roc_curve(scores[inside], is_same[inside])
         accuracy = accuracy_at(scores[inside], is_same[inside], threshold)
-        found = (accuracy, auc_of(curve), eer_of(curve), threshold)
+        found = (accuracy, curve.auc, curve.eer, threshold)
         for values, value in zip(per_fold.values(), found, strict=True):
             values.append(value)
     kept = pairs.folds > 0
@@ -249,11 +245,11 @@ def _measure(
     share_same = float(is_same.mean())
 
     def figures(curve: RocCurve) -> dict[str, float]:
-        rates = {"auc": auc_of(curve), "eer": eer_of(curve)}
+        rates = {"auc": curve.auc, "eer": curve.eer}
         if threshold is not None:
-            far, frr = errors_of(curve, threshold)
+            far, frr = curve.errors_at(threshold)
             rates["accuracy"] = share_same * (1 - frr) + (1 - share_same) * (1 - far)
-        return rates | {_tar_name(far): tar_of(curve, far) for far in supported}
+        return rates | {_tar_name(far): curve.tar_at(far) for far in supported}
 
     measured, intervals = figures(roc_curve(scores, is_same)), {}
     if threshold is None:

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from onelook.metrics import Reliability, RocCurve, auc_of, eer_of
+from onelook.metrics import Reliability, RocCurve
 from onelook.report.pictures import DIFFERENT, INK, SAME, as_rgb, shorten
 
 MUTED, RULE = "#5f676f", "#e0ddd6"
@@ -128,7 +128,7 @@ def draw_roc(curve: RocCurve, point: tuple[float, float] | None) -> Figure:
     if point is not None:
         axes.plot(point[0], 1 - point[1], **IN_USE)
     axes.set(xlim=(0, 1), ylim=(0, 1))
-    _note(axes, 0.06, f"AUC {auc_of(curve):.4f}")
+    _note(axes, 0.06, f"AUC {curve.auc:.4f}")
     return figure
 
 
@@ -151,7 +151,7 @@ def draw_det(curve: RocCurve, point: tuple[float, float] | None) -> Figure:
     axes.set_xticks(ndtri(ticks), names)
     axes.set_yticks(ndtri(ticks), names)
     axes.set(xlim=limits, ylim=limits)
-    _note(axes, 0.92, f"EER {eer_of(curve):.4f}")
+    _note(axes, 0.92, f"EER {curve.eer:.4f}")
     return figure
 
 
@@ -160,7 +160,7 @@ def _det_limits(curve: RocCurve) -> tuple[float, float]:
     inside = rates[(rates > 0) & (rates < 1)]
     smallest = float(inside.min()) if len(inside) else 0.01
     low = max([5e-5, *(tick for tick in (5e-4, 5e-3, 0.03) if tick <= smallest)])
-    return low, 0.6 if eer_of(curve) < 0.4 else 0.96
+    return low, 0.6 if curve.eer < 0.4 else 0.96
 
 
 @rc_context(STYLE)

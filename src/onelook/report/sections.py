@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from onelook.metrics import auc_of, eer_of, far_at, frr_at, roc_curve
+from onelook.metrics import roc_curve
 from onelook.report import figures
 from onelook.report.inputs import ReportInputs, ShownPair
 
@@ -76,10 +76,9 @@ def _roc_and_det(inputs: ReportInputs) -> Part:
     scores, is_same = _scored(inputs)
     curve, point = roc_curve(scores, is_same), None
     if inputs.threshold is not None:
-        decide = scores, is_same, inputs.threshold
-        point = far_at(*decide), frr_at(*decide)
-    roc = f"ROC curve of pairs of unseen classes, AUC {auc_of(curve):.4f}"
-    det = f"DET curve of pairs of unseen classes, EER {eer_of(curve):.4f}"
+        point = curve.errors_at(inputs.threshold)
+    roc = f"ROC curve of pairs of unseen classes, AUC {curve.auc:.4f}"
+    det = f"DET curve of pairs of unseen classes, EER {curve.eer:.4f}"
     drawn = (figures.draw_roc(curve, point), roc), (figures.draw_det(curve, point), det)
     shown = [_figure(figure, alt) for figure, alt in drawn]
     return _counts(is_same) | {"figures": shown, "point": point}

@@ -21,11 +21,9 @@ from onelook.evaluation.scorer import Scorer, ScoreTable
 from onelook.loading import load
 from onelook.metrics import (
     RocCurve,
-    auc_of,
     best_balanced_threshold,
     equal_error_rate,
     roc_curve,
-    tar_of,
 )
 from onelook.models.network import build_model
 from onelook.recipe import HeadRecipe
@@ -137,21 +135,21 @@ def choose(
     pixels = NearestPixels()
     plain = pixels.embed([items.paths[row] for row in rows])
     compared = {
-        FIGURE: auc_of(curves[best]),
-        f"AUC of {start.name} without a head": auc_of(curves[None]),
-        "AUC of plain pixels": auc_of(_curve(recipe, pixels, plain, labels)),
+        FIGURE: curves[best].auc,
+        f"AUC of {start.name} without a head": curves[None].auc,
+        "AUC of plain pixels": _curve(recipe, pixels, plain, labels).auc,
     }
     return Chosen(best, replace(fitted, decision=decision), compared)
 
 
 def _best(curves: dict[float | None, RocCurve], far: float) -> float | None:
     """The shrinkage that ranks best; of several alike, the one that finds most at a FAR."""
-    aucs = {shrinkage: auc_of(curve) for shrinkage, curve in curves.items()}
+    aucs = {shrinkage: curve.auc for shrinkage, curve in curves.items()}
     highest = max(aucs.values())
     if aucs[None] >= highest - WORTH_A_HEAD:
         return None
     alike = [one for one in aucs if one is not None and aucs[one] >= highest - ALIKE]
-    return max(alike, key=lambda one: tar_of(curves[one], far))
+    return max(alike, key=lambda one: curves[one].tar_at(far))
 
 
 def _curve(
