@@ -28,7 +28,6 @@ from onelook.gallery.store import (
     Hit,
     Stats,
     Stored,
-    check_vectors,
     forget_identity,
     forms_of,
     kept_name,
@@ -221,7 +220,7 @@ class Gallery:
             GalleryError: If D is not the gallery's.
             ValueError: If there are not as many vectors as names, or a name cannot be kept.
         """
-        vectors = check_vectors(header_of(self.verifier), vectors)
+        vectors = header_of(self.verifier).checked(vectors)
         notes = metadata or [{} for _ in identities]
         entries = [
             Entry(validate_name(identity), vector, digest_of(vector.tobytes()), note)
@@ -253,7 +252,7 @@ class Gallery:
     ) -> list[Identification]:
         """``identify`` for embeddings (N, D), and why the image of each is not familiar."""
         stats = self.store.stats()
-        vectors = check_vectors(self.store.header, vectors)
+        vectors = self.store.header.checked(vectors)
         nearest = self._nearest(vectors, min(k, stats.n_identities), stats.n_images)
         return [
             self._answer(vector, hits, stats, k, reason)

@@ -44,11 +44,8 @@ from onelook.gallery.store import (
     Stored,
     already_exists,
     blocks_of,
-    check_queries,
-    check_size,
     no_gallery,
     redact_url,
-    vectors_of,
     wrong_format,
 )
 
@@ -95,7 +92,7 @@ class MilvusStore:
 
     @classmethod
     def create(cls, url: str, header: Header) -> "MilvusStore":
-        check_size(header, MOST_DIMENSIONS, "Milvus")
+        header.check_size(MOST_DIMENSIONS, "Milvus")
         with _told(url):
             client, collection = _connect(url), _collection_name(url)
             if _read_header(client, collection, url) is not None:
@@ -116,7 +113,7 @@ class MilvusStore:
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
         if not entries:
             return []
-        rows = list(map(row_of, entries, vectors_of(self.header, entries)))
+        rows = list(map(row_of, entries, self.header.vectors_of(entries)))
         with _told(self._url):
             known = self._ids_of([row["key"] for row in rows])
             first = {row["key"]: i for i, row in reversed(list(enumerate(rows)))}
@@ -132,7 +129,7 @@ class MilvusStore:
 
     def search(self, queries: Floats, k: int) -> list[list[Hit]]:
         """The nearest; by Manhattan distance those of a shortlist by Euclidean distance."""
-        queries = check_queries(self.header, queries, k)
+        queries = self.header.queries(queries, k)
         by_euclid = self.header.metric == "manhattan"
         n_asked = max(SHORTLIST * k, SHORTEST_SHORTLIST) if by_euclid else k
         n_asked = max(k, min(n_asked, MOST_ROWS))

@@ -28,10 +28,7 @@ from onelook.gallery.store import (
     Stored,
     already_exists,
     blocks_of,
-    check_queries,
-    check_size,
     no_gallery,
-    vectors_of,
     wrong_format,
 )
 
@@ -86,7 +83,7 @@ class PostgresStore:
 
     @classmethod
     def create(cls, url: str, header: Header) -> "PostgresStore":
-        check_size(header, MOST_DIMENSIONS, "pgvector")
+        header.check_size(MOST_DIMENSIONS, "pgvector")
         dsn, name = _parse(url)
 
         def work(connection: Any) -> None:
@@ -116,7 +113,7 @@ class PostgresStore:
             return []
         rows = [
             (e.identity, e.digest, json.dumps(e.metadata), e.thumbnail, e.original, vector)
-            for e, vector in zip(entries, vectors_of(self.header, entries), strict=True)
+            for e, vector in zip(entries, self.header.vectors_of(entries), strict=True)
         ]
         # Writers that lock the same names in one order never wait for each other.
         order = sorted(range(len(rows)), key=lambda i: rows[i][:2])
@@ -146,7 +143,7 @@ class PostgresStore:
         return [entry_id > 0 for entry_id in ids]
 
     def search(self, queries: Floats, k: int) -> list[list[Hit]]:
-        queries = check_queries(self.header, queries, k)
+        queries = self.header.queries(queries, k)
         whole = k > MOST_FROM_INDEX or not self._has_index
         statement = _search_statement(self._table, self.header, k, whole)
         hits: list[list[Hit]] = []

@@ -43,8 +43,6 @@ from onelook.gallery.store import (
     Hit,
     Stats,
     Stored,
-    check_queries,
-    vectors_of,
 )
 
 READ_AT_ONCE = 4096
@@ -106,7 +104,7 @@ class SqliteStore:
     def enroll(self, entries: Sequence[Entry]) -> list[bool]:
         if not entries:
             return []
-        vectors = vectors_of(self.header, entries)
+        vectors = self.header.vectors_of(entries)
         with self._writing():
             return [
                 sqlite_rows.insert(self._writer, entry, vector)
@@ -114,7 +112,7 @@ class SqliteStore:
             ]
 
     def search(self, queries: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        queries = check_queries(self.header, queries, k)
+        queries = self.header.queries(queries, k)
         for _ in range(ATTEMPTS):
             with self._reading():
                 rows, near = self._rows.now(), self._near

@@ -35,6 +35,38 @@ class Header:
     embedding_size: int
     metric: Metric
 
+    def check_size(self, most: int, keeper: str) -> None:
+        """Refuse embeddings that are longer than a server keeps."""
+        if self.embedding_size > most:
+            raise GalleryError(
+                f"{keeper} keeps embeddings of up to {most} numbers, {self.model!r} makes "
+                f"{self.embedding_size}; use a file as the gallery"
+            )
+
+    def checked(self, vectors: NDArray[Any]) -> Floats:
+        """Vectors (N, D) as float32."""
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.embedding_size:
+            raise GalleryError(
+                f"embeddings must have the gallery's shape (N, {self.embedding_size}), got "
+                f"{vectors.shape}; do they come from another model than {self.model!r}?"
+            )
+        if not np.isfinite(vectors).all():
+            raise GalleryError(
+                "an embedding holds numbers that are not finite; encode again"
+            )
+        return vectors
+
+    def vectors_of(self, entries: "Sequence[Entry]") -> Floats:
+        """The entries' vectors (N, D), checked."""
+        return self.checked(np.stack([entry.vector for entry in entries]))
+
+    def queries(self, vectors: NDArray[Any], k: int) -> Floats:
+        """``checked``; also refuses a ``k`` that is not positive."""
+        if k < 1:
+            raise ValueError(f"k must be positive, got {k}")
+        return self.checked(vectors)
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -203,44 +235,10 @@ def read_all(store: GalleryStore, identity: str | None = None) -> Iterator[Store
         after = entries[-1].id
 
 
-def check_size(header: Header, most: int, keeper: str) -> None:
-    """Refuse embeddings that are longer than a server keeps."""
-    if header.embedding_size > most:
-        raise GalleryError(
-            f"{keeper} keeps embeddings of up to {most} numbers, {header.model!r} makes "
-            f"{header.embedding_size}; use a file as the gallery"
-        )
-
-
-def check_queries(header: Header, queries: NDArray[Any], k: int) -> Floats:
-    """``check_vectors``; also refuses a ``k`` that is not positive."""
-    if k < 1:
-        raise ValueError(f"k must be positive, got {k}")
-    return check_vectors(header, queries)
-
-
 def blocks_of(queries: Floats, k: int) -> list[Floats]:
     """Queries (N, D) in blocks whose hits' vectors take at most 64 MB."""
     step = max(1, 2**24 // (k * queries.shape[1]))
     return [queries[start : start + step] for start in range(0, len(queries), step)]
-
-
-def vectors_of(header: Header, entries: Sequence[Entry]) -> Floats:
-    """The entries' vectors (N, D), checked."""
-    return check_vectors(header, np.stack([entry.vector for entry in entries]))
-
-
-def check_vectors(header: Header, vectors: NDArray[Any]) -> Floats:
-    """Vectors (N, D) as float32."""
-    vectors = np.ascontiguousarray(vectors, np.float32)
-    if vectors.ndim != 2 or vectors.shape[1] != header.embedding_size:
-        raise GalleryError(
-            f"embeddings must have the gallery's shape (N, {header.embedding_size}), got "
-            f"{vectors.shape}; do they come from another model than {header.model!r}?"
-        )
-    if not np.isfinite(vectors).all():
-        raise GalleryError("an embedding holds numbers that are not finite; encode again")
-    return vectors
 
 
 def no_gallery(url: str) -> GalleryError:
