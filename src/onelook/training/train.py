@@ -122,42 +122,43 @@ def train(
             f"train() has no argument {name!r}; settings of a recipe go into changes, "
             f'such as changes={{"{name}": ...}}'
         )
-    chosen = override(read_recipe(recipe), changes or {})
+    chosen = _chosen(recipe, changes or {}, encoder, tracker)
     folder = expanded(out or Path("runs") / chosen.name)
     busy = f"another training runs in {folder}; wait until it ends, or name another --out"
-    if isinstance(chosen, HeadRecipe):
-        if encoder is not None or tracker is not None:
-            raise DataError(
-                f"recipe {chosen.name} fits a head after {chosen.start}: no steps "
-                "to track; for those, or a network of your own, take class-folder-scratch"
-            )
-        with locked(folder, busy):
+    how: dict[str, Any] = {"progress": progress, "device": device}
+    with locked(folder, busy):
+        if isinstance(chosen, HeadRecipe):
             _check_replaced(folder, SETTINGS_FILE, resume or overwrite)
             name = model_name(chosen, folder)
-            verifier, inputs = train_head(
-                chosen, data, name, skip_bad=skip_bad, progress=progress, device=device
+            trained = train_head(chosen, data, name, skip_bad=skip_bad, **how)
+        else:
+            _check_replaced(folder, STATE_FILE, resume or overwrite)
+            material = prepare(chosen, data, skip_bad, progress)
+            how |= {"resume": resume, "tracker": tracker, "encoder": encoder}
+            trained = _calibrated(
+                chosen, material, folder, *fit(chosen, material, folder, **how)
             )
-            return _saved(verifier, inputs, folder, measure)
-    if encoder is not None:
-        kind = type(encoder)
-        path = f"{kind.__module__}:{kind.__qualname__}"
-        named = {"name": path, "arguments": getattr(encoder, "arguments", {})}
-        chosen = override(chosen, {"encoder": named})
-        assert isinstance(chosen, Recipe)
-    with locked(folder, busy):
-        _check_replaced(folder, STATE_FILE, resume or overwrite)
-        material = prepare(chosen, data, skip_bad=skip_bad, progress=progress)
-        verifier, state = fit(
-            chosen,
-            material,
-            folder,
-            resume=resume,
-            tracker=tracker,
-            progress=progress,
-            device=device,
-            encoder=encoder,
+        return _saved(*trained, folder, measure)
+
+
+def _chosen(
+    recipe: str | Path | AnyRecipe,
+    changes: dict[str, Any],
+    encoder: nn.Module | None,
+    tracker: str | None,
+) -> AnyRecipe:
+    """The recipe with its changes, and the import path of a network of the user's own."""
+    chosen = override(read_recipe(recipe), changes)
+    if isinstance(chosen, HeadRecipe) and (encoder is not None or tracker is not None):
+        raise DataError(
+            f"recipe {chosen.name} fits a head after {chosen.start}: no steps "
+            "to track; for those, or a network of your own, take class-folder-scratch"
         )
-        return _finish(chosen, material, verifier, state, folder, measure)
+    if encoder is None:
+        return chosen
+    path = f"{type(encoder).__module__}:{type(encoder).__qualname__}"
+    named = {"name": path, "arguments": getattr(encoder, "arguments", {})}
+    return override(chosen, {"encoder": named})
 
 
 def model_name(recipe: AnyRecipe, out: Path) -> str:
@@ -174,15 +175,14 @@ def _check_replaced(folder: Path, file: str, wanted: bool) -> None:
         )
 
 
-def _finish(
+def _calibrated(
     recipe: Recipe,
     material: TrainingData,
+    out: Path,
     verifier: Verifier,
     state: TrainingState,
-    out: Path,
-    measure: Callable[[Verifier], Rows] | None,
-) -> Run:
-    """Calibrate on the held-out classes, save the model folder, write the report."""
+) -> tuple[Verifier, ReportInputs]:
+    """Calibrate on the held-out classes, fill in the card, and gather the report."""
     held_out = material.held_out
     left, right = embed_held_out(verifier, held_out)
     metrics: dict[str, Any] = {}
@@ -216,7 +216,7 @@ def _finish(
     inputs = report_inputs(
         recipe, material, verifier, state, embeddings=left, pairs=pairs, fitted=fitted
     )
-    return _saved(verifier, inputs, out, measure)
+    return verifier, inputs
 
 
 def _saved(
