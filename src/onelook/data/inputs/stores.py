@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -45,7 +46,7 @@ class PixelSource(Protocol):
     def to_dict(self) -> dict[str, Any]: ...
 
 
-class Store:
+class Store(ABC):
     """Loaded items, one row for each distinct address; ``bad`` ones have no row."""
 
     pixels: NDArray[np.uint8] | None = None  # all rows (N, C, H, W), where they are pixels
@@ -68,9 +69,9 @@ class Store:
             reason = dict(self.bad).get(address, "not among the prepared items")
             raise DataError(f"{address}: {reason}") from None
 
+    @abstractmethod
     def gather(self, rows: NDArray[np.int64] | Sequence[int]) -> Any:
         """What these rows hold, for ``Input.to_inputs``."""
-        raise NotImplementedError
 
 
 class PixelStore(Store):
