@@ -69,24 +69,24 @@ class Description:
         return "\n".join([self.name, *facts, *images, *bad])
 
 
-def describe(data: Dataset | Pairs, progress: bool = True) -> Description:
+def describe(data: Dataset | Pairs) -> Description:
     """Count what a source holds; decode every image to find those that cannot be read."""
     if isinstance(data, Dataset):
-        return Description(data.name, _facts_of_items(data), _look_at(data.paths, progress))
+        return Description(data.name, _facts_of_items(data), _look_at(data.paths))
     sides = ((data.left_side, data.left), (data.right_side, data.right))
     files = [address for kind, side in sides if kind == "path" for address in side]
-    images = _look_at(files, progress) if files else None
+    images = _look_at(files) if files else None
     return Description(data.source or "pairs", _facts_of_pairs(data), images)
 
 
 def pairs_to_draw(
-    data: Dataset | Pairs, bad: list[tuple[str, str]], count: int = 20, seed: int = 0
+    data: Dataset | Pairs, bad: list[tuple[str, str]], count: int = 20
 ) -> list[tuple[str, str, bool]]:
     """Addresses of ``count`` pairs, half of them same, as a training would sample them."""
     refused = {address for address, _ in bad}
     if isinstance(data, Dataset):
         items = data.without(refused)
-        batch = BalancedPairs(items.labels, count, seed, groups=items.groups).batch(0)
+        batch = BalancedPairs(items.labels, count, 0, groups=items.groups).batch(0)
         assert batch.is_same is not None
         shown = [items.paths[i] for i in batch.items]
         return [*zip(shown[:count], shown[count:], batch.is_same.tolist(), strict=True)]
@@ -94,7 +94,7 @@ def pairs_to_draw(
         raise DataError(f"{data.source} has no pairs of images to draw")
     kept = data.within({*data.left, *data.right} - refused)
     assert kept.is_same is not None
-    order = np.random.default_rng(seed).permutation(len(kept))
+    order = np.random.default_rng(0).permutation(len(kept))
     halves = [order[kept.is_same[order]], order[~kept.is_same[order]]]
     chosen = sorted(np.concatenate([half[: count // 2] for half in halves]).tolist())
     return [(kept.left[i], kept.right[i], bool(kept.is_same[i])) for i in chosen]
@@ -169,15 +169,15 @@ def describe_images(addresses: Collection[str], progress: bool = True) -> ImageS
     return ImageSummary(len(headers) + len(bad), tuple(heights), tuple(widths), modes, bad)
 
 
-def _look_at(addresses: Sequence[str], progress: bool) -> ImageSummary:
+def _look_at(addresses: Sequence[str]) -> ImageSummary:
     """Sizes from the headers, and everything that does not decode: headers hide damage."""
-    summary = describe_images(addresses, progress)
+    summary = describe_images(addresses)
     small = ImageInput(ImageSettings(height=32, width=32, crop=0))
     chunks = small.load_chunks(sorted(set(addresses)))
     n_chunks = -(-summary.n_images // CHUNK)
     bad = [
         entry
-        for chunk in tracked(chunks, "decoding", progress, n_chunks)
+        for chunk in tracked(chunks, "decoding", total=n_chunks)
         for entry in chunk.bad
     ]
     return replace(summary, bad=bad)

@@ -10,6 +10,7 @@ from onelook.data.items import ARCHIVE_SEPARATOR
 from onelook.errors import DataError
 
 MAX_BYTES = 1 << 30
+LISTED = 10  # unreadable items; the others are counted
 FEW = 4  # so few were probably named one by one, and none can be left out
 
 # Open archives, by process and path: a forked process must not share a file handle.
@@ -124,7 +125,6 @@ def refuse_bad(
     what: str = "images",
     *,
     skippable: bool = False,
-    limit: int = 10,
 ) -> None:
     """Raise a DataError that lists unreadable items, (name, reason), if there are any.
 
@@ -134,9 +134,9 @@ def refuse_bad(
         return
     if len(bad) == 1 and n_all <= FEW:
         raise DataError(": ".join(bad[0]))
-    lines = [f"  {address}: {reason}" for address, reason in bad[:limit]]
-    if len(bad) > limit:
-        lines.append(f"  ... and {len(bad) - limit:,} more")
+    lines = [f"  {address}: {reason}" for address, reason in bad[:LISTED]]
+    if len(bad) > LISTED:
+        lines.append(f"  ... and {len(bad) - LISTED:,} more")
     lines.append("repair or remove them")
     if skippable and n_all > FEW:
         lines[-1] += "; --skip-bad (in Python skip_bad=True) goes on without them"

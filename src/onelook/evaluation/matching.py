@@ -18,8 +18,6 @@ def matching_trials(
     scorer: Scorer,
     dataset: Dataset,
     n_way: int = 20,
-    *,
-    seed: int = 0,
     protocol: str = "",
 ) -> OneShotResult:
     """Which of up to ``n_way`` right sides belongs to this left side?"""
@@ -32,7 +30,7 @@ def matching_trials(
         dataset.groups,
         dataset.drawers,
         n_way=n_way,
-        seed=seed,
+        seed=0,
         score_matrix=scorer.score_matrix,
     )
     correct, items, groups = found.credits, found.items, dataset.groups
@@ -47,7 +45,7 @@ def matching_trials(
         n_trials=len(correct),
         n_classes=len(np.unique(dataset.labels[items])),
         chance=float(np.mean(1 / found.n_candidates)),
-        seed=seed,
+        seed=0,
         per_group={}
         if groups is None
         else accuracy_by_group(correct, groups[items], dataset),

@@ -70,11 +70,7 @@ class OneShotResult(Result):
         ]
 
 
-def omniglot_20_runs(
-    scorer: Scorer,
-    runs: Sequence[OneShotRun],
-    protocol: str = "the official 20 runs of Omniglot, every drawing classified alone",
-) -> OneShotResult:
+def omniglot_20_runs(scorer: Scorer, runs: Sequence[OneShotRun]) -> OneShotResult:
     """One-shot classification of Lake et al.: 20 runs, 20 drawings among 20 characters."""
     queries = scorer.embed([one for run in runs for one in run.queries], "left")
     support = scorer.embed([one for run in runs for one in run.support], "right")
@@ -87,7 +83,7 @@ def omniglot_20_runs(
     ]
     right = np.concatenate(credits)
     return OneShotResult(
-        protocol=protocol,
+        protocol="the official 20 runs of Omniglot, every drawing classified alone",
         model=scorer.name,
         accuracy=float(right.mean()),
         interval=wilson_interval(float(right.sum()), len(right)),

@@ -27,6 +27,7 @@ from onelook.tables import Figures, Result, Rows
 Indices = NDArray[np.int64]
 
 FARS = (0.1, 0.01, 0.001, 0.0001)
+SEED = 0  # of a sample of pairs and of the bootstrap over classes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,7 +115,6 @@ def verify_pairs(
     protocol: str = "",
     *,
     threshold: float | Pairs | None = None,
-    seed: int = 0,
 ) -> VerificationResult:
     """Verification on a list of pairs, whose files may lie in folders of their classes.
 
@@ -133,7 +133,6 @@ def verify_pairs(
         is_same,
         folder_classes(pairs),
         threshold=threshold,
-        seed=seed,
     )
 
 
@@ -144,10 +143,9 @@ def verify_all_pairs(
     *,
     max_pairs: int | None = 200_000,
     threshold: float | None = None,
-    seed: int = 0,
 ) -> VerificationResult:
     """Verification on all pairs of a data set, or on a balanced sample of ``max_pairs``."""
-    left, right = sample_pairs(dataset.labels, max_pairs, seed)
+    left, right = sample_pairs(dataset.labels, max_pairs, SEED)
     total = len(dataset) * (len(dataset) - 1) // 2
     what = "all pairs" if len(left) == total else f"{len(left):,} random pairs"
     left_embeddings, right_embeddings = embed_both(scorer, dataset.paths)
@@ -159,7 +157,6 @@ def verify_all_pairs(
         labels[left] == labels[right],
         (labels[left], labels[right]),
         threshold=threshold,
-        seed=seed,
     )
 
 
@@ -232,7 +229,6 @@ def _measure(
     classes: tuple[Sequence[Any], Sequence[Any]] | tuple[Indices, Indices] | None,
     *,
     threshold: float | None,
-    seed: int,
 ) -> VerificationResult:
     """All figures of one set of scored pairs."""
     supported, refused = [], {}
@@ -261,7 +257,7 @@ def _measure(
             found = bootstrap_interval(
                 lambda curve: list(figures(curve).values()),
                 *(scores, is_same, *classes),
-                seed=seed,
+                seed=SEED,
             )
             intervals = dict(zip(measured, found, strict=True))
         except ValueError as error:
@@ -279,7 +275,7 @@ def _measure(
         tar_at_far={far: measured.get(_tar_name(far)) for far in FARS},
         refused=refused,
         intervals=intervals,
-        seed=seed,
+        seed=SEED,
     )
 
 
@@ -311,6 +307,6 @@ def mean_over_folds(
         tar_at_far={},
         refused={} if "accuracy" in means else {"accuracy": "not part of this protocol"},
         intervals={name: mean_interval(per_fold[name], student=True) for name in rates},
-        seed=0,
+        seed=SEED,
         per_fold=dict(per_fold),
     )

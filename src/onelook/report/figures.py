@@ -231,7 +231,7 @@ def draw_confusion(names: Sequence[str], shares: NDArray[np.float64]) -> Figure:
     return figure
 
 
-def place_on_map(embeddings: NDArray[Any], seed: int = 0) -> NDArray[np.float64]:
+def place_on_map(embeddings: NDArray[Any]) -> NDArray[np.float64]:
     """Embeddings (M, D) on a plane, (M, 2): PCA to 50 dimensions, then t-SNE."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -241,12 +241,12 @@ def place_on_map(embeddings: NDArray[Any], seed: int = 0) -> NDArray[np.float64]
     # For few points several threads only wait for each other on a busy machine.
     with threadpool_limits(1):
         if values.shape[1] > 50 and len(values) > 50:
-            values = PCA(50, random_state=seed).fit_transform(values)
+            values = PCA(50, random_state=0).fit_transform(values)
         values = (values - values.mean(axis=0)) / (values.std() or 1.0)
         start = np.pad(values, ((0, 0), (0, 1)))[:, :2]
         start *= 1e-4 / (np.std(start[:, 0]) or 1.0)
         perplexity = min(30.0, max(2.0, (len(values) - 1) / 3))
-        tsne = TSNE(perplexity=perplexity, init=start, random_state=seed)
+        tsne = TSNE(perplexity=perplexity, init=start, random_state=0)
         return np.asarray(tsne.fit_transform(values), dtype=np.float64)
 
 

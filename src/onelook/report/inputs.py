@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.calibration.calibrate import Calibration
+from onelook.calibration.fit import CrossCheck
 from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
 from onelook.comparison import Comparison
+from onelook.decision import Decision
 from onelook.metrics import Reliability
 from onelook.report.pictures import Picture
 from onelook.tables import Rows
@@ -62,6 +64,12 @@ class ReportInputs:
     identify: Rows = ()  # thresholds by size of the gallery
     by_group: Rows = ()  # errors of each group
 
+    def add_decision(self, decision: Decision, check: CrossCheck | None) -> None:
+        """What a decision says, and how it held on classes that did not fit it."""
+        self.calibration = [*summary_rows(decision), *check_rows(check)]
+        self.identify = identify_rows(decision)
+        self.reliability = None if check is None else check.reliability
+
 
 def calibration_inputs(verifier: Verifier, found: Calibration) -> ReportInputs:
     """What the report of ``onelook calibrate`` shows."""
@@ -72,7 +80,7 @@ def calibration_inputs(verifier: Verifier, found: Calibration) -> ReportInputs:
     if found.check is not None:
         error = found.check.reliability.error
         lines.append(("calibration error, classes left out", f"{error:.3f}"))
-    return ReportInputs(
+    inputs = ReportInputs(
         title=f"{verifier.name}: calibration",
         data={"data": found.data, "items": found.n_items},
         result_lines=[*lines, ("threshold", f"{decision.threshold:.4f}")],
@@ -80,8 +88,7 @@ def calibration_inputs(verifier: Verifier, found: Calibration) -> ReportInputs:
         is_same=drawn.is_same,
         threshold=decision.threshold,
         dissimilarity=verifier.dissimilarities(drawn.scores),
-        calibration=[*summary_rows(decision), *check_rows(found.check)],
-        reliability=None if found.check is None else found.check.reliability,
-        identify=identify_rows(decision),
         by_group=group_rows(found.groups),
     )
+    inputs.add_decision(decision, found.check)
+    return inputs

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.calibration.fit import Fitted
-from onelook.calibration.rows import check_rows, identify_rows, summary_rows
 from onelook.card import TrainingMetrics
 from onelook.data.episodes import sample_episodes
 from onelook.errors import DataError
@@ -62,9 +61,7 @@ def report_inputs(
     inputs.threshold = None if verifier.decision is None else verifier.decision.threshold
     inputs.dissimilarity = verifier.dissimilarities(pairs.scores)
     if fitted is not None:
-        inputs.calibration = [*summary_rows(fitted.decision), *check_rows(fitted.check)]
-        inputs.identify = identify_rows(fitted.decision)
-        inputs.reliability = None if fitted.check is None else fitted.check.reliability
+        inputs.add_decision(fitted.decision, fitted.check)
     if shows_images:
         mixed = np.random.default_rng(0).permutation(len(pairs.scores))
         by_score = np.argsort(pairs.scores, kind="stable")
@@ -96,9 +93,9 @@ def headline_rows(verifier: Verifier) -> Rows:
     return [*rows, ("threshold", threshold)]
 
 
-def choose_for_map(labels: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+def choose_for_map(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Sorted indices of at most 600 items of 24 classes, those of 3 or more items first."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     names, counts = np.unique(labels, return_counts=True)
     mixed = rng.permutation(len(names))
     mixed = mixed[np.argsort(counts[mixed] < 3, kind="stable")][:N_MAP_CLASSES]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from onelook.calibration.fit import Fitted, draws_for, fit_cohorts, fit_items
 from onelook.calibration.pairs import score_drawn_pairs
-from onelook.calibration.rows import check_rows, identify_rows, summary_rows
 from onelook.card import CalibrationFacts, Start, TrainingCard, TrainingMetrics
 from onelook.data.items import Dataset
 from onelook.data.sources import open_training_data
@@ -235,7 +234,7 @@ def _report_inputs(
     shown = choose_for_map(items.labels)
     loaded = verifier.input.load_many([items.paths[row] for row in shown])
     pictures = [verifier.input.picture(one) for one in loaded]
-    return ReportInputs(
+    inputs = ReportInputs(
         title=verifier.name,
         recipe=verifier.card.recipe or {},
         data=verifier.card.data,
@@ -247,7 +246,6 @@ def _report_inputs(
         labels=items.labels[shown],
         class_names=items.class_names,
         pixels=np.stack([one for one in pictures if one is not None]),
-        calibration=[*summary_rows(fitted.decision), *check_rows(fitted.check)],
-        reliability=None if fitted.check is None else fitted.check.reliability,
-        identify=identify_rows(fitted.decision),
     )
+    inputs.add_decision(fitted.decision, fitted.check)
+    return inputs

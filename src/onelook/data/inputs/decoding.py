@@ -150,9 +150,9 @@ def content_of(item: Item, name: str = "image") -> bytes:
     return file.getvalue()
 
 
-def picture_of(item: Item, name: str = "image") -> NDArray[np.uint8]:
+def picture_of(item: Item) -> NDArray[np.uint8]:
     """An image as people see it: (H, W) or (H, W, 3) uint8, upright, in its own size."""
-    return np.asarray(decode(item, name))
+    return np.asarray(decode(item))
 
 
 def read_header(address: str, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:

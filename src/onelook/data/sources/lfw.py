@@ -67,17 +67,17 @@ def lfw(root: str | Path, variant: str | None = None) -> Dataset:
     return _people_dataset(_faces(root, variant))
 
 
-def lfw_view1(root: str | Path, split: str = "train", variant: str | None = None) -> Pairs:
+def lfw_view1(root: str | Path, split: str = "train") -> Pairs:
     """The pairs of View 1, for development: ``"train"`` (2,200) or ``"test"`` (1,000)."""
     if split not in ("train", "test"):
         raise ValueError(f"unknown split {split!r} of LFW's View 1; known: train, test")
     path = _list(root, f"pairsDev{split.title()}.txt")
-    return read_lfw_pairs(path, _faces(root, variant).find)
+    return read_lfw_pairs(path, _faces(root).find)
 
 
-def lfw_view2(root: str | Path, variant: str | None = None) -> Pairs:
+def lfw_view2(root: str | Path) -> Pairs:
     """The 6,000 pairs of View 2 in their 10 folds, for the one final report."""
-    return read_lfw_pairs(_list(root, "pairs.txt"), _faces(root, variant).find)
+    return read_lfw_pairs(_list(root, "pairs.txt"), _faces(root).find)
 
 
 def lfw_pair_file(
@@ -175,7 +175,7 @@ def _list(root: str | Path, name: str) -> Path:
     return found
 
 
-def _faces(root: str | Path, variant: str | None) -> _Faces:
+def _faces(root: str | Path, variant: str | None = None) -> _Faces:
     if variant not in (None, *VARIANTS):
         raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
     base = expanded(root)
