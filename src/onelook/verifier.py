@@ -18,12 +18,7 @@ from onelook.data.inputs.decoding import check_list, name_of
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
 from onelook.familiarity import Familiarity, Reason, of_both
-from onelook.model_folder import (
-    Network,
-    fingerprint_of,
-    own_names,
-    write_folder,
-)
+from onelook.model_folder import Network, fingerprint_of, own_names, write_folder
 from onelook.progress import progress_bar
 from onelook.runtime.encoder import EmbeddingFunction, Encoder, FunctionEncoder, Inputs
 from onelook.runtime.scores import Scores, build_scores
@@ -329,10 +324,7 @@ class Verifier:
         left_names: Sequence[str],
         right_names: Sequence[str],
     ) -> list[Comparison]:
-        names = [
-            *map(name_of, lefts, left_names),
-            *map(name_of, rights, right_names),
-        ]
+        names = [*map(name_of, lefts, left_names), *map(name_of, rights, right_names)]
         n, reasons = len(lefts), list[Reason]([None] * len(names))
         if self.shared:
             both, reasons = self._look_at_distinct([*lefts, *rights], names)

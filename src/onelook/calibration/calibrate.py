@@ -11,12 +11,7 @@ from onelook.calibration.familiarity import familiarity_for
 from onelook.calibration.fit import CrossCheck, fit_drawn, fit_items
 from onelook.calibration.groups import GroupRates, groups_of, rates_by_group
 from onelook.calibration.pairs import ClassPairs, listed_pairs
-from onelook.calibration.rows import (
-    check_rows,
-    group_rows,
-    identify_rows,
-    summary_rows,
-)
+from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
 from onelook.card import CalibrationFacts
 from onelook.data.items import Dataset, Pairs
 from onelook.decision import Decision

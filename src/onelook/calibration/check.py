@@ -87,11 +87,7 @@ class DriftCheck:
 
 
 def check(
-    verifier: Verifier,
-    data: Data,
-    *,
-    group_by: str | Path | None = None,
-    seed: int = 0,
+    verifier: Verifier, data: Data, *, group_by: str | Path | None = None, seed: int = 0
 ) -> DriftCheck:
     """Whether the threshold that the model carries still holds on fresh pairs.
 

@@ -124,10 +124,7 @@ def familiarity_for(
 
 
 def familiarity_of_items(
-    verifier: Verifier,
-    items: Dataset,
-    seed: int = 0,
-    strangers: list[Item] | None = None,
+    verifier: Verifier, items: Dataset, seed: int = 0, strangers: list[Item] | None = None
 ) -> Familiarity | None:
     """As ``fit_familiarity``, of the images of one half of the classes and of the other."""
     if not fits(verifier):
@@ -143,10 +140,7 @@ def familiarity_of_items(
 
 
 def familiarity_of_loaded(
-    verifier: Verifier,
-    images: Images,
-    others: Images,
-    strangers: list[Item] | None = None,
+    verifier: Verifier, images: Images, others: Images, strangers: list[Item] | None = None
 ) -> Familiarity | None:
     """As ``fit_familiarity``, with drawn pictures of other kinds for strangers."""
     taken = verifier.input

@@ -15,10 +15,7 @@ Indices = NDArray[np.int64]
 
 
 def matching_trials(
-    scorer: Scorer,
-    dataset: Dataset,
-    n_way: int = 20,
-    protocol: str = "",
+    scorer: Scorer, dataset: Dataset, n_way: int = 20, protocol: str = ""
 ) -> OneShotResult:
     """Which of up to ``n_way`` right sides belongs to this left side?"""
     if dataset.right_paths is None:

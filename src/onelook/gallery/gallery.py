@@ -146,10 +146,7 @@ class Gallery:
         return f"<Gallery {redact_url(self.url)} of {self.verifier.name!r}: {size}>"
 
     def enroll(
-        self,
-        identity: str,
-        images: Sequence[Item],
-        metadata: dict[str, Any] | None = None,
+        self, identity: str, images: Sequence[Item], metadata: dict[str, Any] | None = None
     ) -> Enrolled:
         """Add images of an identity; returns once they are durable.
 
@@ -169,9 +166,7 @@ class Gallery:
         return self.enroll_many([(identity, image) for image in images], metadata)
 
     def enroll_many(
-        self,
-        images: Sequence[tuple[str, Item]],
-        metadata: dict[str, Any] | None = None,
+        self, images: Sequence[tuple[str, Item]], metadata: dict[str, Any] | None = None
     ) -> Enrolled:
         """``enroll`` of (identity, image) pairs, all of them or none."""
         taken = self.verifier.input_of("right")
@@ -382,12 +377,7 @@ class Gallery:
         return found
 
     def _answer(
-        self,
-        vector: Floats,
-        hits: Sequence[Hit],
-        stats: Stats,
-        k: int,
-        reason: Reason,
+        self, vector: Floats, hits: Sequence[Hit], stats: Stats, k: int, reason: Reason
     ) -> Identification:
         decision = self.verifier.decision
         found = best_images(hits, self._scores(vector, [hit.vector for hit in hits]))

@@ -36,14 +36,7 @@ from onelook.gallery.sqlite_file import (
     sync_folder,
     transaction,
 )
-from onelook.gallery.store import (
-    Entry,
-    Floats,
-    Header,
-    Hit,
-    Stats,
-    Stored,
-)
+from onelook.gallery.store import Entry, Floats, Header, Hit, Stats, Stored
 
 READ_AT_ONCE = 4096
 ADD_AT_ONCE = 2048
@@ -347,11 +340,7 @@ class SqliteStore:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        with (
-            self._write_lock,
-            errors_of(self.path),
-            transaction(self._writer, "IMMEDIATE"),
-        ):
+        with self._write_lock, errors_of(self.path), transaction(self._writer, "IMMEDIATE"):
             yield
 
     @contextmanager

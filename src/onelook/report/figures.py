@@ -165,9 +165,7 @@ def _det_limits(curve: RocCurve) -> tuple[float, float]:
 
 @rc_context(STYLE)
 def draw_histogram(
-    dissimilarity: NDArray[np.float64],
-    is_same: NDArray[np.bool_],
-    threshold: float | None,
+    dissimilarity: NDArray[np.float64], is_same: NDArray[np.bool_], threshold: float | None
 ) -> Figure:
     """Dissimilarities of same and of different pairs, each as shares of its own kind."""
     figure, axes = _new_figure("dissimilarity", "share of the pairs", 390, 250)

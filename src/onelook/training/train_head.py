@@ -18,12 +18,7 @@ from onelook.errors import DataError
 from onelook.evaluation.baselines import NearestPixels
 from onelook.evaluation.scorer import Scorer, ScoreTable
 from onelook.loading import load
-from onelook.metrics import (
-    RocCurve,
-    best_balanced_threshold,
-    equal_error_rate,
-    roc_curve,
-)
+from onelook.metrics import RocCurve, best_balanced_threshold, equal_error_rate, roc_curve
 from onelook.models.network import build_model
 from onelook.recipe import HeadRecipe
 from onelook.report.inputs import ReportInputs
@@ -119,10 +114,7 @@ def choose(
     fewest = recipe.head.fewest_classes
     # A table has no embeddings whose mean could be scored.
     fitted = fit_items(
-        *(table, of_row, of_row, labels),
-        fewest_classes=fewest,
-        votes=["best"],
-        **settings,
+        *(table, of_row, of_row, labels), fewest_classes=fewest, votes=["best"], **settings
     )
     mapped, half = unit(seen), None
     if best is not None:
@@ -210,10 +202,7 @@ def _card(
         },
         start=Start(name=recipe.start, fingerprint=start.fingerprint),
         calibration=CalibrationFacts(
-            data=items.name,
-            items=len(items),
-            fingerprint=items.fingerprint,
-            **figures,
+            data=items.name, items=len(items), fingerprint=items.fingerprint, **figures
         ),
         metrics=TrainingMetrics(
             figure=FIGURE,

@@ -10,11 +10,7 @@ import numpy as np
 from onelook.data.archives import Tree, locate, open_tree
 from onelook.data.items import Dataset, Pairs
 from onelook.data.sources.fetch import Archive
-from onelook.data.sources.pair_files import (
-    parse_pairs,
-    read_lines,
-    read_pairs,
-)
+from onelook.data.sources.pair_files import parse_pairs, read_lines, read_pairs
 from onelook.data.sources.source import Source, unknown_part
 from onelook.errors import DataError
 from onelook.files import expanded
