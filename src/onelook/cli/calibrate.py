@@ -11,38 +11,41 @@ from onelook.cli.printing import print_either, print_json, print_result, say
 from onelook.cli.shared import app, beside, example, named_model, written_folder
 
 if TYPE_CHECKING:
+    from onelook.calibration.calibrate import Calibration
     from onelook.verifier import Verifier
 
 REPORT_FILE = "calibration.html"
+Unseen = Annotated[
+    str | None,
+    option(
+        "--data SOURCE",
+        "A folder of CLASS/IMAGE, a pair file or a known source, of classes that "
+        "the model was neither trained nor tested on [default: what its own training "
+        "held out]",
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    option(
+        "--group-by folder|FILE",
+        "Errors by group: the folder above the class folder, or a CSV file of "
+        "NAME,GROUP lines",
+    ),
+]
 
 
 @app.command(epilog=example("onelook calibrate runs/mine --data new-photos/ --far 0.001"))
 def calibrate(
     named: Annotated[str | None, argument("MODEL", options.MODEL_HELP)] = None,
     model: options.ModelToo = None,
-    data: Annotated[
-        str | None,
-        option(
-            "--data SOURCE",
-            "A folder of CLASS/IMAGE, a pair file or a known source, of classes that "
-            "the model was neither trained nor tested on [default: what its own training "
-            "held out]",
-        ),
-    ] = None,
+    data: Unseen = None,
     far: Annotated[
         float, option("--far RATE", "False-accept rate; it needs 30 / FAR different pairs")
     ] = 0.01,
     prior: Annotated[
         float, option("--prior SHARE", "Share of same pairs where the model will be used")
     ] = 0.5,
-    group_by: Annotated[
-        str | None,
-        option(
-            "--group-by folder|FILE",
-            "Errors by group: the folder above the class folder, or a CSV file of "
-            "NAME,GROUP lines",
-        ),
-    ] = None,
+    group_by: GroupBy = None,
     check: Annotated[
         bool, option("--check", "Only say whether the stored threshold still holds")
     ] = False,
@@ -69,11 +72,8 @@ def calibrate(
     from onelook.calibration.calibrate import calibrate as fit
     from onelook.calibration.calibrate import save_decision
     from onelook.calibration.check import check as check_threshold
-    from onelook.errors import MissingExtraError
     from onelook.evaluation.unseen import DataChoice
     from onelook.loading import load
-    from onelook.report.inputs import calibration_inputs
-    from onelook.report.page import write_report
 
     model = named_model(named, model)
     verifier = load(model)
@@ -92,16 +92,24 @@ def calibrate(
     saved = save_decision(model, found, folder)
     if cohort is not None:
         beside(load(saved), cohort).save(saved)
-    report = ""
-    try:
-        inputs = calibration_inputs(verifier, found)
-        report = str(write_report(inputs, folder / REPORT_FILE))
-    except MissingExtraError as missing:  # the decision does not depend on it
-        say(f"no report: {missing}")
+    report = _report(verifier, found, folder / REPORT_FILE)
     if as_json:
         return print_json(found.to_dict() | {"model": str(folder), "report": report})
     print(found)
     say(f"model: {folder}" + (f"\nreport: {report}" if report else ""))
+
+
+def _report(verifier: "Verifier", found: "Calibration", file: Path) -> str:
+    """Where the report is; "" without what writes one: the decision needs none."""
+    from onelook.errors import MissingExtraError
+    from onelook.report.inputs import calibration_inputs
+    from onelook.report.page import write_report
+
+    try:
+        return str(write_report(calibration_inputs(verifier, found), file))
+    except MissingExtraError as missing:
+        say(f"no report: {missing}")
+        return ""
 
 
 def _store(verifier: "Verifier", folder: Path, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fastapi import Depends, FastAPI, Security
 from fastapi.responses import FileResponse
@@ -68,18 +69,7 @@ def create_app(
     )
     app.state.backend = backend
     add_handlers(app)
-    guarded = [Depends(reader)]
-    if settings.tokens is not None:
-        guarded = [Security(bearer), *guarded]
-    app.include_router(about.open_router)
-    for module in (pairs, identities, about):
-        app.include_router(module.router, dependencies=guarded)
-    app.mount("/web", StaticFiles(directory=WEB), name="web")
-
-    @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(WEB / "index.html")
-
+    _add_routes(app, [Security(bearer)] if settings.tokens is not None else [])
     openapi.describe(app)  # after the last route: another one makes the document again
     # The middleware that is added last runs first.
     if settings.cors:
@@ -92,3 +82,15 @@ def create_app(
     app.add_middleware(Guards, settings=settings)
     app.add_middleware(Observer, metrics=backend.metrics)
     return app
+
+
+def _add_routes(app: FastAPI, named: list[Any]) -> None:
+    """All routes; ``named`` is what tells the document of tokens."""
+    app.include_router(about.open_router)
+    for module in (pairs, identities, about):
+        app.include_router(module.router, dependencies=[*named, Depends(reader)])
+    app.mount("/web", StaticFiles(directory=WEB), name="web")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(WEB / "index.html")

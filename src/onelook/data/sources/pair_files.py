@@ -91,6 +91,12 @@ def read_pairs(
         )
         return left, right, int(label) == known
 
+    numbered = _lines_of_pairs(path, lines)
+    return parse_pairs(path, numbered, parse)
+
+
+def _lines_of_pairs(path: str | Path, lines: Sequence[str]) -> list[tuple[int, str]]:
+    """Number, from 1, and text of each line that is neither blank nor a comment."""
     numbered = [
         (number, line)
         for number, line in enumerate(lines, start=1)
@@ -103,7 +109,7 @@ def read_pairs(
             f"{path}:{numbered[0][0]}: this is LFW's format (counts, then PERSON I J); "
             "onelook evaluate MODEL --protocol lfw-view1 or lfw-view2 reads it"
         )
-    return parse_pairs(path, numbered, parse)
+    return numbered
 
 
 def parse_pairs(
