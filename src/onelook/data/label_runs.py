@@ -25,11 +25,6 @@ class LabelRuns:
             np.zeros_like(self.labels) if column is None else np.asarray(column, np.int64)
             for column in (drawers, groups)
         )
-        if not len(self.labels) == len(group_of) == len(drawer_of):
-            raise ValueError(
-                f"labels, groups and drawers must be equally long, got {len(self.labels)}, "
-                f"{len(group_of)} and {len(drawer_of)}"
-            )
         self.has_groups, self.has_drawers = groups is not None, drawers is not None
         self.order = np.lexsort((drawer_of, self.labels, group_of)).astype(np.int64)
         label_at, group_at, drawer_at = (
@@ -69,8 +64,6 @@ class LabelRuns:
 
     def check_within_group(self, share: float) -> float:
         """The share, if it is possible."""
-        if not 0.0 <= share <= 1.0:
-            raise ValueError(f"within_group must lie in [0, 1], got {share}")
         if share > 0 and not self.has_groups:
             raise ValueError(
                 f"within_group={share} needs groups, and the data has none; set it to 0"

@@ -154,11 +154,6 @@ class ClassBatches:
         rotations: int = 1,
         per_epoch: int = 0,
     ) -> None:
-        if classes_per_batch < 1 or samples_per_class < 1 or rotations < 1:
-            raise ValueError(
-                "classes_per_batch, samples_per_class and rotations must be positive, got "
-                f"{classes_per_batch}, {samples_per_class} and {rotations}"
-            )
         turned_groups = None if groups is None else turned(groups, rotations)
         self._runs = LabelRuns(turned(labels, rotations), turned_groups)
         self._within_group = self._runs.check_within_group(within_group)
@@ -225,20 +220,13 @@ class PairListBatches:
         is_same: ArrayLike | None = None,
         targets: ArrayLike | None = None,
     ) -> None:
-        if (is_same is None) == (targets is None):
-            raise ValueError("give either is_same or targets, got both or none")
         sides = [left_items] if right_items is None else [left_items, right_items]
         self._sides = [np.asarray(side, dtype=np.int64) for side in sides]
         self._is_same = None if is_same is None else np.asarray(is_same, dtype=np.bool_)
         self._targets = None if targets is None else np.asarray(targets, dtype=np.float32)
         truth = self._is_same if self._targets is None else self._targets
         assert truth is not None
-        lengths = [len(column) for column in (self._sides[0], self._sides[-1], truth)]
-        if len(set(lengths)) > 1:
-            raise ValueError(
-                "left, right and truth must be equally long, got "
-                f"{lengths[0]}, {lengths[1]} and {lengths[2]}"
-            )
+        assert len(self._sides[0]) == len(self._sides[-1]) == len(truth)
         if len(truth) == 0:
             raise DataError("the pair list is empty; a batch needs at least one pair")
         self.batch_size, self.seed = batch_size, seed
@@ -286,8 +274,4 @@ def split_virtual(items: Indices, n: int) -> tuple[Indices, Indices]:
 
 def _steps(n_items: int, batch_size: int, per_epoch: int = 0) -> int:
     """Steps an epoch of ``per_epoch`` draws, or of one for each item."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be positive, got {batch_size}")
-    if per_epoch < 0:
-        raise ValueError(f"per_epoch must not be negative, got {per_epoch}")
     return max(1, -(-(per_epoch or n_items) // batch_size))
