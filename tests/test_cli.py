@@ -14,7 +14,7 @@ from PIL import Image
 
 from onelook.card import TrainingCard
 from onelook.cli import main
-from onelook.cli.printing import say_skipped
+from onelook.cli.printing import say_listed
 from onelook.cli.shared import app, check_files
 from onelook.cli.train import _setting
 from onelook.data.inputs import ImageInput
@@ -348,7 +348,7 @@ def _filled(word, values, images):
 
 
 def test_many_skipped_images_are_counted(capsys):
-    say_skipped([(f"{i}.png", "not an image") for i in range(985)])
+    say_listed("skipped", [(f"{i}.png", "not an image") for i in range(985)])
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "skipped 0.png: not an image" and len(lines) == 11
     assert lines[10] == "skipped 975 more (--json names all)"

@@ -75,7 +75,7 @@ def test_bad_files_are_left_out_in_any_block(verifier, folder, monkeypatch):
     assert [path for path, _ in content.bad] == [
         str(folder / f"{i}.png") for i in (0, 4, 9)
     ]
-    with pytest.raises(DataError, match="3 of 10 files cannot be read"):
+    with pytest.raises(DataError, match="3 of 10 files cannot be used"):
         embed_files(verifier, [folder], progress=False)
 
 

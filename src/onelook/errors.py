@@ -13,6 +13,10 @@ class DataError(OnelookError):
     """An unreadable image, a malformed pair file, or too few images for a request."""
 
 
+class UnfitError(DataError):
+    """A readable image of no use: without ink or a face, blurred; quotes nothing of it."""
+
+
 class TooLargeError(DataError):
     """An image with more pixels than are allowed; found before it is decoded."""
 

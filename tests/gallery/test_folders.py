@@ -74,6 +74,21 @@ def test_a_folder_whose_name_is_not_utf8_is_named_and_the_others_are_enrolled(
     assert r"no image of Ad\udce9 could be enrolled" in caplog.messages
 
 
+def test_poor_examples_are_refused_where_that_is_asked(gallery, people):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    for name in ("Ada", "Eve"):
+        (people / name).mkdir(exist_ok=True)
+        Image.fromarray(noise).save(people / name / "sharp.png")
+    done = enroll_files(gallery, [people], strict=True, skip_bad=True, progress=False)
+    assert (done.n_new, done.n_identities, len(done.bad)) == (2, 2, 10)
+    assert done.bad[0][0].endswith("0.png") and done.bad[0][1].startswith("blank: ")
+    assert done.warnings == ()
+    with pytest.raises(DataError, match="10 of 12 images cannot be used"):
+        enroll_files(gallery, [people], strict=True, progress=False)
+    done = enroll_files(gallery, [people], progress=False)
+    assert (done.n_new, done.n_known, len(done.warnings)) == (10, 2, 10)
+
+
 def test_an_identity_of_which_no_image_could_be_read_is_named(gallery, people, caplog):
     (people / "Bad").mkdir()
     (people / "Bad" / "0.png").write_bytes(b"no image")
@@ -91,7 +106,7 @@ def test_an_enrolment_goes_on_where_it_stood(gallery, people):
 
 def test_a_broken_image_is_named_at_the_end_and_the_others_are_enrolled(gallery, people):
     (people / "Bob" / "0.png").write_bytes(b"<html>")
-    with pytest.raises(DataError, match=r"1 of 10 images cannot be read:\n.*Bob/0.png"):
+    with pytest.raises(DataError, match=r"1 of 10 images cannot be used:\n.*Bob/0.png"):
         enroll_files(gallery, [people], progress=False)
     assert gallery.identities() == {"Ada": 3, "Bob": 2, "Cy": 3, "Dora": 1}
     again = enroll_files(gallery, [people], skip_bad=True, progress=False)

@@ -9,10 +9,11 @@ from PIL import Image
 from onelook.card import TrainingCard
 from onelook.data.inputs import RawInput
 from onelook.decision import Decision, IdentifyRow
-from onelook.errors import DataError, GalleryError, UnknownIdentityError
+from onelook.errors import DataError, GalleryError, UnfitError, UnknownIdentityError
 from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import redact_url, validate_name
 from onelook.gallery.stores import open_store
+from onelook.loading import load
 from onelook.models.similarity import WeightedL1Head
 from onelook.runtime.encoder import FunctionEncoder
 from onelook.runtime.torch import torch_scores
@@ -105,6 +106,27 @@ def test_forgetting_and_renaming_name_who_is_unknown(gallery):
     for call in (gallery.forget, gallery.images, lambda who: gallery.rename(who, "x")):
         with pytest.raises(UnknownIdentityError, match="no identity 'rouge'"):
             call("rouge")
+
+
+def test_poor_examples_are_enrolled_with_a_warning_or_refused(gallery, tmp_path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (60, 60), np.uint8)).save(tmp_path / "good.png")
+    images = [RED, str(tmp_path / "good.png")]
+    with pytest.raises(UnfitError, match="^image 1: blank: one shade all over; give a pic"):
+        gallery.enroll("red", images, strict=True)
+    assert len(gallery) == 0
+    done = gallery.enroll("red", images)
+    assert done.n_new == 2
+    assert [name for name, _ in done.warnings] == ["image 1"]
+    assert gallery.enroll("red", images, strict=True).n_known == 2
+
+
+def test_what_is_unlike_all_that_a_model_knows_is_a_poor_example(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (250, 250, 3), np.uint8)
+    with Gallery(load("faces"), tmp_path / "faces.db") as faces:
+        ((name, reason),) = faces.enroll("noise", [noise]).warnings
+    assert name == "image 1"
+    assert reason.startswith("it is unlike what faces was calibrated on")
 
 
 def test_a_broken_image_enrolls_none_of_its_call(gallery, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from onelook.errors import DataError, GalleryError, UnknownIdentityError
 from onelook.gallery.gallery import Gallery
+from onelook.loading import load
 from onelook.service.failures import status_and_message
 from onelook.service.settings import ServiceSettings
 
@@ -29,6 +30,14 @@ def png(width: int, height: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("L", (width, height), 255).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def test_a_photograph_without_a_face_is_called_that():
+    pytest.importorskip("dlib")
+    with asking(verifier=load("faces-aligned")) as client:
+        answer = client.post("/v1/compare", files=pair(png(250, 250), png(250, 250)))
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("left: no face was found; take a photograph")
 
 
 def requests():

@@ -29,12 +29,13 @@ def enroll(client, identity, *seeds, metadata=None):
 def test_from_enroll_to_forget(client):
     answer = enroll(client, "Ada", 1, 2, metadata={"camera": "door"})
     assert answer.status_code == 201
-    assert answer.json() == {"identity": "Ada", "new": 2, "known": 0}
-    assert enroll(client, "Ada", 2, 3).json() == {"identity": "Ada", "new": 1, "known": 1}
+    assert answer.json() == {"identity": "Ada", "new": 2, "known": 0, "warnings": []}
+    answer = enroll(client, "Ada", 2, 3).json()
+    assert (answer["new"], answer["known"]) == (1, 1)
     enroll(client, "Bob", 9)
-    answer = client.post("/v1/identify?k=2", files={"image": ("x.png", drawing(3))}).json()
-    assert (answer["identity"], answer["verdict"]) == ("Ada", "known")
-    assert [match["identity"] for match in answer["matches"]] == ["Ada", "Bob"]
+    answer = client.post("/v1/identify?k=2", files={"image": ("x.png", drawing(9))}).json()
+    assert (answer["identity"], answer["verdict"]) == ("Bob", "known")
+    assert [match["identity"] for match in answer["matches"]] == ["Bob", "Ada"]
     assert answer["matches"][0]["score"] == pytest.approx(1.0, abs=1e-5)
     assert answer["gallery_size"] == 4
     listed = client.get("/v1/identities/Ada").json()
@@ -47,6 +48,18 @@ def test_from_enroll_to_forget(client):
     answer = client.post("/v1/identify", files={"image": ("x.png", drawing(3))}).json()
     assert [match["identity"] for match in answer["matches"]] == ["Bob"]
     assert answer["identity"] is None
+
+
+def test_a_poor_example_is_enrolled_with_a_warning_or_refused(client):
+    small = drawing(1, side=18)
+    data, files = {"identity": "Ada"}, several(drawing(2), small)
+    refused = client.post("/v1/enroll?strict=true", files=files, data=data)
+    reason = "too small: 18 x 18 pixels; give 19 or more a side"
+    assert refused.status_code == 422
+    assert refused.json() == {"error": f"image 2: {reason}"}
+    assert client.get("/v1/identities").json()["total"] == 0
+    answer = client.post("/v1/enroll", files=files, data=data).json()
+    assert (answer["new"], answer["warnings"]) == (2, [["1.png", reason]])
 
 
 def test_identify_answers_as_the_library_does(client):

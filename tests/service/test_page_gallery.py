@@ -232,3 +232,13 @@ def test_what_is_wrong_with_a_picture_to_enroll_is_said_with_its_name(visit: Vis
     visit.choose("Your picture", ("torn.png", sheet(*ARCH)[:60]))
     page.get_by_role("button", name="Enroll", exact=True).click()
     expect(page.locator(".tile")).to_have_count(0)
+
+
+def test_a_poor_example_is_enrolled_and_called_that(visit: Visit) -> None:
+    page = visit.open("identify")
+    visit.choose("Your picture", ("stamp.png", sheet(*ARCH, side=16)))
+    page.get_by_role("textbox", name="Name").fill("stamp")
+    page.get_by_role("button", name="Enroll", exact=True).click()
+    status = page.locator("#identify-status")
+    expect(status).to_contain_text("stamp.png is a poor example: too small: 16 x 16 pixels")
+    expect(page.locator(".tile")).to_have_count(1)

@@ -14,7 +14,7 @@ from onelook.cli.printing import (
     print_rows,
     print_text,
     say,
-    say_skipped,
+    say_listed,
 )
 from onelook.cli.shared import app, check_files, example, load_model
 
@@ -133,7 +133,7 @@ def embed(
     check_ending(out)
     content = embed_files(load_model(model, paths=paths), paths, side, skip_bad)
     target = write_vectors(out, content)
-    say_skipped(content.bad)
+    say_listed("skipped", content.bad)
     n, size = content.vectors.shape
     answer = {"out": str(target), "vectors": n, "size": size, "bad": content.bad}
     print_either(answer, f"{n:,} vectors of {size} numbers: {target}", as_json)

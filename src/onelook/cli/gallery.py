@@ -16,7 +16,7 @@ from onelook.cli.printing import (
     print_result,
     print_text,
     say,
-    say_skipped,
+    say_listed,
 )
 from onelook.cli.shared import app, check_files, example, key_and_value, load_model
 from onelook.tables import counted
@@ -55,6 +55,9 @@ def enroll(
         bool, option("--keep-originals", "Keep the image files too")
     ] = False,
     skip_bad: options.SkipBad = False,
+    strict: Annotated[
+        bool, option("--strict", "Refuse images that are too small, blank, blurred or odd")
+    ] = False,
     threads: options.Threads = None,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -77,11 +80,13 @@ def enroll(
                 metadata=metadata,
                 at_most=at_most,
                 skip_bad=skip_bad,
+                strict=strict,
             )
     except KeyboardInterrupt:
         say("stopped; what was enrolled is kept: the same command again goes on")
         raise typer.Exit(130) from None
-    say_skipped(result.bad)
+    say_listed("skipped", result.bad)
+    say_listed("enrolled, but a poor example:", result.warnings)
     print_result(result, as_json)
 
 

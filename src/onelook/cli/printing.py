@@ -12,7 +12,7 @@ _CONTROLS = {
     if chr(code) not in "\n\t"
 }
 
-LISTED = 10  # skipped images that are named; the others are counted
+LISTED = 10  # images that are named; the others are counted
 
 
 def print_text(value: Any) -> None:
@@ -44,12 +44,12 @@ def say(message: str) -> None:
     print(message.translate(_CONTROLS), file=sys.stderr)
 
 
-def say_skipped(bad: Sequence[tuple[str, str]]) -> None:
-    """Name the first images that were skipped, with the reasons, and count the others."""
-    for address, reason in bad[:LISTED]:
-        say(f"skipped {address}: {reason}")
-    if len(bad) > LISTED:
-        say(f"skipped {len(bad) - LISTED:,} more (--json names all)")
+def say_listed(what: str, found: Sequence[tuple[str, str]]) -> None:
+    """Name the first images that something befell, with the reasons; count the others."""
+    for address, reason in found[:LISTED]:
+        say(f"{what} {address}: {reason}")
+    if len(found) > LISTED:
+        say(f"{what.rstrip(':')} {len(found) - LISTED:,} more (--json names all)")
 
 
 def fail(message: str) -> NoReturn:

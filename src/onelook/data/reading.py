@@ -126,7 +126,7 @@ def refuse_bad(
     *,
     skippable: bool = False,
 ) -> None:
-    """Raise a DataError that lists unreadable items, (name, reason), if there are any.
+    """Raise a DataError that lists unusable items, (name, reason), if there are any.
 
     Where the caller is ``skippable``, ``skip_bad`` is advised.
     """
@@ -141,4 +141,4 @@ def refuse_bad(
     if skippable and n_all > FEW:
         lines[-1] += "; --skip-bad (in Python skip_bad=True) goes on without them"
     text = "\n".join(lines)
-    raise DataError(f"{len(bad):,} of {n_all:,} {what} cannot be read:\n{text}")
+    raise DataError(f"{len(bad):,} of {n_all:,} {what} cannot be used:\n{text}")

@@ -3,8 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from functools import cache, reduce
 from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeVar
@@ -32,10 +32,19 @@ MANY = 10_000  # new images from which on a store may need a new index
 
 @dataclass(frozen=True)
 class FilesEnrolled(Enrolled):
-    """What ``enroll_files`` did: counts, and (address, reason) of unreadable files."""
+    """What ``enroll_files`` did: counts, and (address, reason) of unusable files."""
 
-    n_identities: int
-    bad: tuple[tuple[str, str], ...]
+    n_identities: int = 0
+    bad: tuple[tuple[str, str], ...] = ()
+
+    def and_then(self, other: "FilesEnrolled") -> "FilesEnrolled":
+        """This and what was done after it."""
+        return FilesEnrolled(
+            self.n_new + other.n_new,
+            self.n_known + other.n_known,
+            self.warnings + other.warnings,
+            bad=self.bad + other.bad,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,13 +85,14 @@ def enroll_files(
     metadata: dict[str, Any] | None = None,
     at_most: int | None = None,
     skip_bad: bool = False,
+    strict: bool = False,
     progress: bool = True,
 ) -> FilesEnrolled:
     """Enroll images, and all images of folders and archives; durable block by block.
 
     Run again after a stop, it does not encode what is already enrolled. Without
     ``identity``, names are as in ``images_of_identities``; of each, ``at_most`` images are
-    taken.
+    taken. With ``strict``, poor examples are as bad as unreadable files.
     """
     if identity is None:
         by_path = [images_of_identities(path) for path in paths]
@@ -92,21 +102,20 @@ def enroll_files(
         suffixes = gallery.verifier.input_of("right").suffixes
         found = [(identity, at) for at in addresses_of(paths, suffixes)]
     seen = Counter[str]()
-    images, n_new, bad = [], 0, list[tuple[str, str]]()
+    images, done = [], FilesEnrolled(0, 0)
     for who, address in found:
         seen[who] += 1
         if at_most is None or seen[who] <= at_most:
             images.append((who, address))
     for block in in_blocks(tracked(images, "enrolling", progress), BLOCK):
-        new, unreadable = _enroll_block(gallery, block, metadata)
-        n_new, bad = n_new + new, bad + unreadable
-    if n_new >= MANY:
+        done = done.and_then(_enroll_block(gallery, block, metadata, strict))
+    bad = done.bad
+    if done.n_new >= MANY:
         gallery.maintain()  # a program that only enrolls ends before its index is built
     without = _without_image(images, bad)
     if bad and (not skip_bad or len(bad) == len(images)):
         _refuse(bad, len(images), skippable=not skip_bad)
-    n_known, n_identities = len(images) - n_new - len(bad), len(seen) - len(without)
-    return FilesEnrolled(n_new, n_known, n_identities=n_identities, bad=tuple(bad))
+    return replace(done, n_identities=len(seen) - len(without))
 
 
 def _without_image(
@@ -150,17 +159,22 @@ def _refuse(bad: Sequence[tuple[str, str]], n_images: int, skippable: bool) -> N
 
 
 def _enroll_block(
-    gallery: Gallery, block: Sequence[tuple[str, str]], metadata: dict[str, Any] | None
-) -> tuple[int, list[tuple[str, str]]]:
-    """How many are new, and what is bad; one by one where the block has a bad file."""
+    gallery: Gallery,
+    block: Sequence[tuple[str, str]],
+    metadata: dict[str, Any] | None,
+    strict: bool,
+) -> FilesEnrolled:
+    """Enroll some images; one by one where the block has a bad file."""
     try:
-        return gallery.enroll_many(block, metadata).n_new, []
+        done = gallery.enroll_many(block, metadata, strict=strict)
+        return FilesEnrolled(done.n_new, done.n_known, done.warnings)
     except (DataError, ValueError) as error:  # an image, or the name of a folder
         if len(block) == 1:
             address = block[0][1]
-            return 0, [(address, str(error).removeprefix(f"{address}: "))]
-    parts = [_enroll_block(gallery, [one], metadata) for one in block]
-    return sum(new for new, _ in parts), [one for _, bad in parts for one in bad]
+            reason = str(error).removeprefix(f"{address}: ")
+            return FilesEnrolled(0, 0, bad=((address, reason),))
+    parts = [_enroll_block(gallery, [one], metadata, strict) for one in block]
+    return reduce(FilesEnrolled.and_then, parts)
 
 
 def check_folder(

@@ -15,8 +15,9 @@ from PIL import Image
 from onelook.cohort import Cohort
 from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import check_list, decode, name_of
+from onelook.data.inputs.quality import fault_of
 from onelook.decision import Vote
-from onelook.errors import GalleryError, UnknownIdentityError
+from onelook.errors import GalleryError, UnfitError, UnknownIdentityError
 from onelook.familiarity import Reason
 from onelook.gallery.answers import Candidate, Identification, answer, best_images
 from onelook.gallery.place import answering, keep_cohort, keep_decision, own_model
@@ -48,10 +49,15 @@ SHORTLIST = 500  # nearest entries that a pair head ranks, which no distance fol
 
 @dataclass(frozen=True)
 class Enrolled:
-    """Numbers of images that were new, and that were enrolled before."""
+    """Numbers of images that were new, and that were enrolled before.
+
+    ``warnings`` are (image, reason) of new ones that are poor examples: too small, blank,
+    blurred, or unlike what the model was calibrated on.
+    """
 
     n_new: int
     n_known: int
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 class Gallery:
@@ -146,7 +152,12 @@ class Gallery:
         return f"<Gallery {redact_url(self.url)} of {self.verifier.name!r}: {size}>"
 
     def enroll(
-        self, identity: str, images: Sequence[Item], metadata: dict[str, Any] | None = None
+        self,
+        identity: str,
+        images: Sequence[Item],
+        metadata: dict[str, Any] | None = None,
+        *,
+        strict: bool = False,
     ) -> Enrolled:
         """Add images of an identity; returns once they are durable.
 
@@ -156,17 +167,23 @@ class Gallery:
             identity: Name of who or what the images show.
             images: As ``Verifier.embed`` takes them.
             metadata: JSON values that are kept with each image.
+            strict: Refuse poor examples instead of warning of them.
 
         Raises:
-            DataError: If an image cannot be read; then none is enrolled.
+            DataError: If an image cannot be read, or is refused; then none is enrolled.
             ValueError: If there is no image, or the name cannot be kept.
         """
         if not check_list(images):
             raise ValueError(f"enroll needs at least one image of {identity!r}, got 0")
-        return self.enroll_many([(identity, image) for image in images], metadata)
+        pairs = [(identity, image) for image in images]
+        return self.enroll_many(pairs, metadata, strict=strict)
 
     def enroll_many(
-        self, images: Sequence[tuple[str, Item]], metadata: dict[str, Any] | None = None
+        self,
+        images: Sequence[tuple[str, Item]],
+        metadata: dict[str, Any] | None = None,
+        *,
+        strict: bool = False,
     ) -> Enrolled:
         """``enroll`` of (identity, image) pairs, all of them or none."""
         taken = self.verifier.input_of("right")
@@ -184,6 +201,10 @@ class Gallery:
         ]
         loaded = [taken.load(data[i], called[i]) for i in rows]
         vectors = self.verifier.embed_loaded(loaded, "right")
+        faults = self._faults([data[i] for i in rows], loaded, vectors)
+        warnings = [(called[i], one) for i, one in zip(rows, faults, strict=True) if one]
+        if strict and warnings:
+            raise UnfitError("\n".join(": ".join(one) for one in warnings))
         entries = [
             Entry(
                 identity=names[i],
@@ -196,7 +217,19 @@ class Gallery:
             for i, vector in zip(rows, vectors, strict=True)
         ]
         n_new = sum(self.store.enroll(entries)) if entries else 0
-        return Enrolled(n_new, len(images) - n_new)
+        return Enrolled(n_new, len(images) - n_new, tuple(warnings))
+
+    def _faults(
+        self, data: Sequence[bytes], loaded: Sequence[Any], vectors: Floats
+    ) -> list[str]:
+        """Why each of N images is a poor example; "" where it is not."""
+        taken, reasons = self.verifier.input_of("right"), list[Reason]([""] * len(data))
+        if self.verifier.shared and loaded:
+            reasons = self.verifier.reasons(loaded, vectors, ["it"] * len(data))
+        return [
+            fault_of(taken, content, one) or reason or ""
+            for content, one, reason in zip(data, loaded, reasons, strict=True)
+        ]
 
     def enroll_vectors(
         self,

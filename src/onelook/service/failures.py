@@ -16,8 +16,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
-from onelook.data.inputs.ink import NoInkError
-from onelook.errors import DataError, GalleryError, TooLargeError, UnknownIdentityError
+from onelook.errors import (
+    DataError,
+    GalleryError,
+    TooLargeError,
+    UnfitError,
+    UnknownIdentityError,
+)
 
 log = logging.getLogger("onelook.service")
 
@@ -64,8 +69,8 @@ def _unreadable(error: DataError) -> str:
     """Which image cannot be read, and why where the reason does not quote the image."""
     name = _OUR_NAME.match(str(error))
     reason = "cannot be read as an image; send an undamaged PNG, JPEG, WebP, GIF or TIFF"
-    if isinstance(error.__cause__, NoInkError):
-        reason = str(error.__cause__)
+    if isinstance(error, UnfitError):
+        reason = str(error).removeprefix(name[0] if name else "")
     return f"{name[1] if name else 'image'}: {reason}"
 
 

@@ -1,7 +1,7 @@
 """Identities: the routes of the gallery: identify, enroll, list, forget, rename."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
@@ -46,11 +46,17 @@ _IDENTIFIED = Identification(
 
 @dataclass(frozen=True)
 class EnrollAnswer:
-    """How many images are new, and how many the identity had already."""
+    """How many images are new, and how many the identity had already.
+
+    ``warnings`` are (image, reason) of new ones that are poor examples.
+    """
 
     identity: str
     new: int
     known: int
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+
+    __pydantic_config__ = {"json_schema_serialization_defaults_required": True}
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,12 @@ async def identify(
     ),
     summary="Add images of an identity",
 )
-async def enroll(request: Request, backend: Served, gallery: ServedGallery) -> EnrollAnswer:
+async def enroll(
+    request: Request,
+    backend: Served,
+    gallery: ServedGallery,
+    strict: Annotated[bool, Query(description="Refuse poor examples with a 422")] = False,
+) -> EnrollAnswer:
     """`curl -F identity=Ada -F images=@ada.png http://127.0.0.1:8000/v1/enroll`"""
     fields = ("identity", "metadata")
     form = read_form(request, backend.room, ("images",), fields, many=True)
@@ -143,9 +154,12 @@ async def enroll(request: Request, backend: Served, gallery: ServedGallery) -> E
         metadata = json_object(texts.get("metadata") or "{}", "metadata")
 
         def work() -> EnrollAnswer:
+            data = [image.data for image in images]
             with backend.embedder.checked(images):
-                done = gallery.enroll(identity, [image.data for image in images], metadata)
-            return EnrollAnswer(identity, done.n_new, done.n_known)
+                done = gallery.enroll(identity, data, metadata, strict=strict)
+            sent = {image.name: image.filename for image in images}
+            warnings = [(sent[name], reason) for name, reason in done.warnings]
+            return EnrollAnswer(identity, done.n_new, done.n_known, warnings)
 
         with backend.embedder.places(len(images)):
             return await run_in_threadpool(work)

@@ -293,7 +293,7 @@ def test_load_many_lists_ten_bad_images_and_the_count(tmp_path):
     with pytest.raises(DataError) as caught:
         small().load_many(addresses)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "12 of 12 images cannot be read:"
+    assert lines[0] == "12 of 12 images cannot be used:"
     assert lines[1] == f"  {tmp_path}/00.png: no such file"
     assert lines[11:] == [
         "  ... and 2 more",

@@ -143,7 +143,7 @@ def test_bad_images_are_refused_with_the_first_ten_and_the_count(tmp_path):
     with pytest.raises(DataError) as caught:
         prepare([case.address for case in cases], tmp_path / "cache")
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"{n_bad} of {len(cases)} images cannot be read:"
+    assert lines[0] == f"{n_bad} of {len(cases)} images cannot be used:"
     assert lines[11] == f"  ... and {n_bad - 10} more"
     assert "--skip-bad" in lines[12]
 

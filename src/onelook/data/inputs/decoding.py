@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from onelook.data.inputs.ink import NoInkError, is_light_on_glass
 from onelook.data.reading import read_bytes, split_address
-from onelook.errors import DataError, MissingExtraError, TooLargeError
+from onelook.errors import DataError, MissingExtraError, TooLargeError, UnfitError
 from onelook.extras import import_extra
 
 # What one side of a comparison may be: the address of a file (or of ARCHIVE.zip!/MEMBER),
@@ -192,7 +192,7 @@ def naming(address: str) -> Iterator[None]:
     except DataError:
         raise
     except NoInkError as error:
-        raise DataError(f"{address}: {error}") from error
+        raise UnfitError(f"{address}: {error}") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         why = f"more than {limit:,} pixels; make it smaller"

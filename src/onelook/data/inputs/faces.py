@@ -19,7 +19,7 @@ from PIL import Image
 
 from onelook.data.inputs.decoding import Item, open_image
 from onelook.data.inputs.images import ImageInput
-from onelook.errors import DataError
+from onelook.errors import UnfitError
 from onelook.extras import file_of_extra, import_extra
 from onelook.recipe import ImageSettings
 
@@ -161,7 +161,7 @@ class FaceInput(ImageInput):
         face = main_face(photograph)
         if face is None:
             if self.without_face == "refuse":
-                raise DataError(
+                raise UnfitError(
                     f"{name}: no face was found; take a photograph with a face that "
                     "is upright and fills a tenth of the shorter side or more"
                 )

@@ -107,7 +107,9 @@ export class Identify {
       this.slot.clear();
       this.name.value = "";
       this.#isTyped = false;
-      say(this.status, element("p", { class: "sentence" }, enrolled(kept)));
+      const said = [enrolled(kept), ...kept.warnings.map(poorExample)];
+      const lines = said.map((words) => element("p", { class: "sentence" }, words));
+      say(this.status, ...lines);
       await this.gallery.reload();
       this.slot.focus();
     } catch (error) {
@@ -150,6 +152,10 @@ function enrolled({ identity, new: n_new, known }) {
     return `${identity} has ${known === 1 ? "this picture" : "these pictures"} already.`;
   const also = known ? `; ${known} already enrolled` : "";
   return `Enrolled: ${pictures(n_new)} of ${identity}${also}.`;
+}
+
+function poorExample([name, reason]) {
+  return `${name} is a poor example: ${reason}.`;
 }
 
 /** Headline and sentence of an answer. */
