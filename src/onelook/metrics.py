@@ -277,15 +277,10 @@ def bootstrap_interval(
 
     Args:
         figures: From a ROC curve to one or more numbers.
-        scores: (N,), larger = more alike.
-        is_same: (N,) bool.
-        left_classes: (N,) class of each pair's left side.
-        right_classes: (N,) class of each pair's right side.
+        scores, is_same: (N,) of the pairs.
+        left_classes, right_classes: (N,) classes of their sides.
         seed: Seed of the resampling.
         n_resamples: Number of resamples; those without both kinds of pairs are left out.
-
-    Returns:
-        One ``(low, high)`` for each figure.
 
     Raises:
         ValueError: If there are fewer than 10 classes.

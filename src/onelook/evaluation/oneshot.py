@@ -169,18 +169,10 @@ def n_way_k_shot(
 ) -> OneShotResult:
     """Random episodes over the classes of any data set, with one query of each class.
 
-    Args:
-        scorer: A Verifier or a baseline.
-        dataset: Items with labels.
-        n_way: Number of classes in an episode.
-        n_shot: Number of support items of each class.
-        n_episodes: Number of independent episodes; the 95% interval is of their mean.
-        seed: Seed of the episodes.
-        protocol: Name for the result.
-        within_groups: Whether an episode stays in one group (alphabet), whose drawers, if
-            known, give either the support or the queries.
-        rotations: 4 makes the quarter turns of an image new classes, for a scorer with
-            ``input`` and ``embed_loaded``, such as a Verifier of images.
+    The 95% interval is of the mean of independent episodes. With ``within_groups`` an
+    episode stays in one group (alphabet), whose drawers, if known, give either the support
+    or the queries. ``rotations=4`` makes the quarter turns of an image new classes, for a
+    scorer with ``input`` and ``embed_loaded``, such as a Verifier of images.
     """
     labels = turned(dataset.labels, rotations)
     episodes = sample_episodes(

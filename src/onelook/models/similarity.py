@@ -28,21 +28,13 @@ ROUNDING = 2e-14
 
 
 def squared_euclidean_distance(left: Tensor, right: Tensor) -> Tensor:
-    """Squared Euclidean distance of each pair, ``sum((left - right)**2)``.
-
-    Args:
-        left: (N, D) embeddings.
-        right: (N, D) embeddings.
-
-    Returns:
-        (N,) distances, at least 0.
-    """
+    """Squared Euclidean distance (N,) of each pair, ``sum((left - right)**2)``."""
     left, right = _comparable(left, right)
     return (left - right).square().sum(-1)
 
 
 def euclidean_distance(left: Tensor, right: Tensor) -> Tensor:
-    """Euclidean distance of each pair, ``sqrt(sum((left - right)**2))``; shapes as above.
+    """Euclidean distance of each pair, ``sqrt(sum((left - right)**2))``.
 
     Exactly 0 with gradient 0 at identical embeddings, where the square root alone has an
     infinite one.
@@ -55,13 +47,13 @@ def euclidean_distance(left: Tensor, right: Tensor) -> Tensor:
 
 
 def manhattan_distance(left: Tensor, right: Tensor) -> Tensor:
-    """Manhattan (L1) distance of each pair, ``sum(|left - right|)``; shapes as above."""
+    """Manhattan (L1) distance of each pair, ``sum(|left - right|)``."""
     left, right = _comparable(left, right)
     return (left - right).abs().sum(-1)
 
 
 def cosine_similarity(left: Tensor, right: Tensor) -> Tensor:
-    """Cosine of the angle of each pair, in [-1, 1]; shapes as above.
+    """Cosine of the angle of each pair, in [-1, 1].
 
     A zero vector has no direction: its similarity to anything is 0, with a finite gradient.
     """
@@ -70,7 +62,7 @@ def cosine_similarity(left: Tensor, right: Tensor) -> Tensor:
 
 
 def exponential_similarity(left: Tensor, right: Tensor) -> Tensor:
-    """``exp(-manhattan_distance)`` of each pair, in [0, 1]; shapes as above.
+    """``exp(-manhattan_distance)`` of each pair, in [0, 1].
 
     Reference:
         Mueller, Thyagarajan. Siamese Recurrent Architectures for Learning Sentence
@@ -80,17 +72,10 @@ def exponential_similarity(left: Tensor, right: Tensor) -> Tensor:
 
 
 def squared_euclidean_distance_matrix(left: Tensor, right: Tensor) -> Tensor:
-    """Squared Euclidean distances of all combinations.
+    """Squared Euclidean distances (N, M) of all combinations of (N, D) and (M, D).
 
     From one matrix product in float64, faster than differences one by one and no less exact
     than they are in float32: identical embeddings are at exactly 0.
-
-    Args:
-        left: (N, D) embeddings.
-        right: (M, D) embeddings.
-
-    Returns:
-        (N, M) distances, at least 0.
     """
     left, right = _comparable(left, right)
 
@@ -108,18 +93,18 @@ def squared_euclidean_distance_matrix(left: Tensor, right: Tensor) -> Tensor:
 
 
 def euclidean_distance_matrix(left: Tensor, right: Tensor) -> Tensor:
-    """Euclidean distances of all combinations; shapes as above."""
+    """Euclidean distances of all combinations."""
     return _square_root(squared_euclidean_distance_matrix(left, right))
 
 
 def manhattan_distance_matrix(left: Tensor, right: Tensor) -> Tensor:
-    """Manhattan distances of all combinations, with no (N, M, D) memory; as above."""
+    """Manhattan distances of all combinations, with no (N, M, D) memory."""
     left, right = _comparable(left, right)
     return _by_rows(lambda rows: torch.cdist(rows, right, p=1.0), left, right)
 
 
 def cosine_similarity_matrix(left: Tensor, right: Tensor) -> Tensor:
-    """Cosines of all combinations, 0 for a zero vector; shapes as above."""
+    """Cosines of all combinations, 0 for a zero vector."""
     left, right = _comparable(left, right)
 
     def block(rows: Tensor) -> Tensor:
@@ -130,7 +115,7 @@ def cosine_similarity_matrix(left: Tensor, right: Tensor) -> Tensor:
 
 
 def exponential_similarity_matrix(left: Tensor, right: Tensor) -> Tensor:
-    """``exp(-manhattan_distance)`` of all combinations; shapes as above."""
+    """``exp(-manhattan_distance)`` of all combinations."""
     return torch.exp(-manhattan_distance_matrix(left, right))
 
 
@@ -214,13 +199,8 @@ class WeightedL1Head(Similarity):
     """Learned weighted L1 similarity: the logit ``sum(weight * |left - right|) + bias``.
 
     The same as a linear layer on ``|left - right|``. Its sigmoid is the probability of
-    *same*.
-
-    Args:
-        embedding_size: D.
-        bias: Whether to add a learned number; the paper's formula has none.
-        published_init: Draw weights and bias as the paper does, N(0, 0.2) and N(0.5, 0.01)
-            (mean, standard deviation), not as PyTorch does.
+    *same*. The paper's formula has no bias; its initial weights and biases are N(0, 0.2)
+    and N(0.5, 0.01) (mean, standard deviation).
 
     Reference:
         Koch, Zemel, Salakhutdinov. Siamese Neural Networks for One-shot Image Recognition.
@@ -267,9 +247,6 @@ class ConcatenationHead(Similarity):
     That is ``u(left) + v(right)``, without any term in which the two meet, and it depends
     on which side is left: published as it is in the 19-layer system for faces, and a weak
     judge of pairs.
-
-    Args:
-        embedding_size: D, of each side.
     """
 
     name = "concatenation"

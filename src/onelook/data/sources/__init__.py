@@ -86,13 +86,10 @@ def open_source(
 ) -> Dataset | Pairs:
     """The items of a data set or of a folder of classes, or the pairs of a pair file.
 
-    Args:
-        name_or_path: A name in ``DATA_SETS``, a folder or archive of ``CLASS/IMAGE``, or a
-            file of ``PATH PATH LABEL`` lines.
-        part: Part of a data set; all of it by default.
-        root: Where a data set lies; what the paths of a pair file are relative to.
-        depth: How many folders stand above a class folder.
-        same: The label of a same pair, 0 or 1, where the pair file does not say it.
+    ``name_or_path`` is a name in ``DATA_SETS``, a folder or archive of ``CLASS/IMAGE``, or
+    a file of ``PATH PATH LABEL`` lines. ``root`` is where a data set lies, or what the
+    paths of a pair file are relative to; ``depth`` folders stand above a class folder;
+    ``same`` is the label of a same pair, where the pair file does not say it.
     """
     name, place = str(name_or_path), os.path.expanduser(name_or_path)
     if name in DATA_SETS:

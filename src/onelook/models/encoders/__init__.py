@@ -81,13 +81,9 @@ def encoder_settings(settings: NamedSettings, facts: Mapping[str, Any]) -> dict[
 def build_encoder(settings: NamedSettings) -> Any:
     """The encoder that a recipe names, with its ``embedding_size`` and ``input_shape``.
 
-    Args:
-        settings: A name from ``ENCODERS`` or the path of a class, and its arguments.
-
-    Example:
-        >>> arguments = {"vocabulary_size": 1000}
-        >>> build_encoder(NamedSettings(name="lstm", arguments=arguments)).embedding_size
-        50
+    >>> arguments = {"vocabulary_size": 1000}
+    >>> build_encoder(NamedSettings(name="lstm", arguments=arguments)).embedding_size
+    50
     """
     known = {settings.name: encoder_class(settings.name)}
     encoder: Any = build_named("encoder", known, settings)

@@ -42,20 +42,13 @@ class CompactEncoder(nn.Module):
     """Residual encoder for images of any size from 16 pixels, grey or colour.
 
     A strided stem, then stages of residual blocks: each later stage halves the map and has
-    the number of channels that ``growth`` says. The last map is averaged over a grid of
-    ``pool`` x ``pool`` cells, so the input may differ from ``input_shape`` in height and
-    width. Where a thing lies in its image says something (drawings, aligned faces), two
-    cells a side or more keep it.
+    the number of channels that ``growth`` says, in units of ``width``. The last map is
+    averaged over a grid of ``pool`` x ``pool`` cells, so the input may differ from
+    ``input_shape`` in height and width. Where a thing lies in its image says something
+    (drawings, aligned faces), two cells a side or more keep it.
 
     Args:
-        input_shape: (channels, height, width) that the network is meant for.
-        width: Channels of the first stage.
-        embedding_size: Length of an embedding.
-        blocks: Residual blocks of each stage.
-        growth: Channels of each stage, in units of ``width``.
-        stem_kernel: Side of the first convolution, in pixels.
-        stem_stride: Its stride: 1 for tiny images, 2 otherwise, 4 for photographs.
-        pool: Cells a side that the last map is averaged over; 1 forgets all places.
+        stem_stride: 1 for tiny images, 2 otherwise, 4 for photographs.
         standardize: Bring each channel of each image to mean 0 and deviation 1 first, so
             that the light it was taken in says nothing.
 

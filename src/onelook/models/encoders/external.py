@@ -94,12 +94,8 @@ def generalised_mean(features: Tensor, power: float) -> Tensor:
 class TimmEncoder(nn.Module):
     """Any image model of the package timm, without its classifier.
 
-    Args:
-        model: timm's name of it, such as ``"resnet18"``.
-        input_shape: (channels, height, width) of the images.
-        pretrained: Start from timm's weights, which it downloads the first time.
-        embedding_size: Size of a learned linear layer on the features; 0 gives the
-            features.
+    ``model`` is timm's name of it, such as ``"resnet18"``. Its ``pretrained`` weights are
+    downloaded the first time. An ``embedding_size`` of 0 gives the features as they are.
     """
 
     def __init__(

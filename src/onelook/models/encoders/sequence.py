@@ -18,14 +18,8 @@ class PaddedLstm(nn.Module):
 
     The same as ``nn.LSTM`` on packed sequences, which is half as fast on a CPU and, on
     other devices, waits for the lengths. Here the backward direction reads each sequence
-    turned about within its length, so that padding always comes last.
-
-    Args:
-        size_in: Size of a step.
-        hidden_size: Size of the state in each direction.
-        n_layers: Layers, one upon the other.
-        bidirectional: Whether a second LSTM reads backwards.
-        forget_bias: What the forget gate's bias starts at; larger lets memory last longer.
+    turned about within its length, so that padding always comes last. A larger bias of the
+    forget gates lets memory last longer.
     """
 
     def __init__(
@@ -68,12 +62,7 @@ class LstmEncoder(nn.Module):
     """LSTM over the tokens of a text, words or characters as the preprocessing says.
 
     Args:
-        vocabulary_size: How many different tokens there are, with padding (0) and unknown
-            (1).
-        token_size: Size of a token's learned vector.
-        hidden_size: Size of the LSTM's state; the embedding is twice that if
-            ``bidirectional``.
-        bidirectional: Whether a second LSTM reads the text backwards.
+        vocabulary_size: Number of tokens, with padding (0) and unknown (1).
         pooling: ``"last"`` gives the state after the last token, as published; ``"mean"``
             the mean of all states.
         dropout: Share of the numbers in the tokens' vectors that training sets to 0.
@@ -121,16 +110,8 @@ class StrokeEncoder(nn.Module):
     """Convolutions and a two-way LSTM over pen points, pooled by learned attention.
 
     A point comes as (dx, dy, pen-up); the encoder adds where it lies, the sums of the
-    steps, about the drawing's centre. Two strided convolutions shorten the sequence four
-    times before the LSTM.
-
-    Args:
-        embedding_size: Size of the embedding.
-        width: Channels of the convolutions.
-        hidden_size: Size of the LSTM's state in each direction.
-        layers: LSTM layers, one upon the other.
-        dropout: Share of the numbers that training sets to 0 before the LSTM and the last
-            layer.
+    steps, about the drawing's centre. Two strided convolutions of ``width`` channels
+    shorten the sequence four times before the LSTM.
     """
 
     input_shape = None
