@@ -35,6 +35,18 @@ class ClassPairs:
     n_different: int
     pairs: str
 
+    @classmethod
+    def listed(
+        cls,
+        scores: NDArray[np.float64],
+        is_same: NDArray[np.bool_],
+        left: Indices,
+        right: Indices,
+    ) -> "ClassPairs":
+        """The pairs of a list, none of which is repeated."""
+        n_same, n_different = int(is_same.sum()), int((~is_same).sum())
+        return cls(scores, is_same, left, right, n_same, n_different, "as listed")
+
     @property
     def n_classes(self) -> int:
         return len(np.union1d(self.left, self.right))
@@ -125,12 +137,5 @@ def listed_pairs(scorer: Scorer, pairs: Pairs) -> ClassPairs:
     else:
         _, classes = np.unique([*names[0], *names[1]], return_inverse=True)
         left, right = np.split(classes, 2)
-    return ClassPairs(
-        score_pairs(scorer, pairs.left, pairs.right),
-        pairs.is_same,
-        left,
-        right,
-        int(pairs.is_same.sum()),
-        int((~pairs.is_same).sum()),
-        "as listed",
-    )
+    scores = score_pairs(scorer, pairs.left, pairs.right)
+    return ClassPairs.listed(scores, pairs.is_same, left, right)

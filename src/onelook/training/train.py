@@ -269,15 +269,8 @@ def calibrated(
             return fit_items(
                 verifier, left, right, labels, groups, far=recipe.far, seed=seed
             )
-        drawn = ClassPairs(
-            pairs.scores,
-            pairs.is_same,
-            labels[pairs.left],
-            labels[pairs.right],
-            int(pairs.is_same.sum()),
-            int((~pairs.is_same).sum()),
-            "as listed",
-        )
+        sides = labels[pairs.left], labels[pairs.right]
+        drawn = ClassPairs.listed(pairs.scores, pairs.is_same, *sides)
         return fit_drawn(drawn, far=recipe.far, seed=seed)
     except ValueError as error:
         log.warning("no threshold: %s (--set data.validation_fraction=0.5)", error)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from onelook.errors import DataError
+from onelook.files import locked
 from onelook.progress import progress_bar
 
 CHUNK_BYTES = 1 << 18
@@ -54,13 +55,16 @@ def fetch(url: str, to: Path, md5: str | None = None) -> Path:
     published, by the zip test for a ``.zip``.
     """
     part = to.with_name(to.name + ".part")
+    busy = (
+        f"another process is fetching {to}, or a file beside it; wait until it is done and "
+        "run again"
+    )
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
         if not to.exists():
-            with part.open("ab") as file:
-                _lock(file, to)
+            with locked(to.parent, busy):
                 if not to.exists():  # another process may have finished between two looks
-                    _fetch(url, file, to)
+                    with part.open("ab") as file:
+                        _fetch(url, file, to)
                     _move_if_sound(part, to, url, md5)
                     return to
     except OSError as error:
@@ -77,19 +81,6 @@ def _move_if_sound(part: Path, to: Path, url: str, md5: str | None) -> None:
         part.unlink()
         raise DataError(f"{to.name} from {url} {wrong}; run again to fetch it again")
     os.replace(part, to)
-
-
-def _lock(file: BinaryIO, to: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: the checksum still catches mixed bytes
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise DataError(
-            f"another process is fetching {to}; wait until it is done and run again"
-        ) from error
 
 
 def _fetch(url: str, file: BinaryIO, to: Path) -> None:
