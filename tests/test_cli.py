@@ -260,6 +260,7 @@ def test_every_command_that_answers_prints_json_and_takes_a_model_by_name():
     using = {
         *("compare", "explain", "find", "embed", "enroll", "identify", "serve"),
         *("evaluate", "calibrate", "gallery migrate", "gallery import", "gallery cohort"),
+        "review",
     }
     assert {name for name, found in commands.items() if "--model" in found} == using
 

@@ -1,10 +1,10 @@
 """Embed many files; vectors beside their paths, written and read as NPZ or Parquet."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from onelook.data.reading import is_utf8, refuse_bad
 from onelook.errors import DataError
 from onelook.extras import import_extra
 from onelook.files import check_regular, expanded, whole_file
-from onelook.progress import tracked
+from onelook.progress import progress_bar
 from onelook.verifier import Verifier
+
+Encoded = TypeVar("Encoded")
 
 BLOCK = 256
 KINDS = (".npz", ".parquet")
@@ -52,19 +54,38 @@ def embed_files(
         DataError: If nothing is there, or, at the end, if files could not be read.
     """
     addresses = addresses_of(paths, verifier.input_of(side).suffixes)
-    found: list[tuple[str, NDArray[np.float32]]] = []
+    kept, vectors, bad = encode_files(
+        addresses, lambda some: verifier.embed(some, side), skip_bad, progress
+    )
+    return Vectors(kept, np.stack(vectors), bad, verifier.fingerprint)
+
+
+def encode_files(
+    addresses: Sequence[str],
+    encode: Callable[[Sequence[str]], Iterable[Encoded]],
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> tuple[tuple[str, ...], tuple[Encoded, ...], list[tuple[str, str]]]:
+    """The files that can be read, what ``encode`` makes of each, and the others with why.
+
+    Raises:
+        DataError: As ``embed_files``.
+    """
     bad = [
         (one, "its name is not UTF-8; rename it") for one in addresses if not is_utf8(one)
     ]
     if not skip_bad:
         refuse_bad(bad, len(addresses), "files", skippable=True)  # before the work
-    n_addresses, addresses = len(addresses), list(filter(is_utf8, addresses))
-    for start in tracked(range(0, len(addresses), BLOCK), "embedding", progress):
-        found += _embed_block(verifier, addresses[start : start + BLOCK], side, bad)
+    readable, found = list(filter(is_utf8, addresses)), list[tuple[str, Encoded]]()
+    with progress_bar("embedding", len(addresses), shown=progress) as advance:
+        for start in range(0, len(readable), BLOCK):
+            block = readable[start : start + BLOCK]
+            found += _encode_block(block, encode, bad)
+            advance(len(block))
     if not skip_bad or not found:
-        refuse_bad(bad, n_addresses, "files", skippable=not skip_bad)
-    kept, vectors = zip(*found, strict=True)
-    return Vectors(kept, np.stack(vectors), bad, verifier.fingerprint)
+        refuse_bad(bad, len(addresses), "files", skippable=not skip_bad)
+    kept, encoded = zip(*found, strict=True)
+    return kept, encoded, bad
 
 
 def write_vectors(path: str | Path, content: Vectors) -> Path:
@@ -124,17 +145,19 @@ def check_ending(path: str | Path) -> None:
         _pyarrow()
 
 
-def _embed_block(
-    verifier: Verifier, addresses: Sequence[str], side: str, bad: list[tuple[str, str]]
-) -> list[tuple[str, NDArray[np.float32]]]:
-    """Addresses with their vectors; one by one where some are bad: they go into ``bad``."""
+def _encode_block(
+    addresses: Sequence[str],
+    encode: Callable[[Sequence[str]], Iterable[Encoded]],
+    bad: list[tuple[str, str]],
+) -> list[tuple[str, Encoded]]:
+    """Addresses with what they give; one by one where some are bad, which are listed."""
     try:
-        return list(zip(addresses, verifier.embed(addresses, side), strict=True))
+        return list(zip(addresses, encode(addresses), strict=True))
     except DataError as error:
         if len(addresses) == 1:
             bad.append((addresses[0], _reason(error, addresses[0])))
             return []
-    blocks = [_embed_block(verifier, [address], side, bad) for address in addresses]
+    blocks = [_encode_block([address], encode, bad) for address in addresses]
     return [entry for block in blocks for entry in block]
 
 

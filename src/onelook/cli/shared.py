@@ -21,7 +21,7 @@ log = logging.getLogger("onelook")
 
 # As people meet them: look around, train and measure, use, serve.
 ORDER = (
-    *("demo", "data", "recipes", "train", "export", "evaluate", "calibrate"),
+    *("demo", "data", "review", "recipes", "train", "export", "evaluate", "calibrate"),
     *("compare", "explain", "find", "embed", "enroll", "identify", "forget", "gallery"),
     *("models", "serve", "token"),
 )

@@ -1,7 +1,9 @@
 """What a source holds, before it is trained on: classes, sizes, and what is broken."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from onelook.data.inputs import ImageInput
 from onelook.data.inputs.decoding import read_header
 from onelook.data.inputs.stores import CHUNK
 from onelook.data.items import Dataset, Pairs
+from onelook.data.reading import read_bytes
 from onelook.data.sampling import BalancedPairs
 from onelook.errors import DataError
 from onelook.progress import tracked
@@ -108,6 +111,8 @@ def _facts_of_items(data: Dataset) -> dict[str, Any]:
         "images per class": _spread(per_class),
         "classes of one image": int((per_class == 1).sum()),
     }
+    within, across = _repeated_files(data)
+    facts |= {"files that are there twice": within, "files in several classes": across}
     if data.groups is not None:
         facts["groups"] = len(data.group_names)
     if data.drawers is not None:
@@ -115,14 +120,33 @@ def _facts_of_items(data: Dataset) -> dict[str, Any]:
     return {**facts, **_official_parts(data), "fingerprint": data.fingerprint}
 
 
+def _repeated_files(data: Dataset) -> tuple[int, int]:
+    """How many files repeat another of their class, and how many lie in several classes."""
+    classes: dict[bytes, Counter[int]] = {}
+    for address, label in zip(data.paths, data.labels.tolist(), strict=True):
+        with suppress(DataError):  # what cannot be read is named with the images
+            digest = hashlib.sha256(read_bytes(address)).digest()
+            classes.setdefault(digest, Counter())[label] += 1
+    repeated = [found for found in classes.values() if found.total() > 1]
+    within = sum(n - 1 for found in repeated for n in found.values())
+    return within, sum(len(found) > 1 for found in repeated)
+
+
 def _facts_of_pairs(data: Pairs) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "pairs": len(data),
         "distinct sides": len({*data.left, *data.right}),
     }
+    pairs = [tuple(sorted(pair)) for pair in zip(data.left, data.right, strict=True)]
+    facts["pairs of one item with itself"] = sum(left == right for left, right in pairs)
     if data.is_same is not None:
         facts["same"] = int(data.is_same.sum())
         facts["different"] = int((~data.is_same).sum())
+        same, different = (
+            {pairs[i] for i in np.flatnonzero(kind).tolist()}
+            for kind in (data.is_same, ~data.is_same)
+        )
+        facts["pairs that are both"] = len(same & different)
     if data.targets is not None:
         facts["targets"] = _spread(data.targets)
     return {**facts, **_official_parts(data)}

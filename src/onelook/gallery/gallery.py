@@ -211,7 +211,7 @@ class Gallery:
                 vector=vector,
                 digest=digests[i],
                 metadata=metadata or {},
-                thumbnail=_thumbnail(data[i]) if taken.subject else None,
+                thumbnail=thumbnail_of(data[i]) if taken.subject else None,
                 original=data[i] if self.keep_originals else None,
             )
             for i, vector in zip(rows, vectors, strict=True)
@@ -456,7 +456,8 @@ class Gallery:
         ]
 
 
-def _thumbnail(data: bytes) -> bytes:
+def thumbnail_of(data: bytes) -> bytes:
+    """A picture of at most 96 pixels a side, as WebP, of the bytes of an image."""
     image = decode(data, "image")
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

@@ -18,7 +18,6 @@ from onelook.report.pictures import Picture, as_rgb
 
 def write_report(inputs: ReportInputs, path: str | Path) -> Path:
     """Write the report; readers of ``path`` see the old file or the whole new one."""
-    jinja2 = import_extra("jinja2", "train")
     import_extra("matplotlib", "train")
     from onelook.report.sections import SECTIONS, LeftOut
 
@@ -28,6 +27,17 @@ def write_report(inputs: ReportInputs, path: str | Path) -> Path:
             parts[name] = make(inputs)
         except LeftOut as reason:
             left_out[name] = str(reason)
+    page = render("page.html", "train", inputs=inputs, parts=parts, left_out=left_out)
+    return write_whole(Path(path), page)
+
+
+def render(template: str, extra: str, **values: Any) -> str:
+    """The page that a template beside this file makes of values.
+
+    Raises:
+        MissingExtraError: If Jinja2 is not there, which ``extra`` brings.
+    """
+    jinja2 = import_extra("jinja2", extra)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -35,9 +45,8 @@ def write_report(inputs: ReportInputs, path: str | Path) -> Path:
         lstrip_blocks=True,
     )
     environment.filters |= {"words": _words, "picture": _picture}
-    template = environment.get_template("page.html")
-    page = template.render(inputs=inputs, parts=parts, left_out=left_out)
-    return write_whole(Path(path), page)
+    page: str = environment.get_template(template).render(**values)
+    return page
 
 
 def _words(value: Any) -> str:
