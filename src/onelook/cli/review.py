@@ -35,7 +35,7 @@ def review(
 ) -> None:
     """Find duplicates, wrong labels, strangers and groups in a folder of images.
 
-    Groups that --groups wrote are named by renaming their folders; onelook enroll takes them.
+    Rename the folders that --groups wrote, and onelook enroll takes them.
     """
     from onelook.review.groups import check_new, write_groups
     from onelook.review.page import check_page, write_page
