@@ -5,7 +5,7 @@ from typing import Annotated
 
 from onelook.cli import options
 from onelook.cli.options import argument, option
-from onelook.cli.printing import print_result, say, say_skipped
+from onelook.cli.printing import print_result, say, say_listed
 from onelook.cli.shared import app, example, load_model
 
 
@@ -51,7 +51,7 @@ def review(
         labelled=not no_labels,
         skip_bad=skip_bad,
     )
-    say_skipped(found.bad)
+    say_listed("skipped", found.bad)
     print_result(found, as_json)
     if out is not None:
         say(f"page: {write_page(found, out)}")
