@@ -31,7 +31,8 @@ from onelook.models.imagenet_weights import imagenet_weights
 from onelook.models.network import build_model
 from onelook.recipe import HeadRecipe, ImageSettings, read_recipe
 from onelook.runtime.onnx import OnnxEncoder
-from onelook.training.heads import fit_heads, unit
+from onelook.runtime.scores import unit_vectors
+from onelook.training.heads import fit_heads
 from onelook.training.train_head import choose
 from onelook.verifier import Verifier, from_model
 from onelook.zoo import FOLDER
@@ -153,12 +154,12 @@ def measure_products(verifier: Verifier) -> None:
         order = np.random.default_rng(split).permutation(photos.n_classes)
         trained = np.isin(photos.labels, order[: photos.n_classes // 2])
         chosen = choose(recipe, verifier, photos.subset(trained), seen[trained], False)
-        head = unit
+        head = unit_vectors
         if chosen.shrinkage is not None:
             head = fit_heads(seen[trained], photos.labels[trained])[chosen.shrinkage]
         print(f"split {split}: shrinkage {chosen.shrinkage}", flush=True)
         rest = np.isin(catalogue.labels, photos.labels[trained], invert=True)
-        for mapped, figures in ((unit, of_none), (head, of_head)):
+        for mapped, figures in ((unit_vectors, of_none), (head, of_head)):
             figures.append(
                 of_products(
                     centred(mapped(seen[~trained])),
@@ -176,7 +177,7 @@ def measure_products(verifier: Verifier) -> None:
 
 def centred(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Around the mean of their place, the shop or the catalogue, as cohorts centre."""
-    return unit(embeddings - embeddings.mean(0))
+    return unit_vectors(embeddings - embeddings.mean(0))
 
 
 def of_products(

@@ -8,13 +8,13 @@ from onelook.data.items import Dataset
 from onelook.errors import DataError
 from onelook.loading import load
 from onelook.recipe import HeadRecipe, override, read_recipe
+from onelook.runtime.scores import unit_vectors
 from onelook.training.heads import (
     SHRINKAGES,
     cross_fit,
     fit_heads,
     halves,
     spread,
-    unit,
     usable,
 )
 from onelook.training.train_head import choose
@@ -32,13 +32,13 @@ def points(n_classes=9, n_each=6, size=8, noise=None, seed=0):
 
 
 def cosine(left, right):
-    return unit(left) @ unit(right).T
+    return unit_vectors(left) @ unit_vectors(right).T
 
 
 @pytest.mark.parametrize("size", [8, 90])  # fewer dimensions than images, and more
 def test_a_head_is_the_inverse_root_of_the_variance_within_classes(size):
     embeddings, labels = points(size=size)
-    at = unit(embeddings).astype(np.float64)
+    at = unit_vectors(embeddings).astype(np.float64)
     centres = np.stack([at[labels == one].mean(0) for one in range(9)])
     within = at - centres[labels]
     variance = within.T @ within / len(within)
@@ -134,7 +134,7 @@ def test_a_trained_model_answers_as_its_parts_do(run, shapes_folder):
         assert type(start).__name__ == "CompactEncoder"
         weight = network.model.encoder.head.weight.detach().numpy()
         bias = network.model.encoder.head.bias.detach().numpy()
-        plain = unit(load("omniglot").embed(files)) @ weight.T + bias
+        plain = unit_vectors(load("omniglot").embed(files)) @ weight.T + bias
         np.testing.assert_allclose(mapped, plain, atol=1e-4)
 
 

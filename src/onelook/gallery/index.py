@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from onelook.gallery.store import Floats, Header, Ids, Metric
+from onelook.runtime.scores import unit_vectors
 
 # usearch has no Manhattan distance. For the types and sizes see benchmarks/gallery.py.
 METRICS = {"cosine": "ip", "euclidean": "l2sq"}
@@ -77,12 +78,7 @@ def new_index(header: Header) -> Any:
 
 def prepared(vectors: Floats, metric: Metric) -> Floats:
     """Vectors (N, D) as the index takes them: of length 1 where it compares cosines."""
-    if metric != "cosine":
-        return vectors
-    lengths = np.sqrt(np.square(vectors).sum(1, keepdims=True))
-    lengths[lengths == 0] = 1.0
-    unit: Floats = vectors / lengths
-    return unit
+    return unit_vectors(vectors) if metric == "cosine" else vectors
 
 
 def write_index(path: Path, index: Any, token: str) -> None:

@@ -110,16 +110,16 @@ def _manhattan_matrix(left: Array, right: Array) -> Array:
 
 def _cosine(left: Array, right: Array) -> Array:
     left, right = _comparable(left, right)
-    cosines: Array = np.clip((_unit(left) * _unit(right)).sum(-1), -1, 1)
+    cosines: Array = np.clip((unit_vectors(left) * unit_vectors(right)).sum(-1), -1, 1)
     return cosines
 
 
 def _cosine_matrix(left: Array, right: Array) -> Array:
     left, right = _comparable(left, right)
-    across = _unit(right.astype(np.float64)).T
+    across = unit_vectors(right.astype(np.float64)).T
 
     def block(rows: Array) -> Array:
-        product: Array = _unit(rows.astype(np.float64)) @ across
+        product: Array = unit_vectors(rows.astype(np.float64)) @ across
         np.clip(product, -1, 1, out=product)
         return product
 
@@ -215,7 +215,7 @@ def _comparable(left: Array, right: Array) -> tuple[Array, Array]:
     return left.astype(dtype, copy=False), right.astype(dtype, copy=False)
 
 
-def _unit(embeddings: Array) -> Array:
+def unit_vectors(embeddings: Array) -> Array:
     """Embeddings (N, D) at length 1; a zero vector stays zero."""
     norms = np.sqrt(np.square(embeddings).sum(-1, keepdims=True))
     return embeddings / np.where(norms == 0, 1, norms)

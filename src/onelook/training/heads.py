@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onelook.data.items import Dataset
 from onelook.progress import tracked
-from onelook.runtime.scores import build_scores
+from onelook.runtime.scores import build_scores, unit_vectors
 
 SHRINKAGES = (10.0, 3.0, 1.0)  # in units of the mean variance within classes
 MOST_OF_CLASS = 100  # images of one class that a head is fitted on
@@ -36,21 +36,14 @@ class Head:
 
     def __call__(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, D) of embeddings (N, D)."""
-        mapped: NDArray[np.float32] = unit(embeddings) @ self.weight.T + self.bias
+        mapped: NDArray[np.float32] = unit_vectors(embeddings) @ self.weight.T + self.bias
         return mapped
-
-
-def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Embeddings (N, D) at length 1."""
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = embeddings / np.maximum(lengths, 1e-12)
-    return scaled
 
 
 def fit_heads(embeddings: NDArray[np.float32], labels: Indices) -> dict[float, Head]:
     """The head of each shrinkage, from embeddings (N, D) and their classes (N,)."""
     rows = spread(labels, MOST_OF_CLASS * len(np.unique(labels)))
-    points = unit(embeddings[rows]).astype(np.float64)
+    points = unit_vectors(embeddings[rows]).astype(np.float64)
     classes, class_of = np.unique(labels[rows], return_inverse=True)
     sums = np.zeros((len(classes), points.shape[1]))
     np.add.at(sums, class_of, points)

@@ -22,7 +22,7 @@ from onelook.metrics import RocCurve, best_balanced_threshold, equal_error_rate,
 from onelook.models.network import build_model
 from onelook.recipe import HeadRecipe
 from onelook.report.inputs import ReportInputs
-from onelook.runtime.scores import build_scores
+from onelook.runtime.scores import build_scores, unit_vectors
 from onelook.training.heads import (
     MOST_COMPARED,
     Head,
@@ -30,7 +30,6 @@ from onelook.training.heads import (
     fit_heads,
     halves,
     spread,
-    unit,
     usable,
 )
 from onelook.training.reporting import choose_for_map
@@ -116,7 +115,7 @@ def choose(
     fitted = fit_items(
         *(table, of_row, of_row, labels), fewest_classes=fewest, votes=["best"], **settings
     )
-    mapped, half = unit(seen), None
+    mapped, half = unit_vectors(seen), None
     if best is not None:
         mapped, half = halves(seen, labels, best, recipe.seed)
     prior = fitted.decision.prior
