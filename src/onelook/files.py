@@ -71,6 +71,17 @@ def locked(folder: Path, busy: str = "") -> Iterator[None]:
         os.close(number)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a file or folder that could not be made, before the work for it.
+
+    Raises:
+        DataError: If the folder that it belongs into is none, or cannot be written into.
+    """
+    above = next(one for one in path.absolute().parents if one.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise DataError(f"{path} cannot be written: {above} is no folder to write into")
+
+
 def check_regular(path: Path) -> None:
     """Refuse a pipe or a device, which would be waited for, or read, for ever."""
     if path.exists() and not (path.is_file() or path.is_dir()):

@@ -16,7 +16,7 @@ from onelook.decision import Decision, IdentifyRow
 from onelook.errors import DataError
 from onelook.loading import load
 from onelook.review import review
-from onelook.review.groups import group, write_groups
+from onelook.review.groups import check_new, group, write_groups
 from onelook.review.neighbours import EXACT_UP_TO, Neighbours, edges, neighbours
 from onelook.review.page import check_page, write_page
 from onelook.review.pixels import Pictures
@@ -107,6 +107,18 @@ def test_images_in_no_folder_are_grouped_beside_labelled_ones(verifier, folder):
     assert "3: 3 show one of 1 things" in str(found)
 
 
+def test_copies_are_in_one_group_and_keep_nothing_out_of_it(verifier, tmp_path):
+    for seed in range(4):
+        paint(tmp_path / f"{seed}.png", COLOURS["red"], seed)
+        paint(tmp_path / f"blue{seed}.png", COLOURS["blue"], seed)
+    for copy in range(10):
+        shutil.copy(tmp_path / "0.png", tmp_path / f"copy{copy}.png")
+    found = review(verifier, tmp_path, progress=False)
+    assert [len(one.rows) for one in found.duplicates] == [11]
+    (largest, *_) = found.groups
+    assert len(largest) >= 12 and not any("blue" in found.paths[row] for row in largest)
+
+
 def test_folders_of_parts_hold_the_same_classes(verifier, tmp_path):
     for part, seeds in (("train", range(5)), ("val", range(5, 8))):
         for name, colour in COLOURS.items():
@@ -150,6 +162,10 @@ def test_models_and_folders_that_cannot_be_reviewed_are_refused(verifier, folder
         review(bare, folder, progress=False)
     with pytest.raises(ValueError, match=r"a page is a file ending in \.html, got 'r.txt'"):
         check_page("r.txt")
+    file = paint(tmp_path / "file.png", COLOURS["red"])
+    for check, name in ((check_page, "r.html"), (check_new, "groups")):
+        with pytest.raises(DataError, match=r"file\.png is no folder to write into"):
+            check(file / name)
 
 
 def test_the_page_escapes_names_and_asks_for_nothing(verifier, folder, tmp_path):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from onelook.data.reading import address_parts, read_bytes
 from onelook.errors import DataError
-from onelook.files import expanded
+from onelook.files import check_writable, expanded
 from onelook.verifier import Verifier
 
 
@@ -94,8 +94,9 @@ def write_groups(
 
 
 def check_new(folder: str | Path) -> Path:
-    """The folder, which must be new or empty."""
+    """The folder, which must be new or empty, where it can be made."""
     target = expanded(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target} is there already; name a new folder for the groups")
+    check_writable(target)
     return target

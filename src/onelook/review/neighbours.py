@@ -1,5 +1,6 @@
 """The nearest neighbours of every image among all others, in memory that grows with N."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,6 +72,18 @@ def edges(near: Neighbours, threshold: float, mutual: int = 0) -> list[tuple[int
     kept = (lefts < rights) & is_mutual if mutual else (lefts < rights) | ~is_mutual
     order = np.argsort(-found[kept], kind="stable")
     return list(zip(lefts[kept][order].tolist(), rights[kept][order].tolist(), strict=True))
+
+
+def without_copies(near: Neighbours, copies: Collection[int]) -> Neighbours:
+    """The neighbours without some rows, which would keep others out of the first few."""
+    is_copy = np.zeros(len(near.rows), bool)
+    is_copy[list(copies)] = True
+    gone = is_copy[near.rows] | is_copy[:, None]
+    scores = np.where(gone, np.float32(-np.inf), near.scores)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return Neighbours(
+        np.take_along_axis(near.rows, order, 1), np.take_along_axis(scores, order, 1)
+    )
 
 
 def _exact(verifier: Verifier, embeddings: NDArray[np.float32]) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from onelook.data.reading import escaped, read_bytes
 from onelook.extras import import_extra
-from onelook.files import write_whole
+from onelook.files import check_writable, write_whole
 from onelook.gallery.gallery import thumbnail_of
 from onelook.report.page import render
 from onelook.review.review import Review
@@ -58,10 +58,12 @@ def check_page(path: str | Path) -> None:
 
     Raises:
         ValueError: If its name does not end in .html.
+        DataError: If its folder cannot be written into.
         MissingExtraError: If Jinja2 is not there.
     """
     if Path(path).suffix != ".html":
         raise ValueError(f"a page is a file ending in .html, got {str(path)!r}")
+    check_writable(Path(path))
     import_extra("jinja2", "review")
 
 

@@ -15,7 +15,7 @@ from onelook.data.reading import escaped
 from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.review.groups import Sets, group
-from onelook.review.neighbours import Neighbours, edges, neighbours
+from onelook.review.neighbours import Neighbours, edges, neighbours, without_copies
 from onelook.review.pixels import Pictures
 from onelook.tables import Rows, aligned, counted, html_table
 from onelook.vectors import encode_files
@@ -204,7 +204,7 @@ def review(
         duplicates=duplicates,
         wrong_labels=wrong,
         strangers=_strangers(verifier, embeddings, labels, reasons, is_wrong),
-        groups=_groups(verifier, decision, embeddings, labels, near),
+        groups=_groups(verifier, decision, embeddings, labels, near, duplicates),
         bad=tuple(bad),
         map=_map(embeddings),
     )
@@ -340,11 +340,15 @@ def _groups(
     embeddings: NDArray[np.float32],
     labels: tuple[str, ...],
     near: Neighbours,
+    duplicates: tuple[Duplicates, ...],
 ) -> tuple[tuple[int, ...], ...]:
-    """Rows of unlabelled images that show one thing."""
-    unnamed = [
+    """Rows of unlabelled images that show one thing; copies of a picture are together."""
+    unlabelled = [[row for row in one.rows if not labels[row]] for one in duplicates]
+    copies = [(rows[0], row) for rows in unlabelled for row in rows[1:]]
+    originals = without_copies(near, {copy for _, copy in copies})
+    unnamed = copies + [
         (left, right)
-        for left, right in edges(near, decision.threshold, MUTUAL)
+        for left, right in edges(originals, decision.threshold, MUTUAL)
         if not labels[left] and not labels[right]
     ]
     # A threshold beyond the measured sizes is too strict for anything to reach.
