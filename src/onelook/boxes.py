@@ -45,6 +45,9 @@ WIDEST_GAP, SMALLEST_DRAWING = 1.0, 10
 # Paper around a group, as a share of its longer side.
 PAPER = 0.25
 
+# Two boxes show the same thing if they share more than this part of the smaller one.
+SAME_PLACE = 0.5
+
 # Sizes of windows as shares of the largest that fits, and their step as a share of one.
 SCALES, STEP = (1.0, 0.7, 0.5, 0.35, 0.25), 0.25
 # Sizes of the windows that are tried around good ones, relative to them.
@@ -222,3 +225,19 @@ def _smaller(picture: Image.Image, longest: int) -> tuple[Image.Image, float]:
 def _enlarged(edges: Iterable[float], zoom: float) -> Box:
     left, top, right, bottom = (zoom * edge for edge in edges)
     return left, top, right, bottom
+
+
+def apart(boxes: Sequence[Box], scores: NDArray[np.float32], k: int) -> list[int]:
+    """At most k boxes, best first, of which no two show the same thing."""
+    edges = np.array(boxes, np.float64).reshape(-1, 4)
+    areas = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
+    chosen: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        low = np.maximum(edges[chosen, :2], edges[i, :2])
+        high = np.minimum(edges[chosen, 2:], edges[i, 2:])
+        shared = np.prod(np.maximum(high - low, 0), axis=1)
+        if (shared <= SAME_PLACE * np.minimum(areas[chosen], areas[i])).all():
+            chosen.append(int(i))
+        if len(chosen) == k:
+            break
+    return chosen

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onelook.boxes import Box, How, Proposal, propose, windows_near
+from onelook.boxes import Box, How, Proposal, apart, propose, windows_near
 from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import decode, name_of
 from onelook.decision import Decision
@@ -19,8 +19,6 @@ from onelook.verifier import Verifier
 
 # Number of boxes whose pixels are held in memory at a time.
 BATCH = 64
-# Two boxes show the same thing if they share more than this part of the smaller one.
-SAME_PLACE = 0.5
 # Number of windows around which others are tried, and how far aside, in two rounds.
 REFINED, NEARER = 6, (0.125, 0.0625)
 
@@ -151,7 +149,7 @@ def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings
     embedding = verifier.embed_loaded([loaded])
     scores = _scores(verifier, embedding, proposals)
     for share in NEARER if how == "windows" else ():
-        best = _apart([proposal.box for proposal in proposals], scores, REFINED)
+        best = apart([proposal.box for proposal in proposals], scores, REFINED)
         boxes = [proposals[i].box for i in best]
         near = windows_near(verifier.right_input, shown, boxes, share)
         proposals += near
@@ -163,7 +161,7 @@ def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings
         picture=name,
         boxes=tuple(
             _found(verifier, boxes[i], float(scores[i]), len(boxes), threshold)
-            for i in _apart(boxes, scores, k)
+            for i in apart(boxes, scores, k)
         ),
         n_boxes=len(boxes),
         how=how,
@@ -229,19 +227,3 @@ def _found(
         is_same = True if score >= threshold else None
         is_same = False if score < min(decision.reject_below, threshold) else is_same
     return Found(*box, score, verifier.dissimilarity(score), probability, is_same)
-
-
-def _apart(boxes: Sequence[Box], scores: NDArray[np.float32], k: int) -> list[int]:
-    """At most k boxes, best first, of which no two show the same thing."""
-    edges = np.array(boxes, np.float64).reshape(-1, 4)
-    areas = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
-    chosen: list[int] = []
-    for i in np.argsort(-scores, kind="stable"):
-        low = np.maximum(edges[chosen, :2], edges[i, :2])
-        high = np.minimum(edges[chosen, 2:], edges[i, 2:])
-        shared = np.prod(np.maximum(high - low, 0), axis=1)
-        if (shared <= SAME_PLACE * np.minimum(areas[chosen], areas[i])).all():
-            chosen.append(int(i))
-        if len(chosen) == k:
-            break
-    return chosen

@@ -62,6 +62,23 @@ def test_a_poor_example_is_enrolled_with_a_warning_or_refused(client):
     assert (answer["new"], answer["warnings"]) == (2, [["1.png", reason]])
 
 
+def test_every_drawing_of_a_sheet_is_answered(client):
+    enroll(client, "Ada", 1)
+    sheet = Image.new("L", (300, 105), 255)
+    for i in range(2):
+        sheet.paste(Image.open(io.BytesIO(drawing(1 + i))), (150 * i, 0))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    files = {"image": ("sheet.png", buffer.getvalue())}
+    seen = client.post("/v1/identify/all?faces=2", files=files).json()
+    assert (seen["picture"], seen["width"], seen["height"]) == ("sheet.png", 300, 105)
+    ada, unknown = seen["found"]
+    assert ada["answer"]["identity"] == "Ada" and ada["box"][0] < 105
+    assert unknown["answer"]["verdict"] == "unknown" and unknown["box"][0] > 150
+    files = {"image": ("blank.png", drawing(1)[:40])}
+    assert client.post("/v1/identify/all", files=files).status_code == 422
+
+
 def test_identify_answers_as_the_library_does(client):
     for seed in range(6):
         enroll(client, f"drawing {seed}", seed, seed + 20)

@@ -36,6 +36,7 @@ def compare(
     pairs: Annotated[
         Path | None, option("--pairs FILE", "Compare every pair of a pair file instead")
     ] = None,
+    faces: options.Faces = None,
     cohort: options.Beside = None,
     same: options.Same = None,
     root: options.Root = None,
@@ -52,7 +53,10 @@ def compare(
     if not items or len(items) < 2:
         raise typer.BadParameter("give two images, or --pairs FILE", param_hint="A B")
     check_files(items, model)
-    answers = load_model(model, cohort, items).rank(items[0], items[1:])
+    verifier = load_model(model, cohort, items)
+    if faces is not None:
+        return _compare_all(verifier, items, faces, out, as_json)
+    answers = verifier.rank(items[0], items[1:])
     if len(items) == 2:
         print_result(answers[0], as_json)
     elif as_json:
@@ -61,6 +65,23 @@ def compare(
         print_rows({answer.right: str(answer) for answer in answers}, as_json)
     if out is not None:
         _draw(answers, out)
+
+
+def _compare_all(
+    verifier: "Verifier", items: list[str], most: int, out: Path | None, as_json: bool
+) -> None:
+    from onelook.several import compare_all, draw_placed
+
+    if len(items) != 2:
+        raise typer.BadParameter("compares two pictures", param_hint="--faces")
+    pairs = compare_all(verifier, items[0], items[1], most)
+    if as_json:
+        print_json([pair.to_dict() for pair in pairs])
+    for pair in () if as_json else pairs:
+        print_text(pair)
+    if out is not None:
+        draw_placed(items[0], items[1], pairs, out)
+        say(f"picture: {out}")
 
 
 def _draw(answers: "list[Comparison]", out: Path) -> None:

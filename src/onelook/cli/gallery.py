@@ -105,22 +105,26 @@ def identify(
             "Identify a folder of IDENTITY/IMAGE and count how often that is right",
         ),
     ] = False,
+    faces: options.Faces = None,
     out: Annotated[
-        Path | None, option("--out -o FILE", "Draw the matches of one image: who.png")
+        Path | None,
+        option("--out -o FILE", "Draw the matches of one image, or its faces: who.png"),
     ] = None,
     threads: options.Threads = None,
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
     """Say who images show: an identity of the gallery, or unknown."""
-    if check and (len(paths) > 1 or out):
+    if check and (len(paths) > 1 or out or faces):
         raise typer.BadParameter("takes one folder and no picture", param_hint="--check")
     if out and len(paths) > 1:
-        raise typer.BadParameter("draws the matches of one image", param_hint="--out")
+        raise typer.BadParameter("draws one image", param_hint="--out")
     check_files(paths, model)
     with open_gallery(gallery, model) as opened:
         if check:
             return _check(opened, paths[0], as_json)
+        if faces is not None:
+            return _identify_all(opened, paths, k, faces, out=out, as_json=as_json)
         answers = opened.identify_many(paths, k)
         if out is not None:
             _draw(opened, paths[0], answers[0], out)
@@ -133,6 +137,29 @@ def identify(
         for match in answers[0].matches:
             probability = "" if match.probability is None else f"{match.probability:9.4f}"
             print_text(f"  {match.score:9.4f}{probability}  {match.identity}")
+
+
+def _identify_all(
+    gallery: "Gallery",
+    paths: Sequence[str],
+    k: int,
+    most: int,
+    *,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Say who is in pictures, an answer for each face, and draw the names."""
+    from onelook.several import draw_seen, identify_all
+
+    found = [identify_all(gallery, path, k, most) for path in paths]
+    if as_json:
+        rows = [seen.to_dict() for seen in found]
+        print_json(rows[0] if len(rows) == 1 else rows)
+    for seen in () if as_json else found:
+        print_text(seen if len(paths) == 1 else f"{seen.picture}\n{seen}")
+    if out is not None:
+        draw_seen(paths[0], found[0], out)
+        say(f"picture: {out}")
 
 
 def _check(gallery: "Gallery", folder: str, as_json: bool) -> None:

@@ -82,6 +82,14 @@ Beside = Annotated[
     ),
 ]
 Most = Annotated[int, option("-k N", "Largest number of results", least=1)]
+Faces = Annotated[
+    int | None,
+    option(
+        "--faces N",
+        "An answer for each face of a picture (or drawing of a sheet): the N largest",
+        least=1,
+    ),
+]
 SkipBad = Annotated[bool, option("--skip-bad", "Go on without unreadable images")]
 Threads = Annotated[
     int | None,

@@ -201,8 +201,9 @@ class Gallery:
         ]
         loaded = [taken.load(data[i], called[i]) for i in rows]
         vectors = self.verifier.embed_loaded(loaded, "right")
-        faults = self._faults([data[i] for i in rows], loaded, vectors)
-        warnings = [(called[i], one) for i, one in zip(rows, faults, strict=True) if one]
+        seen = zip(rows, loaded, self._reasons(loaded, vectors), strict=True)
+        faults = [(called[i], fault_of(taken, data[i], x) or why) for i, x, why in seen]
+        warnings = [(name, why) for name, why in faults if why]
         if strict and warnings:
             raise UnfitError("\n".join(": ".join(one) for one in warnings))
         entries = [
@@ -219,17 +220,11 @@ class Gallery:
         n_new = sum(self.store.enroll(entries)) if entries else 0
         return Enrolled(n_new, len(images) - n_new, tuple(warnings))
 
-    def _faults(
-        self, data: Sequence[bytes], loaded: Sequence[Any], vectors: Floats
-    ) -> list[str]:
-        """Why each of N images is a poor example; "" where it is not."""
-        taken, reasons = self.verifier.input_of("right"), list[Reason]([""] * len(data))
-        if self.verifier.shared and loaded:
-            reasons = self.verifier.reasons(loaded, vectors, ["it"] * len(data))
-        return [
-            fault_of(taken, content, one) or reason or ""
-            for content, one, reason in zip(data, loaded, reasons, strict=True)
-        ]
+    def _reasons(self, loaded: Sequence[Any], vectors: Floats) -> list[Reason]:
+        """Why each of N images to enroll is not familiar."""
+        if not (self.verifier.shared and loaded):
+            return [None] * len(loaded)
+        return self.verifier.reasons(loaded, vectors, ["it"] * len(loaded))
 
     def enroll_vectors(
         self,

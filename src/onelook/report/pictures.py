@@ -93,23 +93,24 @@ def draw_columns(
 
 
 def draw_boxes(
-    query: Picture,
+    query: Picture | None,
     picture: Picture,
     boxes: Sequence[tuple[tuple[float, float, float, float], str, bool]],
     title: str,
     path: str | Path,
 ) -> Path:
-    """Draw the query, and beside it a picture with boxes, best first.
+    """Draw the query, if there is one, and beside it a picture with boxes, best first.
 
     A box is (left, top, right, bottom) in pixels, a caption, and whether it is the query.
     """
-    box, small, margin = 520.0, 120.0, 18.0
+    box, small, margin = 520.0, 120.0 if query is not None else 0.0, 18.0
     height, width = picture.shape[:2]
     scale = box / max(height, width)
     below = max(small + 20, height * scale) + margin
     sheet, top = _titled(title, 3 * margin + small + box, below, margin)
-    sheet.add_picture(query, margin, top, small)
-    sheet.add_text("query", margin + small / 2, top + small + 6, 9, MUTED)
+    if query is not None:
+        sheet.add_picture(query, margin, top, small)
+        sheet.add_text("query", margin + small / 2, top + small + 6, 9, MUTED)
     x = 2 * margin + small + (box - width * scale) / 2
     sheet.add_picture(picture, 2 * margin + small, top - (box - height * scale) / 2, box)
     for (left, upper, right, lower), caption, is_same in reversed(boxes):
@@ -191,10 +192,15 @@ class _Sheet:
     def add_box(
         self, edges: tuple[float, float, float, float], text: str, colour: str
     ) -> None:
-        """Add a frame with words above it (inside where there is no room)."""
+        """Add a frame with words above it, or inside, where they stay on the sheet."""
         left, top, right, bottom = (PIXELS * edge for edge in edges)
         self.pen.rectangle((left, top, right, bottom), outline=colour, width=2 * PIXELS)
-        font, place = _font(7.5), (left + PIXELS, max(top - 2 * PIXELS, 12 * PIXELS))
+        font = _font(7.5)
+        room = self.image.width - font.getlength(text) - 3 * PIXELS
+        place = (
+            max(min(left + PIXELS, room), 2 * PIXELS),
+            max(top, 14 * PIXELS) - 2 * PIXELS,
+        )
         x0, y0, x1, y1 = self.pen.textbbox(place, text, font, anchor="ls")
         self.pen.rectangle((x0 - 3, y0 - 3, x1 + 3, y1 + 3), fill=colour)
         self.pen.text(place, text, "white", font, anchor="ls")

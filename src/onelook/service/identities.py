@@ -17,6 +17,7 @@ from onelook.service.backend import Served, ServedGallery, gallery_of
 from onelook.service.openapi import answers, form_of, image_field, image_fields
 from onelook.service.pairs import UPLOAD_FAILURES
 from onelook.service.uploads import body_of, identity_name, json_object, read_form
+from onelook.several import MOST, Placed, Seen, identify_all
 
 router = APIRouter(prefix="/v1", tags=["gallery"])
 
@@ -42,6 +43,8 @@ _IDENTIFIED = Identification(
     gallery_size=120,
     familiar=True,
 )
+
+_SEEN = Seen("group.jpg", 640, 480, (Placed((40.0, 60.0, 140.0, 160.0), _IDENTIFIED),), 0)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,31 @@ async def identify(
     """`curl -F image=@who.png http://127.0.0.1:8000/v1/identify?k=3`"""
     async with read_form(request, backend.room, ("image",)) as (images, _):
         return await backend.identify(images["image"][0], k)
+
+
+@router.post(
+    "/identify/all",
+    responses=answers(_SEEN, 404, *UPLOAD_FAILURES),
+    openapi_extra=form_of({"image": image_field("An image file")}),
+    summary="Who is each face of a picture, or each drawing of a sheet?",
+)
+async def identify_each(
+    request: Request,
+    backend: Served,
+    gallery: ServedGallery,
+    k: Annotated[int, Query(ge=1, le=100, description="Number of matches of each")] = 5,
+    faces: Annotated[int, Query(ge=1, le=100, description="The largest faces")] = MOST,
+) -> Seen:
+    """`curl -F image=@group.jpg http://127.0.0.1:8000/v1/identify/all?faces=10`"""
+    async with read_form(request, backend.room, ("image",)) as (images, _):
+        (image,) = images["image"]
+
+        def work() -> Seen:
+            with backend.embedder.checked(images["image"]):
+                return identify_all(gallery, image.data, k, faces, image.filename)
+
+        with backend.embedder.places(1):
+            return await backend.slowly(work)
 
 
 @router.post(
