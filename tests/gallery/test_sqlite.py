@@ -340,3 +340,39 @@ def test_an_older_gallery_gets_its_checksums(path):
     assert answers_of(path) == before
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT * FROM checksum").fetchall() == kept
+
+
+def test_the_log_of_a_lost_gallery_is_not_taken_over(path):
+    store = create_store(path, HEADER)
+    store.enroll(entries_of("Ada", vectors_of(3)))
+    log = path.with_name("gallery.db-wal")
+    killed = log.read_bytes()
+    store.close()
+    path.unlink()
+    log.write_bytes(killed)
+    with pytest.raises(GalleryError, match="gallery.db-wal of a lost gallery.*remove it"):
+        create_store(path, HEADER)
+    assert not path.exists() and log.read_bytes() == killed
+    log.unlink()
+    with closing(create_store(path, HEADER)) as store:
+        assert store.identities() == {}
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_gallery_that_is_removed_or_replaced_while_open_is_noticed(
+    path, store, comes_back
+):
+    store.enroll(entries_of("Ada", vectors_of(3)))
+    kept = path.rename(path.with_name("kept.db"))
+    if comes_back:
+        path.write_bytes(kept.read_bytes())
+    for use in (
+        lambda: store.enroll(entries_of("Bo", vectors_of(1))),
+        lambda: store.forget("Ada"),
+        lambda: store.search(vectors_of(1), 1),
+        store.identities,
+    ):
+        with pytest.raises(GalleryError, match="removed or replaced.*again"):
+            use()
+    kept.replace(path)
+    assert store.identities() == {"Ada": 3}

@@ -31,6 +31,7 @@ from onelook.gallery.sqlite_file import (
     create_file,
     errors_of,
     first_of,
+    identity_of,
     open_file,
     read_header,
     sync_folder,
@@ -68,6 +69,7 @@ class SqliteStore:
         self.index_path = path.with_name(f"{path.name}.usearch")
         self._reader = open_file(path)
         self._writer = open_file(path)
+        self._file = identity_of(path)
         self._read_lock = threading.RLock()
         self._write_lock = threading.RLock()
         self.header = read_header(self._reader, path)
@@ -341,12 +343,14 @@ class SqliteStore:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._write_lock, errors_of(self.path), transaction(self._writer, "IMMEDIATE"):
+            self._check_in_place()
             yield
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Inside, the vectors in memory are those on disk."""
         with self._read_lock, errors_of(self.path):
+            self._check_in_place()
             version = first_of(self._reader, "PRAGMA data_version")
             if version != self._version:
                 with transaction(self._reader):
@@ -354,6 +358,14 @@ class SqliteStore:
                 self._version = version
                 self._build_in_background()
             yield
+
+    def _check_in_place(self) -> None:
+        """Refuse to go on in a file that was removed or replaced: writes would be lost."""
+        if identity_of(self.path) != self._file:
+            raise GalleryError(
+                f"{self.path} was removed or replaced while it was open; put it back, "
+                "or open the gallery (start the service) again"
+            )
 
     def _take_over(self) -> None:
         """Read what this and other processes wrote since the last time."""
@@ -393,6 +405,7 @@ class SqliteStore:
     def _one_state(self) -> Iterator[None]:
         """Inside, the reading connection sees one state of the file."""
         with self._read_lock, errors_of(self.path), transaction(self._reader):
+            self._check_in_place()
             yield
 
 

@@ -26,6 +26,7 @@ def create_file(path: Path, header: Header) -> None:
             f"there is no folder {path.parent} for the gallery {path.name}; create it, or "
             "choose another place"
         )
+    _refuse_leftovers(path)
     try:
         fresh.touch(0o600, exist_ok=False)  # names and faces are for the owner alone
         with (
@@ -50,6 +51,27 @@ def create_file(path: Path, header: Header) -> None:
         ) from error
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def _refuse_leftovers(path: Path) -> None:
+    """Refuse a name beside which files of a lost gallery lie: SQLite would take its log."""
+    beside = [path.with_name(f"{path.name}{end}") for end in ("-wal", ".usearch")]
+    left = " and ".join(file.name for file in beside if file.exists())
+    # Looked for last: another process may just have made the gallery and its log.
+    if left and not path.exists():
+        raise GalleryError(
+            f"cannot create {path}: {left} of a lost gallery lies there and holds its "
+            "entries; put that gallery back beside it, or remove it"
+        )
+
+
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of its name; None where there is none."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def open_file(path: Path) -> sqlite3.Connection:
