@@ -318,14 +318,14 @@ def test_embed_reports_broken_images_at_the_end(onelook, model, three, tmp_path)
 @pytest.mark.parametrize(
     "command",
     [
-        ("compare", "{images}"),
+        ("compare", "{good}", "{images}"),
         ("calibrate", "-m", "{model}", "--data", "{folder}", "--out", "{out}"),
         ("embed", "{images}", "-o", "{out}.npz"),
     ],
     ids=lambda command: command[0],
 )
 def test_skip_bad_is_advised_by_the_commands_that_have_it(
-    onelook, model, tmp_path, command
+    onelook, model, three, tmp_path, command
 ):
     folder = tmp_path / "photos"
     for i in range(12):
@@ -333,6 +333,7 @@ def test_skip_bad_is_advised_by_the_commands_that_have_it(
         (folder / f"{i // 2}" / f"{i}.png").write_bytes(b"not a picture")
     images = sorted(map(str, folder.rglob("*.png")))
     values = {"{model}": model, "{folder}": folder, "{out}": tmp_path / "out"}
+    values["{good}"] = three[0]
     values["{out}.npz"] = tmp_path / "out.npz"
     arguments = [one for word in command for one in _filled(word, values, images)]
     if "-m" not in arguments:
@@ -616,3 +617,23 @@ def test_a_cohort_is_stored_by_calibrate_and_taken_by_compare(
     assert answers[0]["threshold"] == stored["threshold"]
     plain = json.loads(onelook(*asked, "omniglot")[1])
     assert plain["cohort"] == "" and plain["threshold"] != stored["threshold"]
+
+
+def test_one_bad_image_is_skipped_where_that_is_asked(onelook, model, three, tmp_path):
+    bad, gallery = tmp_path / "bad.png", tmp_path / "g.db"
+    bad.write_bytes(b"no image")
+    missing = str(tmp_path / "missing.png")
+    ranked = ("compare", three[0], three[1], bad, missing, "--model", model)
+    status, out, err = onelook(*ranked)
+    assert status == 1 and "missing.png" in err and not out
+    status, out, err = onelook(*ranked, "--skip-bad")
+    assert status == 0 and len(out.splitlines()) == 1 and three[1] in out
+    assert f"skipped {bad}: " in err and f"skipped {missing}: no such file" in err
+    status, _, err = onelook("compare", bad, three[0], "--model", model, "--skip-bad")
+    assert status == 1 and "bad.png: not an image" in err and "skipped /" not in err
+    assert onelook("enroll", three[0], "-g", gallery, "--model", model)[0] == 0
+    asked = ("identify", bad, three[0], three[2], "-g", gallery, "--model", model, "--json")
+    assert onelook(*asked)[0] == 1
+    status, out, err = onelook(*asked, "--skip-bad")
+    assert status == 0 and [row["path"] for row in json.loads(out)] == [three[0], three[2]]
+    assert f"skipped {bad}: " in err

@@ -1,5 +1,6 @@
 """Commands that use a model on files: compare, embed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -40,6 +41,7 @@ def compare(
     cohort: options.Beside = None,
     same: options.Same = None,
     root: options.Root = None,
+    skip_bad: options.SkipBad = False,
     threads: options.Threads = None,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -52,11 +54,11 @@ def compare(
         return _compare_pairs(verifier, pairs, same, root, as_json)
     if not items or len(items) < 2:
         raise typer.BadParameter("give two images, or --pairs FILE", param_hint="A B")
-    check_files(items, model)
+    check_files(items[:1] if skip_bad else items, model)
     verifier = load_model(model, cohort, items)
     if faces is not None:
         return _compare_all(verifier, items, faces, out, as_json)
-    answers = verifier.rank(items[0], items[1:])
+    answers = _rank(verifier, items[0], items[1:], skip_bad)
     if len(items) == 2:
         print_result(answers[0], as_json)
     elif as_json:
@@ -65,6 +67,24 @@ def compare(
         print_rows({answer.right: str(answer) for answer in answers}, as_json)
     if out is not None:
         _draw(answers, out)
+
+
+def _rank(
+    verifier: "Verifier", query: str, others: list[str], skip_bad: bool
+) -> "list[Comparison]":
+    """``Verifier.rank``, with --skip-bad without those that cannot be read."""
+    from onelook.vectors import encode_files
+
+    if len(others) == 1:
+        return verifier.rank(query, others)
+    verifier.embed([query])  # where it is bad itself, no other is
+
+    def compare_some(some: Sequence[str]) -> "list[Comparison]":
+        return verifier.compare_many([(query, one) for one in some])
+
+    _, answers, bad = encode_files(others, compare_some, skip_bad)
+    say_listed("skipped", bad)
+    return sorted(answers, key=lambda answer: (-answer.score, answer.right))
 
 
 def _compare_all(

@@ -110,6 +110,7 @@ def identify(
         Path | None,
         option("--out -o FILE", "Draw the matches of one image, or its faces: who.png"),
     ] = None,
+    skip_bad: options.SkipBad = False,
     threads: options.Threads = None,
     device: options.Device = None,
     as_json: options.Json = False,
@@ -119,24 +120,37 @@ def identify(
         raise typer.BadParameter("takes one folder and no picture", param_hint="--check")
     if out and len(paths) > 1:
         raise typer.BadParameter("draws one image", param_hint="--out")
-    check_files(paths, model)
+    if check and skip_bad:
+        raise typer.BadParameter("counts every image", param_hint="--check")
+    if not skip_bad:
+        check_files(paths, model)
     with open_gallery(gallery, model) as opened:
         if check:
             return _check(opened, paths[0], as_json)
         if faces is not None:
             return _identify_all(opened, paths, k, faces, out=out, as_json=as_json)
-        answers = opened.identify_many(paths, k)
+        named, answers, bad = _identify_each(opened, paths, k, skip_bad)
         if out is not None:
             _draw(opened, paths[0], answers[0], out)
+    say_listed("skipped", bad)
     if as_json:
-        rows = [{"path": p, **a.to_dict()} for p, a in zip(paths, answers, strict=True)]
-        return print_json(rows[0] if len(rows) == 1 else rows)
-    for path, answer in zip(paths, answers, strict=True):
+        rows = [{"path": p, **a.to_dict()} for p, a in zip(named, answers, strict=True)]
+        return print_json(rows[0] if len(paths) == 1 else rows)
+    for path, answer in zip(named, answers, strict=True):
         print_text(answer if len(paths) == 1 else f"{path}  {answer}")
     if len(paths) == 1:
         for match in answers[0].matches:
             probability = "" if match.probability is None else f"{match.probability:9.4f}"
             print_text(f"  {match.score:9.4f}{probability}  {match.identity}")
+
+
+def _identify_each(
+    gallery: "Gallery", paths: Sequence[str], k: int, skip_bad: bool
+) -> "tuple[Sequence[str], Sequence[Identification], list[tuple[str, str]]]":
+    """The images that could be read, an answer for each, and the others with why."""
+    from onelook.vectors import encode_files
+
+    return encode_files(paths, lambda some: gallery.identify_many(some, k), skip_bad)
 
 
 def _identify_all(
