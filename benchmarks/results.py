@@ -111,7 +111,7 @@ BY_METRIC = {
     "Photographs of things, and a head of your own": ("photos", "class-folder"),
     "Decisions, galleries and the service": (
         *("calibration", "identify", "find", "gallery", "service", "place"),
-        "familiarity",
+        *("familiarity", "review"),
     ),
     "Speed": ("time-to", "train", "embed", "export", "cold", "bulk", "gradient"),
 }

@@ -68,7 +68,8 @@ class MilvusStore:
 
     Milvus has no transactions and no unique columns, but keeps a request whole, and so a
     batch. Two writers that enroll the same image of an identity at the same time both look
-    again afterwards and leave the entry with the smaller id.
+    again afterwards and leave the entry with the smaller id; both may be told that theirs
+    is new.
     """
 
     def __init__(self, client: Any, collection: str, header: Header, url: str) -> None:

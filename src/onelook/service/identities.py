@@ -51,13 +51,13 @@ _SEEN = Seen("group.jpg", 640, 480, (Placed((40.0, 60.0, 140.0, 160.0), _IDENTIF
 class EnrollAnswer:
     """How many images are new, and how many the identity had already.
 
-    ``warnings`` are (image, reason) of new ones that are poor examples.
+    ``warnings`` are [image, reason] of new ones that are poor examples.
     """
 
     identity: str
     new: int
     known: int
-    warnings: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[list[str]] = field(default_factory=list)
 
     __pydantic_config__ = {"json_schema_serialization_defaults_required": True}
 
@@ -186,7 +186,7 @@ async def enroll(
             with backend.embedder.checked(images):
                 done = gallery.enroll(identity, data, metadata, strict=strict)
             sent = {image.name: image.filename for image in images}
-            warnings = [(sent[name], reason) for name, reason in done.warnings]
+            warnings = [[sent[name], reason] for name, reason in done.warnings]
             return EnrollAnswer(identity, done.n_new, done.n_known, warnings)
 
         with backend.embedder.places(len(images)):
