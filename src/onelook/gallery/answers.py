@@ -194,8 +194,9 @@ def answer(
         cohort: What scores are centred or normalised by, in words.
         reason: Why the probe is not familiar; "" where it is, None if that is not known.
     """
-    limits = [limit_of(decision, stats, one.n_images) for one in candidates]
-    single = limit_of(decision, stats, 1)
+    counts = {1, *(one.n_images for one in candidates)}
+    by_count = {n_images: limit_of(decision, stats, n_images) for n_images in counts}
+    limits, single = [by_count[one.n_images] for one in candidates], by_count[1]
     # What the scores of identities with a single image would be.
     alike = np.array(
         [
