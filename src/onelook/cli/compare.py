@@ -73,16 +73,17 @@ def _rank(
     verifier: "Verifier", query: str, others: list[str], skip_bad: bool
 ) -> "list[Comparison]":
     """``Verifier.rank``, with --skip-bad without those that cannot be read."""
-    from onelook.vectors import encode_files
+    from onelook.vectors import BLOCK, encode_files
 
     if len(others) == 1:
         return verifier.rank(query, others)
-    verifier.embed([query])  # where it is bad itself, no other is
+    verifier.input.load(query, query)  # where it is bad itself, no other is
 
     def compare_some(some: Sequence[str]) -> "list[Comparison]":
         return verifier.compare_many([(query, one) for one in some])
 
-    _, answers, bad = encode_files(others, compare_some, skip_bad)
+    shown = len(others) > BLOCK
+    _, answers, bad = encode_files(others, compare_some, skip_bad, shown)
     say_listed("skipped", bad)
     return sorted(answers, key=lambda answer: (-answer.score, answer.right))
 

@@ -1,10 +1,10 @@
 """Commands of a gallery: enroll, identify, forget, and what keeps galleries in order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -33,6 +33,8 @@ galleries = typer.Typer(
     help="Look into galleries, copy them, move them to another model.",
 )
 app.add_typer(galleries, name="gallery")
+
+Answer = TypeVar("Answer")
 
 
 @app.command(epilog=example("onelook enroll people/ --gallery people.db --model faces"))
@@ -128,8 +130,12 @@ def identify(
         if check:
             return _check(opened, paths[0], as_json)
         if faces is not None:
-            return _identify_all(opened, paths, k, faces, out=out, as_json=as_json)
-        named, answers, bad = _identify_each(opened, paths, k, skip_bad)
+            return _identify_all(
+                opened, paths, k, faces, out=out, skip_bad=skip_bad, as_json=as_json
+            )
+        named, answers, bad = _each(
+            paths, lambda some: opened.identify_many(some, k), skip_bad
+        )
         if out is not None:
             _draw(opened, paths[0], answers[0], out)
     say_listed("skipped", bad)
@@ -144,13 +150,13 @@ def identify(
             print_text(f"  {match.score:9.4f}{probability}  {match.identity}")
 
 
-def _identify_each(
-    gallery: "Gallery", paths: Sequence[str], k: int, skip_bad: bool
-) -> "tuple[Sequence[str], Sequence[Identification], list[tuple[str, str]]]":
+def _each(
+    paths: Sequence[str], ask: Callable[[Sequence[str]], Sequence[Answer]], skip_bad: bool
+) -> tuple[tuple[str, ...], tuple[Answer, ...], list[tuple[str, str]]]:
     """The images that could be read, an answer for each, and the others with why."""
-    from onelook.vectors import encode_files
+    from onelook.vectors import BLOCK, encode_files
 
-    return encode_files(paths, lambda some: gallery.identify_many(some, k), skip_bad)
+    return encode_files(paths, ask, skip_bad, progress=len(paths) > BLOCK)
 
 
 def _identify_all(
@@ -160,15 +166,19 @@ def _identify_all(
     most: int,
     *,
     out: Path | None,
+    skip_bad: bool,
     as_json: bool,
 ) -> None:
     """Say who is in pictures, an answer for each face, and draw the names."""
     from onelook.several import draw_seen, identify_all
 
-    found = [identify_all(gallery, path, k, most) for path in paths]
+    _, found, bad = _each(
+        paths, lambda some: [identify_all(gallery, one, k, most) for one in some], skip_bad
+    )
+    say_listed("skipped", bad)
     if as_json:
         rows = [seen.to_dict() for seen in found]
-        print_json(rows[0] if len(rows) == 1 else rows)
+        print_json(rows[0] if len(paths) == 1 else rows)
     for seen in () if as_json else found:
         print_text(seen if len(paths) == 1 else f"{seen.picture}\n{seen}")
     if out is not None:
