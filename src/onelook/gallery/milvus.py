@@ -68,8 +68,8 @@ class MilvusStore:
 
     Milvus has no transactions and no unique columns, but keeps a request whole, and so a
     batch. Two writers that enroll the same image of an identity at the same time both look
-    again afterwards and leave the entry with the smaller id; both may be told that theirs
-    is new.
+    again afterwards and leave the entry with the smaller id. Those of one process insert in
+    the order of their ids; of two processes, both may be told that theirs is new.
     """
 
     def __init__(self, client: Any, collection: str, header: Header, url: str) -> None:
@@ -79,6 +79,7 @@ class MilvusStore:
         self._kept = f"{collection}_settings"
         self._url = url
         self._lock = threading.Lock()
+        self._insert_lock = threading.Lock()
         self._forget_names()
 
     @classmethod
@@ -268,10 +269,12 @@ class MilvusStore:
                 f"{REQUEST_BYTES // 2**20} MB all or none; enroll fewer at once"
             )
         nothing = [{"nothing": [0.0, 0.0]} for _ in rows]
-        ids = self._client.insert(IDS, nothing)["ids"]
-        for row, entry_id in zip(rows, ids, strict=True):
-            row |= {"id": entry_id, "written": _now()}
-        self._client.insert(self._collection, rows)
+        # Else a smaller id could be inserted after a larger one was found alone.
+        with self._insert_lock:
+            ids = self._client.insert(IDS, nothing)["ids"]
+            for row, entry_id in zip(rows, ids, strict=True):
+                row |= {"id": entry_id, "written": _now()}
+            self._client.insert(self._collection, rows)
 
     def _forget_names(self) -> None:
         self._names: dict[int, str] = {}
