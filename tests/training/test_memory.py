@@ -18,17 +18,18 @@ from onelook.training.memory import memory_kept
 
 BLOCK = 96 << 20  # bytes: above what glibc keeps at the end of its heap, twice 32 MB
 
-def faults_of_allocating():
-    "Page faults of four blocks, written and freed one after the other."
+def faults_of_allocating(size):
+    "Page faults, a page, of four blocks that are written and freed one after the other."
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(4):
-        torch.ones(BLOCK, dtype=torch.uint8)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        torch.ones(size, dtype=torch.uint8)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    return faults / (size // resource.getpagesize())
 
-pages = BLOCK // resource.getpagesize()
 with memory_kept():
-    kept = min(faults_of_allocating() for _ in range(4))
-print(kept / pages, faults_of_allocating() / pages)
+    kept = min(faults_of_allocating(BLOCK) for _ in range(4))
+# Larger than the hole that a kept block may have left in the heap.
+print(kept, faults_of_allocating(2 * BLOCK))
 """
 
 
@@ -36,8 +37,7 @@ print(kept / pages, faults_of_allocating() / pages)
 def test_freed_blocks_are_used_again_and_given_back_at_the_end():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     kept, after = map(float, done.stdout.split())
-    # Some kernels give two pages for one fault; none gives twenty.
-    assert kept < 0.1 and after > 1
+    assert kept < 0.1 and after > 3.9
 
 
 def test_without_glibc_nothing_happens(monkeypatch):
