@@ -9,8 +9,6 @@ of faces, of digits.
 """
 
 import argparse
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -30,7 +28,7 @@ from onelook.model_folder import read_settings, write_folder
 from onelook.verifier import Verifier
 from onelook.zoo import existing_folder
 from photos import both
-from record import Clock, record
+from record import Clock, record_all
 
 N_MEASURED, N_FITTED = 300, 1500
 SIDE = 250
@@ -178,13 +176,7 @@ def measure(verifier: Verifier) -> None:
         model = name if kind == "own" else f"{name}, {kind}"
         share = flagged / len(items)
         print(f"{model}: {metric} {share:.4f} of {len(items):,}, {refused:,} refused")
-        record(
-            *("familiarity", model, metric, share),
-            interval=None,
-            seeds=[],
-            minutes=clock.minutes,
-            command=shlex.join(["python", "benchmarks/familiarity.py", *sys.argv[1:]]),
-        )
+        record_all("familiarity", model, {metric: share}, seeds=[], minutes=clock.minutes)
 
 
 if __name__ == "__main__":

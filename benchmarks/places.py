@@ -11,8 +11,6 @@ these and with as many strangers. The decisions were fitted on none of these pla
 """
 
 import argparse
-import shlex
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -28,7 +26,7 @@ from onelook.errors import DataError
 from onelook.loading import load
 from onelook.metrics import roc_auc
 from onelook.verifier import Verifier
-from record import Clock, record
+from record import Clock, record_all
 
 SIZES = (0, 20, 50, 200)  # of cohorts; 0 is the plain score
 N_DRAWS, MOST_SCORED, MOST_ENROLLED = 5, 500, 20
@@ -111,17 +109,7 @@ def measure(verifier: Verifier, name: str, places: list[Place]) -> None:
         model = f"{verifier.name}, " + (f"cohort of {size}" if size else "plain")
         texts = [f"{metric} {value:.4f}" for metric, value in figures.items()]
         print(f"{name}: {model}: {', '.join(texts)}", flush=True)
-        for metric, value in figures.items():
-            record(
-                f"place-{name}",
-                model,
-                metric,
-                value,
-                interval=None,
-                seeds=[],
-                minutes=clock.minutes,
-                command=shlex.join(["python", "benchmarks/places.py", *sys.argv[1:]]),
-            )
+        record_all(f"place-{name}", model, figures, seeds=[], minutes=clock.minutes)
 
 
 def of_place(verifier: Verifier, place: Place, size: int) -> Iterator[Figures]:

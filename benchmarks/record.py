@@ -3,8 +3,10 @@
 import json
 import os
 import platform
+import shlex
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,26 @@ def record(
     temporary = RESULTS.with_suffix(f".{os.getpid()}")
     temporary.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n", "utf-8")
     os.replace(temporary, RESULTS)
+
+
+def record_all(
+    benchmark: str,
+    model: str,
+    figures: Mapping[str, float],
+    *,
+    seeds: list[int],
+    minutes: float,
+) -> None:
+    """``record`` of figures by name that have no intervals, with the command that runs."""
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    for metric, value in figures.items():
+        record(
+            *(benchmark, model, metric, value),
+            interval=None,
+            seeds=seeds,
+            minutes=minutes,
+            command=command,
+        )
 
 
 def read_results() -> list[dict[str, Any]]:

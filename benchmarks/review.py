@@ -11,9 +11,7 @@ drawings of Omniglot, each turned a little differently.
 
 import argparse
 import resource
-import shlex
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -30,7 +28,7 @@ from onelook.data.sources import find, open_source
 from onelook.data.sources.omniglot import omniglot
 from onelook.loading import load
 from onelook.review import Review, review
-from record import Clock, record
+from record import Clock, record_all
 
 EVERY, N_STRANGERS, MOST_PER_CLASS = 50, 8, 20
 CHANGES: list[Callable[[Image.Image], Image.Image]] = [
@@ -90,7 +88,7 @@ def measure(name: str, folder: Path) -> None:
         "groups_share": grouped,
     }
     print(name, *(f"{metric} {value:.4g}" for metric, value in figures.items()), sep=", ")
-    note(f"review-{name}", model, figures, clock)
+    record_all(f"review-{name}", model, figures, seeds=[0], minutes=clock.minutes)
 
 
 def plant(items: Dataset, n_classes: int, folder: Path) -> Planted:
@@ -157,22 +155,7 @@ def measure_large(folder: Path, n: int) -> None:
     }
     print(found)
     print(*(f"{metric} {value:,.0f}" for metric, value in figures.items()), sep=", ")
-    note("review-large", "omniglot", figures, clock)
-
-
-def note(benchmark: str, model: str, figures: dict[str, float], clock: Clock) -> None:
-    command = shlex.join(["python", "benchmarks/review.py", *sys.argv[1:]])
-    for metric, value in figures.items():
-        record(
-            benchmark,
-            model,
-            metric,
-            value,
-            interval=None,
-            seeds=[0],
-            minutes=clock.minutes,
-            command=command,
-        )
+    record_all("review-large", "omniglot", figures, seeds=[0], minutes=clock.minutes)
 
 
 if __name__ == "__main__":
