@@ -168,16 +168,15 @@ class Decision:
         by_images: dict[int, list[IdentifyRow]] = {}
         for row in self.identify:
             by_images.setdefault(row.n_images, []).append(row)
-        counts = sorted(by_images)
-        found = [self._threshold_of(by_images[count], gallery_size) for count in counts]
-        threshold = float(
-            np.interp(
-                math.log(max(n_images, 1)),
-                np.log(counts),
-                [limit.threshold for limit in found],
-            )
-        )
-        return dataclasses.replace(found[0], threshold=threshold)
+        below = max((n for n in by_images if n <= n_images), default=min(by_images))
+        above = min((n for n in by_images if n >= n_images), default=below)
+        found = self._threshold_of(by_images[below], gallery_size)
+        if above <= below:
+            return found
+        higher = self._threshold_of(by_images[above], gallery_size).threshold
+        share = math.log(n_images / below) / math.log(above / below)
+        threshold = found.threshold + share * (higher - found.threshold)
+        return dataclasses.replace(found, threshold=threshold)
 
     def _threshold_of(
         self, measured: list[IdentifyRow], gallery_size: int
