@@ -26,6 +26,7 @@ from onelook.errors import DataError
 from onelook.loading import load
 from onelook.metrics import roc_auc
 from onelook.verifier import Verifier
+from onelook.votes import identity_scores
 from record import Clock, record_all
 
 SIZES = (0, 20, 50, 200)  # of cohorts; 0 is the plain score
@@ -161,11 +162,13 @@ def of_galleries(
     enrolled = np.stack(
         [rng.permutation(np.flatnonzero(labels == one))[:n_images] for one in known]
     )
-    if decision.vote == "mean":
-        scores = verifier.score_matrix(embeddings, embeddings[enrolled].mean(1))
-    else:
-        scores = verifier.score_matrix(embeddings, embeddings[enrolled.ravel()])
-        scores = scores.reshape(len(labels), n_enrolled, n_images).max(2)
+    scores = identity_scores(
+        verifier.score_matrix,
+        embeddings,
+        embeddings[enrolled.ravel()],
+        n_images * np.arange(n_enrolled),
+        decision.vote,
+    )
     probes = np.isin(labels, known)
     probes[enrolled] = False
     accepted, owner = scores.max(1) >= limit.threshold, known[scores.argmax(1)]

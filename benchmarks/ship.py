@@ -261,7 +261,7 @@ def in_galleries(decision: Decision) -> str:
         if row.n_images > 1 and row.gallery_size == 20
     ]
     if several:
-        found.append(f"20 of {', '.join(several)} each, by their {decision.vote}")
+        found.append(f"20 of {', '.join(several)} each")
     largest = max(row.gallery_size for row in decision.identify)
     return (
         f"thresholds at which {decision.identify[0].fpir:.2g} of unknown probes are "

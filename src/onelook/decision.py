@@ -20,8 +20,7 @@ from onelook.metrics import (
 FALSE_ACCEPTS_NEEDED = 30
 LARGEST_FAR = 0.5
 Kind = Literal["plain", "centred", "normalised"]  # of scores; see cohort.py
-# An identity of several images counts by the best of them, or by their mean embedding.
-Vote = Literal["best", "mean"]
+Vote = Literal["best", "either", "blend"]  # of several images of an identity; see votes.py
 CURVE_POINTS = 200
 HISTOGRAM_BINS = 40
 

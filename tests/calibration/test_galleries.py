@@ -6,6 +6,7 @@ import pytest
 from onelook.calibration import galleries
 from onelook.calibration.galleries import fit_votes, simulate_galleries
 from onelook.runtime.scores import build_scores
+from onelook.votes import identity_scores
 
 
 def one_number(left, right):
@@ -78,21 +79,22 @@ def test_a_gallery_of_all_classes_is_refused():
         simulate_galleries(one_number, values, values, labels, sizes=(5, 10))
 
 
-def test_several_images_vote_by_the_best_or_by_their_mean():
+@pytest.mark.parametrize("vote", ["best", "either", "blend"])
+def test_several_images_vote_by_the_best_of_them_and_by_their_mean(vote):
     generator = np.random.default_rng(3)
     labels = np.repeat(np.arange(6), 3)
     values = (10 * labels + generator.integers(3, size=18))[:, None].astype(np.float32)
-    for vote, combine in (("best", np.max), ("mean", None)):
-        drawn = galleries._draw(labels, 2, 6, np.random.default_rng(0))
-        probes, enrolled = values[drawn.probes], values[drawn.enrolled]
-        found = galleries._scores_of(one_number, probes, enrolled, vote)
-        for i in range(6):
-            assert labels[drawn.probes[i]] == labels[drawn.enrolled[i]].item(0) == i
-            assert len({drawn.probes[i], *drawn.enrolled[i]}) == 3
-            for j in range(6):
-                apart = probes[i, 0] - enrolled[j, :, 0]
-                expected = combine(-abs(apart)) if combine else -abs(apart.mean())
-                assert found[i, j] == pytest.approx(expected)
+    drawn = galleries._draw(labels, 2, 6, np.random.default_rng(0))
+    probes, enrolled = values[drawn.probes], values[drawn.enrolled.ravel()]
+    found = identity_scores(one_number, probes, enrolled, np.arange(0, 12, 2), vote)
+    for i in range(6):
+        assert labels[drawn.probes[i]] == labels[drawn.enrolled[i]].item(0) == i
+        assert len({drawn.probes[i], *drawn.enrolled[i]}) == 3
+        for j in range(6):
+            apart = probes[i, 0] - values[drawn.enrolled[j], 0]
+            best, mean = -abs(apart).min(), -abs(apart.mean())
+            expected = {"best": best, "either": max(best, mean), "blend": (best + mean) / 2}
+            assert found[i, j] == pytest.approx(expected[vote])
 
 
 def test_classes_of_too_few_images_are_no_identities_of_several():
@@ -104,7 +106,7 @@ def test_classes_of_too_few_images_are_no_identities_of_several():
     assert found.n_classes == 9 and len(found.own) == 5 * 200
 
 
-def test_the_vote_is_the_one_that_finds_more_at_the_rate():
+def test_a_blend_is_taken_where_it_finds_clearly_more():
     """Noise around one centre averages out; of two centres the mean is neither."""
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(60), 12)
@@ -114,18 +116,27 @@ def test_the_vote_is_the_one_that_finds_more_at_the_rate():
     sided = two[labels, np.arange(len(labels)) % 2]
     sided = sided + 0.3 * generator.normal(size=sided.shape)
     scores = build_scores("cosine")
-    for values, expected in ((noisy, "mean"), (sided, "best")):
+    for values, expected in ((noisy, "blend"), (sided, "either")):
         values = values.astype(np.float32)
 
         def simulate(n_images, vote, values=values):
             items = (scores.matrix, values, values, labels)
-            return [
-                simulate_galleries(*items, n_images=n_images, vote=vote, most_rounds=20)
-            ]
+            settings = {"n_images": n_images, "vote": vote, "most_rounds": 20}
+            return [simulate_galleries(*items, **settings)]
 
         vote, rows = fit_votes(simulate, len(labels))
         assert vote == expected
-        assert sorted({row.n_images for row in rows}) == [1, 2, 3, 5]
         assert all(row.fpir == pytest.approx(0.05, abs=0.002) for row in rows)
         known = {row.n_images: row.known for row in rows if row.gallery_size == 20}
         assert known[1] < known[2] < known[3] < known[5]
+
+
+@pytest.mark.parametrize(
+    "vote, own", [("best", 1.0), ("either", 1.0), ("blend", (1 + 3**-0.5) / 2)]
+)
+def test_an_image_that_is_enrolled_beside_unlike_ones_is_known_again(vote, own):
+    images = np.eye(6, dtype=np.float32)
+    scores = identity_scores(
+        build_scores("cosine").matrix, images[:1], images, np.array([0, 3, 5]), vote
+    )
+    assert scores == pytest.approx(np.array([[own, 0, 0]]))

@@ -244,7 +244,7 @@ def test_a_gallery_of_a_model_with_a_cohort_answers_beside_it(verifier, tmp_path
     assert found.cohort == "centred by 30 images: colours"
 
 
-@pytest.mark.parametrize("vote, score", [("mean", -0.5), ("best", 0.0)])
+@pytest.mark.parametrize("vote, score", [("blend", -0.25), ("either", 0.0), ("best", 0.0)])
 def test_images_of_an_identity_vote_where_the_decision_has_thresholds_for_several(
     tmp_path, vote, score
 ):

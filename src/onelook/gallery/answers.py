@@ -24,8 +24,8 @@ class Match:
 
     Args:
         identity: Name of who or what it is.
-        score: Score of its best image, or of the mean of its images, whichever the model's
-            decision found better.
+        score: Score of its best image, or of the vote of its images where the model has
+            thresholds for several.
         dissimilarity: The same as a number that shrinks when alike.
         probability: Probability that the probe shows this identity, if half of the probes
             are unknown; None where the model has no decision.
@@ -141,7 +141,7 @@ class Candidate:
 
     Args:
         identity: Its name.
-        score: Score of its best image, or of the mean of its images.
+        score: Score of its best image, or of the vote of its images.
         n_images: Number of its images that were compared.
         entry: Number of its best image.
     """

@@ -1,7 +1,6 @@
 """Gallery: enroll identities, identify probes and forget, above any kind of store."""
 
 import hashlib
-import io
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,22 +9,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from onelook.cohort import Cohort
 from onelook.data.inputs import Item
-from onelook.data.inputs.decoding import check_list, decode, name_of
+from onelook.data.inputs.decoding import check_list, name_of, thumbnail_of
 from onelook.data.inputs.quality import fault_of
 from onelook.decision import Vote
 from onelook.errors import GalleryError, UnfitError, UnknownIdentityError
 from onelook.familiarity import Reason
 from onelook.gallery.answers import Candidate, Identification, answer, best_images
-from onelook.gallery.place import answering, keep_cohort, keep_decision, own_model
+from onelook.gallery.place import (
+    answering,
+    create_gallery,
+    header_of,
+    keep_cohort,
+    open_gallery,
+    own_model,
+)
 from onelook.gallery.store import (
     Entry,
     Floats,
     GalleryStore,
-    Header,
     Hit,
     Stats,
     Stored,
@@ -38,10 +42,10 @@ from onelook.gallery.store import (
     some_images,
     validate_name,
 )
-from onelook.gallery.stores import create_store, open_store, opened, store_exists
+from onelook.gallery.stores import opened, store_exists
 from onelook.verifier import Verifier
+from onelook.votes import identity_scores
 
-THUMBNAIL_SIDE = 96  # pixels
 CANDIDATES = 10  # identities near a probe, at least, whose images vote
 MOST_IMAGES = 100  # of an identity that vote
 SHORTLIST = 500  # nearest entries that a pair head ranks, which no distance follows
@@ -84,7 +88,7 @@ class Gallery:
         self.verifier = verifier
         self.url = url
         self.keep_originals = keep_originals
-        self._store = _open(verifier, url) if store_exists(url) else None
+        self._store = open_gallery(verifier, url) if store_exists(url) else None
         if self._store is not None:
             self.verifier = answering(verifier, self._store)
         self._lock = threading.Lock()
@@ -128,7 +132,7 @@ class Gallery:
         """The store, which is created when it is first needed."""
         with self._lock:
             if self._store is None:
-                self._store = _create(self.verifier, self.url)
+                self._store = create_gallery(self.verifier, self.url)
             return self._store
 
     def __enter__(self) -> "Gallery":
@@ -435,68 +439,27 @@ class Gallery:
     ) -> list[Candidate]:
         """The candidates by the vote of their images, the latest 100 of each."""
         images = self.store.images_of([one.identity for one in candidates], MOST_IMAGES)
-        if vote == "best":
-            return best_images(images, self._scores(probe, [one.vector for one in images]))
         vectors: dict[str, list[Floats]] = {}
         for image in images:
             vectors.setdefault(image.identity, []).append(image.vector)
         # Another process may have forgotten one meanwhile.
         left = [one for one in candidates if one.identity in vectors]
-        scores = self._scores(
-            probe, [np.mean(vectors[one.identity], axis=0) for one in left]
-        )
+        if not left:
+            return []
+        counts = [len(vectors[one.identity]) for one in left]
+        scores = identity_scores(
+            self.verifier.score_matrix,
+            probe[None],
+            np.stack([vector for one in left for vector in vectors[one.identity]]),
+            np.cumsum([0, *counts[:-1]]),
+            vote,
+        )[0]
         return [
-            replace(one, score=float(score), n_images=len(vectors[one.identity]))
-            for one, score in zip(left, scores, strict=True)
+            replace(one, score=float(score), n_images=n_images)
+            for one, score, n_images in zip(left, scores, counts, strict=True)
         ]
-
-
-def thumbnail_of(data: bytes) -> bytes:
-    """A picture of at most 96 pixels a side, as WebP, of the bytes of an image."""
-    image = decode(data, "image")
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=85)
-    return buffer.getvalue()
 
 
 def digest_of(data: bytes) -> str:
     """SHA-256 in hexadecimal, which tells whether an image is enrolled."""
     return hashlib.sha256(data).hexdigest()
-
-
-def header_of(verifier: Verifier) -> Header:
-    """The header of a new gallery of this model."""
-    return Header(
-        fingerprint=verifier.fingerprint,
-        model=verifier.name,
-        embedding_size=verifier.embedding_size,
-        metric=verifier.scores.near,
-    )
-
-
-def _create(verifier: Verifier, url: str | Path) -> GalleryStore:
-    try:
-        store = create_store(url, header_of(verifier))
-        keep_decision(store, verifier)
-        if verifier.cohort is not None:
-            keep_cohort(store, verifier.cohort)
-        return store
-    except GalleryError:
-        if not store_exists(url):
-            raise
-        return _open(verifier, url)  # another process has created it meanwhile
-
-
-def _open(verifier: Verifier, url: str | Path) -> GalleryStore:
-    store = open_store(url)
-    header, place = store.header, redact_url(url)
-    if header.fingerprint != verifier.fingerprint:
-        store.close()
-        raise GalleryError(
-            f"the gallery {place} was made with the model {header.model!r} "
-            f"({header.fingerprint}), not with {verifier.name!r} ({verifier.fingerprint}): "
-            f"use --model {header.model} or its folder, or embed the images again: onelook "
-            f"gallery migrate {place} NEW --model MODEL"
-        )
-    return store

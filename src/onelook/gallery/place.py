@@ -16,7 +16,8 @@ import numpy as np
 from onelook.cohort import Cohort
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, GalleryError
-from onelook.gallery.store import GalleryStore
+from onelook.gallery.store import GalleryStore, Header, redact_url
+from onelook.gallery.stores import create_store, open_store, store_exists
 from onelook.loading import load
 from onelook.verifier import Verifier
 from onelook.zoo import shipped_names
@@ -97,6 +98,49 @@ def own_model(store: GalleryStore) -> Verifier:
         verifier = verifier.plain
         verifier.decision = place.decision
     return verifier
+
+
+def header_of(verifier: Verifier) -> Header:
+    """The header of a new gallery of this model."""
+    return Header(
+        fingerprint=verifier.fingerprint,
+        model=verifier.name,
+        embedding_size=verifier.embedding_size,
+        metric=verifier.scores.near,
+    )
+
+
+def create_gallery(verifier: Verifier, url: str | Path) -> GalleryStore:
+    """A new store for a model, with its decision and cohort."""
+    try:
+        store = create_store(url, header_of(verifier))
+        keep_decision(store, verifier)
+        if verifier.cohort is not None:
+            keep_cohort(store, verifier.cohort)
+        return store
+    except GalleryError:
+        if not store_exists(url):
+            raise
+        return open_gallery(verifier, url)  # another process has created it meanwhile
+
+
+def open_gallery(verifier: Verifier, url: str | Path) -> GalleryStore:
+    """The store at ``url``.
+
+    Raises:
+        GalleryError: If it was made with another model.
+    """
+    store = open_store(url)
+    header, place = store.header, redact_url(url)
+    if header.fingerprint != verifier.fingerprint:
+        store.close()
+        raise GalleryError(
+            f"the gallery {place} was made with the model {header.model!r} "
+            f"({header.fingerprint}), not with {verifier.name!r} ({verifier.fingerprint}): "
+            f"use --model {header.model} or its folder, or embed the images again: onelook "
+            f"gallery migrate {place} NEW --model MODEL"
+        )
+    return store
 
 
 def _signed(content: bytes) -> bytes:

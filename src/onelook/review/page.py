@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from onelook.data.inputs.decoding import thumbnail_of
 from onelook.data.reading import escaped, read_bytes
 from onelook.extras import import_extra
 from onelook.files import check_writable, write_whole
-from onelook.gallery.gallery import thumbnail_of
 from onelook.report.page import render
 from onelook.review.review import Review
 

@@ -28,6 +28,7 @@ Items = TypeVar("Items", bound=Sequence[Any])
 
 MAX_PIXELS = 89_000_000
 LARGE_PIXELS = 4_000_000
+THUMBNAIL_SIDE = 96
 _REDUCED = ("L", "LA", "RGB", "RGBA")  # modes whose pixels can be averaged
 # Pillow knows more, but some of those start other programs (EPS), accept any bytes (TGA) or
 # hold larger images than they say (ICO).
@@ -297,3 +298,12 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     elif image.mode == "F" and high <= 1:
         values = values * 255
     return Image.fromarray(np.rint(values).astype(np.uint8))
+
+
+def thumbnail_of(data: bytes) -> bytes:
+    """A picture of at most 96 pixels a side, as WebP, of the bytes of an image."""
+    image = decode(data, "image")
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=85)
+    return buffer.getvalue()
