@@ -1,5 +1,6 @@
 """The command line: what it prints and where, and how it ends."""
 
+import csv
 import json
 import os
 import re
@@ -91,10 +92,9 @@ def test_pairs_without_a_threshold_say_why_there_is_no_verdict(
     plain = verifier.save(tmp_path / "plain")
     pairs = tmp_path / "pairs.txt"
     pairs.write_text(f"{three[0]} {three[1]} 1\n")
-    status, out, _ = onelook("compare", "--pairs", pairs, "-m", plain, "--same", 1)
-    assert status == 0 and out.splitlines()[-1] == (
-        "# no verdicts: the model has no threshold; add one with onelook calibrate"
-    )
+    status, out, err = onelook("compare", "--pairs", pairs, "-m", plain, "--same", 1)
+    assert status == 0 and out.splitlines()[1].startswith(f"{three[0]},{three[1]},,,")
+    assert "no verdicts: the model has no threshold; add one with onelook calibrate" in err
 
 
 def test_control_characters_of_names_do_not_reach_the_terminal(onelook, model, tmp_path):
@@ -137,23 +137,50 @@ def test_compare_pairs_prints_a_table_and_the_accuracy(
     arguments = ("compare", "--pairs", file, "-m", model, "--root", shapes_folder)
     status, out, err = onelook(*arguments)
     assert status == 1 and f"error: {file}:1: what does label" in err
-    status, out, _ = onelook(*arguments, "--same", same)
-    header, *rows, summary = out.splitlines()
-    assert status == 0
-    assert header.split("\t") == ["left", "right", "score", "probability", "verdict"]
+    status, out, err = onelook(*arguments, "--same", same)
     verifier, right = load(model), 0
+    rows = list(csv.DictReader(out.splitlines()))
     for row, (a, b), label in zip(rows, pairs, labels, strict=True):
         answer = verifier.compare(shapes_folder / a, shapes_folder / b)
-        verdict = {True: "same", False: "different", None: "unsure"}[answer.is_same]
-        left, other, score, probability, printed = row.split("\t")
-        assert (left, other, printed) == (answer.left, answer.right, verdict)
-        assert float(score) == pytest.approx(answer.score, abs=1e-6)
-        assert float(probability) == pytest.approx(answer.probability, abs=1e-4)
+        assert row["verdict"] == answer.verdict
+        assert (row["left"], row["right"]) == (answer.left, answer.right)
+        assert float(row["score"]) == pytest.approx(answer.score, abs=1e-6)
+        assert float(row["probability"]) == pytest.approx(answer.probability, abs=1e-6)
         right += (answer.score >= 0.995) == (label == same)
-    assert summary.startswith(f"# accuracy {right / 4:.4f} of 4 pairs")
+    assert status == 0 and f"accuracy {right / 4:.4f} of 4 pairs" in err
     _, out, _ = onelook(*arguments, "--same", same, "--json")
     content = json.loads(out)
     assert content["accuracy"] == right / 4 and len(content["pairs"]) == 4
+    lines.insert(2, f"shape00/0.png missing.png {same}\n")
+    file.write_text("".join(lines))
+    missing = shapes_folder / "missing.png"
+    missing.write_bytes(b"no image")
+    _, _, err = onelook(*arguments, "--same", same, "--skip-bad")
+    missing.unlink()
+    assert "missing.png: not an image" in err
+    assert f"accuracy {right / 4:.4f} of 4 pairs" in err
+
+
+def test_compare_of_two_folders_makes_a_table(onelook, model, shapes_folder, tmp_path):
+    left, right = shapes_folder / "shape00", shapes_folder / "shape01"
+    asked = ("compare", left, right, "-m", model)
+    status, out, err = onelook(*asked)
+    rows = list(csv.DictReader(out.splitlines()))
+    names = [(Path(row["left"]).name, Path(row["right"]).name) for row in rows]
+    assert (status, err) == (0, "") and names == [(f"{i}.png",) * 2 for i in range(8)]
+    file = tmp_path / "results.csv"
+    status, out, err = onelook(*asked, "--all", "--out", file)
+    assert (status, out) == (0, "") and f"64 pairs: {file}" in err
+    assert len(file.read_text().splitlines()) == 65
+    content = json.loads(onelook(*asked, "--json")[1])
+    expected = load(model).compare(left / "0.png", right / "0.png")
+    assert content["pairs"][0] == expected.to_dict()
+    status, _, err = onelook(*asked, "--out", "results.png")
+    assert status == 2 and "many pairs go into a .csv file" in err
+    status, out, _ = onelook("compare", left / "0.png", right, "-m", model, "--json")
+    assert status == 0 and len(json.loads(out)) == 8
+    status, _, err = onelook("compare", *[left / "0.png"] * 2, "--all", "-m", model)
+    assert status == 2 and "compares two folders" in err
 
 
 def test_compare_without_a_model_takes_the_shipped_drawings_and_says_so(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from onelook.extras import import_extra
 
 if TYPE_CHECKING:
+    from onelook.batch import compare_files, compare_folders, write_comparisons
     from onelook.calibration.calibrate import calibrate
     from onelook.comparison import Comparison
     from onelook.data.inputs import ImageInput
@@ -53,6 +54,8 @@ __all__ = [
     "Verifier",
     "calibrate",
     "class_folder",
+    "compare_files",
+    "compare_folders",
     "embed_files",
     "evaluate",
     "fit_decision",
@@ -63,12 +66,14 @@ __all__ = [
     "read_recipe",
     "recipe_names",
     "train",
+    "write_comparisons",
     "write_pairs",
     "write_vectors",
 ]
 
 # Each module is imported when one of its names is first used: `import onelook` stays quick.
 _HOMES = {
+    "onelook.batch": ("compare_files", "compare_folders", "write_comparisons"),
     "onelook.calibration.calibrate": ("calibrate",),
     "onelook.comparison": ("Comparison",),
     "onelook.data.items": ("Dataset", "Pairs"),

@@ -71,21 +71,34 @@ def encode_files(
     Raises:
         DataError: As ``embed_files``.
     """
-    bad = [
-        (one, "its name is not UTF-8; rename it") for one in addresses if not is_utf8(one)
-    ]
-    if not skip_bad:
-        refuse_bad(bad, len(addresses), "files", skippable=True)  # before the work
-    readable, found = list(filter(is_utf8, addresses)), list[tuple[str, Encoded]]()
+    if not skip_bad:  # before the work
+        refuse_bad(_not_utf8(addresses), len(addresses), "files", skippable=True)
+    found, bad = encode_readable(addresses, encode, progress)
+    if not skip_bad or not found:
+        refuse_bad(bad, len(addresses), "files", skippable=not skip_bad)
+    kept, encoded = zip(*found, strict=True)
+    return kept, encoded, bad
+
+
+def encode_readable(
+    addresses: Sequence[str],
+    encode: Callable[[Sequence[str]], Iterable[Encoded]],
+    progress: bool = True,
+) -> tuple[list[tuple[str, Encoded]], list[tuple[str, str]]]:
+    """The files that can be read, each with what ``encode`` gives; the others with why."""
+    bad, found = _not_utf8(addresses), list[tuple[str, Encoded]]()
+    readable = list(filter(is_utf8, addresses))
     with progress_bar("embedding", len(addresses), shown=progress) as advance:
         for start in range(0, len(readable), BLOCK):
             block = readable[start : start + BLOCK]
             found += _encode_block(block, encode, bad)
             advance(len(block))
-    if not skip_bad or not found:
-        refuse_bad(bad, len(addresses), "files", skippable=not skip_bad)
-    kept, encoded = zip(*found, strict=True)
-    return kept, encoded, bad
+    return found, bad
+
+
+def _not_utf8(addresses: Sequence[str]) -> list[tuple[str, str]]:
+    reason = "its name is not UTF-8; rename it"
+    return [(one, reason) for one in addresses if not is_utf8(one)]
 
 
 def write_vectors(path: str | Path, content: Vectors) -> Path:

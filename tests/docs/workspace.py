@@ -40,6 +40,9 @@ def _write_drawings(folder: Path, archive: Path) -> None:
         for drawer in range(2, 7):
             path = folder / f"others/character{character:02d}"
             _write(path, by_place[character, drawer], f"{drawer}.png")
+            if drawer < 4 and character <= N_ENROLLED:
+                named = f"character{character:02d}.png"
+                _write(folder / f"drawn-by-{drawer}", by_place[character, drawer], named)
     sheet = Image.new("L", (4 * 125, 3 * 125), 255)
     for cell, character in enumerate([9, 12, 1, 15, 4, 18, 7, 3, 20, 11, 6, 14]):
         drawing = Image.open(BytesIO(by_place[character, 3])).convert("L")

@@ -1,8 +1,9 @@
 """Commands that use a model on files: compare, embed."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,8 +19,10 @@ from onelook.cli.printing import (
     say_listed,
 )
 from onelook.cli.shared import app, check_files, example, load_model
+from onelook.tables import counted
 
 if TYPE_CHECKING:
+    from onelook.batch import Batch
     from onelook.comparison import Comparison
     from onelook.data.items import Pairs
     from onelook.verifier import Verifier
@@ -28,12 +31,18 @@ if TYPE_CHECKING:
 @app.command(epilog=example("onelook compare a.png b.png"))
 def compare(
     items: Annotated[
-        list[str] | None, argument("A B", "Images (or texts); the first against all others")
+        list[str] | None,
+        argument("A B", "Images (or texts), the first against all others; or two folders"),
     ] = None,
     model: options.Model = None,
     out: Annotated[
-        Path | None, option("--out -o FILE", "Draw the comparison, e.g. picture.png")
+        Path | None,
+        option("--out -o FILE", "A drawing (picture.png); of many pairs a table (.csv)"),
     ] = None,
+    every: Annotated[
+        bool,
+        option("--all", "Of two folders, each image with each, not only with its namesake"),
+    ] = False,
     pairs: Annotated[
         Path | None, option("--pairs FILE", "Compare every pair of a pair file instead")
     ] = None,
@@ -46,20 +55,40 @@ def compare(
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
-    """Say whether two images show the same thing, or rank many."""
+    """Say whether two images show the same thing, or rank many.
+
+    Two folders: each image of A against the image of B of the same name, as CSV.
+    """
+    from onelook.data.archives import addresses_of
+
     if pairs is not None:
-        if items or out:
-            raise typer.BadParameter("takes no images and no picture", param_hint="--pairs")
+        if items:
+            raise typer.BadParameter("takes no images", param_hint="--pairs")
         verifier = load_model(model, cohort)
-        return _compare_pairs(verifier, pairs, same, root, as_json)
+        return _compare_pairs(
+            verifier,
+            pairs,
+            same=same,
+            root=root,
+            skip_bad=skip_bad,
+            out=out,
+            as_json=as_json,
+        )
     if not items or len(items) < 2:
         raise typer.BadParameter("give two images, or --pairs FILE", param_hint="A B")
     check_files(items[:1] if skip_bad else items, model)
     verifier = load_model(model, cohort, items)
+    if _are_folders(verifier, items):
+        return _compare_folders(
+            verifier, items, every=every, skip_bad=skip_bad, out=out, as_json=as_json
+        )
+    if every:
+        raise typer.BadParameter("compares two folders", param_hint="--all")
     if faces is not None:
         return _compare_all(verifier, items, faces, out, as_json)
-    answers = _rank(verifier, items[0], items[1:], skip_bad)
-    if len(items) == 2:
+    others = addresses_of(items[1:], verifier.right_input.suffixes)
+    answers = _rank(verifier, items[0], others, skip_bad)
+    if len(others) == 1:
         print_result(answers[0], as_json)
     elif as_json:
         print_json([answer.to_dict() for answer in answers])
@@ -119,40 +148,100 @@ def _draw(answers: "list[Comparison]", out: Path) -> None:
     say(f"picture: {out}")
 
 
-def _compare_pairs(
-    verifier: "Verifier", file: Path, same: int | None, root: Path | None, as_json: bool
+def _are_folders(verifier: "Verifier", items: list[str]) -> bool:
+    """Whether these are two folders of images; a text may have the name of a folder."""
+    from onelook.data.archives import holds_files
+
+    is_of_images = bool(verifier.input.suffixes)
+    return is_of_images and len(items) == 2 and all(map(holds_files, items))
+
+
+def _compare_folders(
+    verifier: "Verifier",
+    items: list[str],
+    *,
+    every: bool,
+    skip_bad: bool,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
+    from onelook.batch import compare_folders
+
+    batch = compare_folders(verifier, *items, every=every, skip_bad=skip_bad)
+    if batch.alone:
+        say(f"without a namesake: {counted(len(batch.alone), 'image')}: {batch.alone[0]} …")
+    _put(batch, out, as_json)
+
+
+def _compare_pairs(
+    verifier: "Verifier",
+    file: Path,
+    *,
+    same: int | None,
+    root: Path | None,
+    skip_bad: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from onelook.batch import compare_files
     from onelook.evaluation.protocols import read_pairs_for
 
     pairs = read_pairs_for(verifier, file, root or "", same)
-    answers = verifier.compare_many(list(zip(pairs.left, pairs.right, strict=True)))
-    accuracy = _accuracy(verifier, answers, pairs)
+    batch = compare_files(verifier, pairs.left, pairs.right, skip_bad=skip_bad)
+    _put(batch, out, as_json, pairs)
+
+
+def _put(
+    batch: "Batch", out: Path | None, as_json: bool, pairs: "Pairs | None" = None
+) -> None:
+    """Print or write the answers of a batch as they come, and say how many are right."""
+    from onelook.batch import csv_lines, write_comparisons
+
+    if out is not None and out.suffix != ".csv":
+        raise typer.BadParameter(f"many pairs go into a .csv file, got {out}")
+    if batch.verifier.decision is None:
+        say("no verdicts: the model has no threshold; add one with onelook calibrate")
+    batch.progress = bool(out or as_json) or not sys.stdout.isatty()
+    scores, rows = list[float](), list[dict[str, Any]]()
+    answers = _noted(batch, scores)
+    try:
+        if as_json:
+            rows += [answer.to_dict() for answer in answers]
+        elif out is not None:
+            write_comparisons(out, answers)
+        else:
+            for line in csv_lines(answers):
+                print_text(line.removesuffix("\n"))
+    except KeyboardInterrupt:
+        say(f"stopped after {len(scores):,} of {counted(len(batch), 'pair')}")
+        raise typer.Exit(130) from None
+    say_listed("skipped", batch.bad)
+    accuracy = None if pairs is None else _accuracy(batch, scores, pairs)
     if as_json:
-        rows = [answer.to_dict() for answer in answers]
-        return print_json({"pairs": rows, "accuracy": accuracy})
-    print("left\tright\tscore\tprobability\tverdict")
-    for answer in answers:
-        row = (answer.left, answer.right, f"{answer.score:.6f}", _cell(answer.probability))
-        print_text("\t".join((*row, answer.verdict)))
-    if verifier.decision is None:
-        print("# no verdicts: the model has no threshold; add one with onelook calibrate")
+        print_json({"pairs": rows} | ({} if pairs is None else {"accuracy": accuracy}))
     if accuracy is not None:
-        print(f"# accuracy {accuracy:.4f} of {len(pairs):,} pairs at the model's threshold")
+        say(f"accuracy {accuracy:.4f} of {len(scores):,} pairs at the model's threshold")
+    if out is not None:
+        say(f"{counted(len(scores), 'pair')}: {out}")
 
 
-def _accuracy(
-    verifier: "Verifier", answers: "list[Comparison]", pairs: "Pairs"
-) -> float | None:
+def _noted(batch: "Batch", scores: list[float]) -> "Iterator[Comparison]":
+    for answer in batch:
+        scores.append(answer.score)
+        yield answer
+
+
+def _accuracy(batch: "Batch", scores: list[float], pairs: "Pairs") -> float | None:
+    """Of the pairs that could be read; None without labels or a threshold."""
     from onelook.metrics import accuracy_at
 
-    if verifier.decision is None or pairs.is_same is None:
+    if batch.verifier.decision is None or pairs.is_same is None or not scores:
         return None
-    scores = [answer.score for answer in answers]
-    return float(accuracy_at(scores, pairs.is_same, verifier.decision.threshold))
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    bad = {file for file, _ in batch.bad}
+    both = zip(pairs.left, pairs.right, strict=True)
+    kept = [left not in bad and right not in bad for left, right in both]
+    threshold = batch.verifier.decision.threshold
+    return float(accuracy_at(scores, pairs.is_same[kept], threshold))
 
 
 @app.command(epilog=example("onelook embed photos/ --model runs/digits --out vectors.npz"))
