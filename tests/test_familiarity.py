@@ -9,12 +9,15 @@ from PIL import Image
 import onelook
 from onelook.calibration.familiarity import (
     familiarity_for,
+    familiarity_of_pixels,
     fit_familiarity,
     other_pictures,
     readable,
 )
 from onelook.cli import main
 from onelook.data.items import Dataset
+from onelook.data.sources import find
+from onelook.data.sources.lfw import lfw_people
 from onelook.data.sources.omniglot import omniglot as omniglot_of
 from onelook.errors import CheckpointError
 from onelook.familiarity import (
@@ -253,3 +256,17 @@ def test_an_answer_is_no_bool(faces, noise, tmp_path):
 @pytest.mark.parametrize("name", ["omniglot", "faces"])
 def test_what_ships_is_small(name):
     assert (FOLDER / name / "familiarity.safetensors").stat().st_size < 500_000
+
+
+def test_pixels_alone_tell_images_of_the_kind_of_other_classes():
+    """As for a head, which all classes fitted."""
+    start, items = onelook.load("faces"), lfw_people(find("lfw"), "DevTest")
+    known = familiarity_of_pixels(start, items.subset(items.labels < 300))
+
+    def flagged(images):
+        loaded = start.input.load_many(images)
+        return (known.unlike(loaded, start.embed_loaded(loaded)) > 1).mean()
+
+    assert flagged(items.subset(items.labels >= 900).paths[:300]) < 0.03
+    assert flagged(other_pictures(5, n_of_kind=20)) > 0.85
+    assert familiarity_of_pixels(start, items.subset(items.labels < 60)) is None

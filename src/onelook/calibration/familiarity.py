@@ -127,6 +127,35 @@ def familiarity_of_items(
     verifier: Verifier, items: Dataset, seed: int = 0, strangers: list[Item] | None = None
 ) -> Familiarity | None:
     """As ``fit_familiarity``, of the images of one half of the classes and of the other."""
+    halves = _load_halves(verifier, items, seed)
+    return halves and familiarity_of_loaded(verifier, *halves, strangers)
+
+
+def familiarity_of_pixels(
+    verifier: Verifier, items: Dataset, seed: int = 0
+) -> Familiarity | None:
+    """``familiarity_of_items`` where embeddings say nothing: all classes fitted them."""
+    halves = _load_halves(verifier, items, seed)
+    size = verifier.embedding_size
+
+    def nothing(images: Images) -> NDArray[np.float32]:
+        return np.zeros((len(images), size), np.float32)
+
+    return halves and fit_familiarity(nothing, *halves, _strangers(verifier.input))
+
+
+def familiarity_of_loaded(
+    verifier: Verifier, images: Images, others: Images, strangers: list[Item] | None = None
+) -> Familiarity | None:
+    """As ``fit_familiarity``, with drawn pictures of other kinds for strangers."""
+    strange = _strangers(verifier.input, strangers)
+    return fit_familiarity(verifier.embed_loaded, images, others, strange)
+
+
+def _load_halves(
+    verifier: Verifier, items: Dataset, seed: int
+) -> tuple[Images, Images] | None:
+    """Images of one half of the classes and of the other; None if they are too few."""
     if not fits(verifier):
         return None
     classes = np.random.default_rng(seed).permutation(items.n_classes)
@@ -136,17 +165,14 @@ def familiarity_of_items(
         return None
     load = verifier.input.load_many
     first, second = (load([items.paths[i] for i in part]) for part in rows)
-    return familiarity_of_loaded(verifier, first, second, strangers)
+    return first, second
 
 
-def familiarity_of_loaded(
-    verifier: Verifier, images: Images, others: Images, strangers: list[Item] | None = None
-) -> Familiarity | None:
-    """As ``fit_familiarity``, with drawn pictures of other kinds for strangers."""
-    taken = verifier.input
+def _strangers(taken: Input, others: list[Item] | None = None) -> Images:
+    """Drawn pictures of other kinds than the model takes, and others."""
     n_of_kind = FEWER if math.prod(taken.input_shape or ()) > LARGE else N_OF_KIND
-    drawn = other_pictures(0, taken.subject == "drawing", n_of_kind) + (strangers or [])
-    return fit_familiarity(verifier.embed_loaded, images, others, readable(taken, drawn))
+    drawn = other_pictures(0, taken.subject == "drawing", n_of_kind)
+    return readable(taken, drawn + (others or []))
 
 
 def some(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

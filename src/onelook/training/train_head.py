@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from onelook.calibration.familiarity import familiarity_of_pixels
 from onelook.calibration.fit import Fitted, draws_for, fit_cohorts, fit_items
 from onelook.calibration.pairs import score_drawn_pairs
 from onelook.card import CalibrationFacts, Start, TrainingCard, TrainingMetrics
@@ -38,6 +39,7 @@ from onelook.verifier import Verifier, from_model
 
 # A head must be better than none by this much of AUC; heads this near are alike.
 WORTH_A_HEAD, ALIKE = 0.001, 0.002
+MOST_LOOKED_AT = 600  # images, of which half say what is familiar
 FIGURE = "AUC on classes left out"
 
 
@@ -76,10 +78,10 @@ def train_head(
     chosen = choose(recipe, start, items, embeddings, progress)
     verifier = start
     if chosen.shrinkage is not None:
-        # What is familiar to it is not known: all classes fitted the head, and embeddings
-        # of others look strange beside theirs.
         head = fit_heads(embeddings, items.labels)[chosen.shrinkage]
         verifier = with_head(recipe.start, head)
+        seen = items.subset(spread(items.labels, MOST_LOOKED_AT))
+        verifier.familiarity = familiarity_of_pixels(verifier, seen, recipe.seed)
         embeddings = head(embeddings)
     verifier.decision = chosen.fitted.decision
     seconds = time.monotonic() - begun
