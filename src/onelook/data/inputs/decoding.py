@@ -302,7 +302,8 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 
 def thumbnail_of(data: bytes) -> bytes:
     """A picture of at most 96 pixels a side, as WebP, of the bytes of an image."""
-    image = decode(data, "image")
+    with quiet_pillow():
+        image = open_image(data, enough=2 * THUMBNAIL_SIDE)
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=85)
