@@ -78,6 +78,33 @@ def test_a_gallery_answers_beside_its_cohort_until_it_is_told_otherwise(people):
         assert gallery.identify(drawing(1)).cohort == ""
 
 
+def test_a_gallery_learns_from_its_last_probes_where_it_is_told_to(people):
+    with Gallery.open(people) as gallery:
+        gallery.identify(drawing(1))
+        gallery.learn_from_probes()
+        for seed in range(30, 49):
+            assert gallery.identify(drawing(seed)).cohort == ""
+        strange = gallery.verifier.embed([drawing(70)])
+        gallery.identify_embedded(strange, ["unlike all others"], 1)
+        assert gallery.identify(drawing(30)).cohort == ""  # a copy is no other probe
+    with Gallery.open(people) as gallery:
+        assert gallery.identify(drawing(49)).cohort == ""
+    with Gallery.open(people) as gallery:
+        assert (
+            gallery.identify(drawing(1)).cohort == "centred by 20 images: the last probes"
+        )
+        kept = read_place(gallery.store).probes
+        plain = gallery.verifier.plain
+        np.testing.assert_allclose(kept[0], plain.embed([drawing(30)])[0], atol=1e-5)
+        for seed in range(100, 130):
+            gallery.identify_many([drawing(seed)] * 40)
+        assert len(read_place(gallery.store).probes) == 1000
+        gallery.use_cohort(None)
+    with Gallery.open(people) as gallery:
+        assert gallery.identify(drawing(1)).cohort == ""
+        assert read_place(gallery.store).probes is None
+
+
 def test_a_cohort_that_is_too_small_changes_nothing(people):
     with Gallery.open(people) as gallery:
         with pytest.raises(DataError, match="at least 20"):

@@ -338,6 +338,10 @@ def cohort(
         Path | None,
         argument("FOLDER", "Unlabelled images of the gallery's place, 20 or more"),
     ] = None,
+    probes: Annotated[
+        bool,
+        option("--probes", "Learn from the last 1,000 probes; no image is kept"),
+    ] = False,
     none: Annotated[bool, option("--none", "Answer by plain scores again")] = False,
     model: options.GalleryModel = None,
     as_json: options.Json = False,
@@ -346,14 +350,18 @@ def cohort(
 
     Its stated rates then hold there. A service must be started again to do so.
     """
-    if (folder is None) != none:
-        raise typer.BadParameter("name a folder, or --none", param_hint="FOLDER")
+    if (folder is not None) + probes + none != 1:
+        raise typer.BadParameter("name a folder, --probes or --none", param_hint="FOLDER")
     with open_gallery(gallery, model) as opened:
-        opened.use_cohort(folder)
+        if probes:
+            opened.learn_from_probes()
+        else:
+            opened.use_cohort(folder)
         found = opened.verifier
     for note in () if found.cohort is None else found.cohort.notes:
         say(f"cohort {folder}: {note}")
     text = found.normalised_by or "plain scores"
+    text += ", until 20 probes are known" if probes else ""
     print_either({"cohort": found.normalised_by}, f"{gallery}: {text}", as_json)
 
 

@@ -1,6 +1,7 @@
 """Gallery: enroll identities, identify probes and forget, above any kind of store."""
 
 import hashlib
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +24,13 @@ from onelook.gallery.place import (
     create_gallery,
     header_of,
     keep_cohort,
+    keep_probes,
+    learn,
     open_gallery,
     own_model,
+    read_place,
 )
+from onelook.gallery.probes import Probes
 from onelook.gallery.store import (
     Entry,
     Floats,
@@ -45,6 +50,8 @@ from onelook.gallery.store import (
 from onelook.gallery.stores import opened, store_exists
 from onelook.verifier import Verifier
 from onelook.votes import identity_scores
+
+log = logging.getLogger("onelook")
 
 CANDIDATES = 10  # identities near a probe, at least, whose images vote
 MOST_IMAGES = 100  # of an identity that vote
@@ -89,8 +96,11 @@ class Gallery:
         self.url = url
         self.keep_originals = keep_originals
         self._store = open_gallery(verifier, url) if store_exists(url) else None
+        self._learning: Probes | None = None
         if self._store is not None:
             self.verifier = answering(verifier, self._store)
+            probes = read_place(self._store).probes
+            self._learning = None if probes is None else Probes(probes)
         self._lock = threading.Lock()
 
     @classmethod
@@ -125,7 +135,19 @@ class Gallery:
         plain = self.verifier.plain
         beside = plain if images is None else plain.with_cohort(images, name)
         keep_cohort(self.store, beside.cohort)
-        self.verifier = beside
+        keep_probes(self.store, None)
+        self.verifier, self._learning = beside, None
+
+    def learn_from_probes(self) -> None:
+        """Answer beside the last 1,000 probes, from the first 20 on and ever after.
+
+        Their embeddings are kept with the gallery, without images or names; those of
+        unfamiliar ones are not. ``use_cohort`` ends it and forgets them. Other processes
+        that have the gallery open go on as before until they open it again.
+        """
+        keep_cohort(self.store, None)
+        self._learning = Probes(np.zeros((0, self.verifier.embedding_size), np.float32))
+        self._learn(self._learning)
 
     @property
     def store(self) -> GalleryStore:
@@ -281,10 +303,21 @@ class Gallery:
         stats = self.store.stats()
         vectors = self.store.header.checked(vectors)
         nearest = self._nearest(vectors, min(k, stats.n_identities), stats.n_images)
-        return [
+        answers = [
             self._answer(vector, hits, stats, k, reason)
             for vector, hits, reason in zip(vectors, nearest, reasons, strict=True)
         ]
+        if self._learning is not None and self._learning.add(vectors, reasons):
+            self._learn(self._learning)
+        return answers
+
+    def _learn(self, probes: Probes) -> None:
+        """Keep the probes and answer beside them."""
+        try:
+            self.verifier = learn(self.store, self.verifier, probes)
+        except GalleryError as error:  # of a read-only file, say
+            self._learning = None
+            log.warning(f"the gallery learns from no more probes: {error}")
 
     def digests(self, identity: str) -> set[str]:
         """The ``digest_of`` every image that is enrolled under this name."""
@@ -372,6 +405,8 @@ class Gallery:
     def close(self) -> None:
         """Close the file, or the connections to the server."""
         if self._store is not None:
+            if self._learning is not None and self._learning.n_new:
+                self._learn(self._learning)
             self._store.close()
 
     def _probes(self, images: Sequence[Item]) -> tuple[Floats, list[Reason]]:

@@ -7,7 +7,7 @@ embeddings are the same. So a gallery keeps the decision that it was made with.
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 from onelook.cohort import Cohort
 from onelook.decision import Decision
 from onelook.errors import CheckpointError, GalleryError
-from onelook.gallery.store import GalleryStore, Header, redact_url
+from onelook.gallery.probes import Probes, beside_probes
+from onelook.gallery.store import Floats, GalleryStore, Header, redact_url
 from onelook.gallery.stores import create_store, open_store, store_exists
 from onelook.loading import load
 from onelook.verifier import Verifier
@@ -27,11 +28,15 @@ log = logging.getLogger("onelook")
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """What a gallery keeps of its model ("" for one that ships) and of its place."""
+    """What a gallery keeps of its model ("" for one that ships) and of its place.
+
+    ``probes`` are embeddings (N, D) of the last ones, where it learns from them.
+    """
 
     folder: str = ""
     decision: Decision | None = None
     cohort: Cohort | None = None
+    probes: Floats | None = None
 
 
 def read_place(store: GalleryStore) -> Place:
@@ -44,6 +49,7 @@ def read_place(store: GalleryStore) -> Place:
             model.get("folder", ""),
             None if decision is None else Decision.from_dict(decision),
             _cohort(kept["cohort"]) if kept.get("cohort") else None,
+            _cohort(kept["probes"]).embeddings if kept.get("probes") else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
@@ -66,6 +72,19 @@ def keep_cohort(store: GalleryStore, cohort: Cohort | None) -> None:
     store.keep("cohort", _signed(b"" if cohort is None else _bytes_of(cohort)))
 
 
+def keep_probes(store: GalleryStore, embeddings: Floats | None) -> None:
+    """Keep embeddings (N, D) of probes, or forget them and learn from none."""
+    content = b"" if embeddings is None else _bytes_of(Cohort(embeddings))
+    store.keep("probes", _signed(content))
+
+
+def learn(store: GalleryStore, verifier: Verifier, probes: Probes) -> Verifier:
+    """Keep the probes, and the model beside them."""
+    embeddings = probes.take()
+    keep_probes(store, embeddings)
+    return beside_probes(verifier, embeddings)
+
+
 def answering(verifier: Verifier, store: GalleryStore) -> Verifier:
     """The model that was given, beside the gallery's cohort; another decision is said."""
     place = read_place(store)
@@ -77,6 +96,8 @@ def answering(verifier: Verifier, store: GalleryStore) -> Verifier:
         )
     if place.cohort is not None and verifier.cohort is None:
         return verifier.with_cohort(place.cohort)
+    if place.probes is not None and verifier.cohort is None:
+        return beside_probes(verifier, place.probes)
     return verifier
 
 
@@ -84,7 +105,7 @@ def own_model(store: GalleryStore) -> Verifier:
     """The model of a gallery, with the decision that the gallery keeps."""
     place, name = read_place(store), store.header.model
     if not Path(place.folder).is_dir():
-        place = Place("", place.decision, place.cohort)
+        place = replace(place, folder="")
     if not place.folder and name not in shipped_names():
         raise GalleryError(
             f"the gallery was made with the model {name!r}, which is not where it was; "
