@@ -20,7 +20,7 @@ from onelook.data.inputs import FaceInput, Input, input_from_dict
 from onelook.data.inputs.faces import detect
 from onelook.data.inputs.filters import boxes_of, connected
 from onelook.data.inputs.ink import NoInkError, find_ink
-from onelook.errors import DataError, OnelookError
+from onelook.errors import OnelookError, UnfitError
 from onelook.verifier import Verifier
 
 Picture = NDArray[np.uint8]  # (H, W) or (H, W, 3)
@@ -106,7 +106,7 @@ def _components(taken: Input, picture: Image.Image, name: str) -> Iterator[Propo
     try:
         ink = find_ink(picture.convert("L"))
     except NoInkError as error:
-        raise DataError(f"{name}: {error}; give a picture with drawings") from error
+        raise UnfitError(f"{name}: {error}; give a picture with drawings") from error
     spots = connected(ink > 0)
     edges = boxes_of(spots)  # (N, 4), spot 1 first
     sides = (edges[:, 2:] - edges[:, :2]).max(1)

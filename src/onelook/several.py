@@ -193,12 +193,14 @@ def draw_placed(
 def _parts(verifier: Verifier, picture: Item, name: str) -> _Parts:
     """The faces of a picture, or the groups of strokes of a sheet, embedded."""
     if not (verifier.shared and verifier.input.subject):
-        raise DataError(f"{verifier.name} does not look for faces; give one that does")
+        raise UnfitError(
+            f"{name}: {verifier.name} does not look for faces; give one that does"
+        )
     how, proposals, _ = propose(verifier, decode(picture, name), 1.0, name)
     if how == "windows":
-        raise DataError(
-            f"{verifier.name} looks for no faces here: give a model of faces (--model "
-            "dlib-faces), with its detector: pip install 'onelook[faces]'"
+        raise UnfitError(
+            f"{name}: {verifier.name} looks for no faces here: give a model of faces "
+            "(--model dlib-faces), with its detector: pip install 'onelook[faces]'"
         )
     if not proposals:
         raise UnfitError(f"{name}: no face was found; take a picture with upright faces")

@@ -26,7 +26,7 @@ def test_the_model_is_described(client):
     verifier = omniglot()
     assert answer["name"] == "omniglot"
     assert answer["fingerprint"] == verifier.fingerprint
-    assert answer["similarity"] == "cosine"
+    assert (answer["similarity"], answer["subject"]) == ("cosine", "drawing")
     assert answer["takes"] == "images, seen as 48 x 48"
     assert answer["decision"]["threshold"] == verifier.decision.threshold
     assert answer["card"] == verifier.card.model_dump(mode="json", exclude_defaults=True)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from page_pictures import ARCH, ZIGZAG, drawings, model_of_pages, png, sheet
+from page_pictures import ARCH, ZIGZAG, drawings, model_of_pages, png, polygon, sheet
 from page_server import PageServer
 from page_visit import PHONE, Visit, launched, payloads, visiting
 from PIL import Image
 from playwright.sync_api import Browser, Route, expect
 
+from onelook.data.inputs import ImageInput
 from onelook.data.reading import read_bytes
 from onelook.service.multipart import parse_multipart
 from onelook.service.settings import ServiceSettings
@@ -59,7 +60,7 @@ def test_two_drawings_are_answered_as_python_answers_them(
     first, second, *_ = drawings(data_root, "Tibetan", "character03")
     other = drawings(data_root, "Malayalam", "character11")[0]
     page = visit.open()
-    assert status_of(visit) == (
+    expect(page.locator("#compare-status")).to_have_text(
         "Put in two pictures, or draw two characters. The answer appears by itself."
     )
     for right, headline, things in (
@@ -220,11 +221,47 @@ def test_the_newest_pair_is_answered_even_if_an_older_answer_comes_late(
     page.route("**/v1/compare", hold_the_first)
     compare(visit, sheet(*ARCH), sheet(*ZIGZAG))
     expect(page.locator(".busy")).to_have_count(1)
+    expect(page.locator("#compare-status")).to_have_text("Comparing…")
+    expect(page.locator("#heat-choice[disabled]")).to_have_count(1)
     visit.choose("Right picture", ("arch.png", sheet(*ARCH)))
     expect(page.locator(".verdict")).to_have_text("Same")
     late[0].fulfill(json={"error": "too late"}, status=200)
     page.wait_for_timeout(200)
     expect(page.locator(".verdict")).to_have_text("Same")
+    expect(page.locator("#heat-choice[disabled]")).to_have_count(0)
+
+
+def test_the_model_and_its_cohort_are_named_in_the_head_and_beside_an_answer(
+    browser: Browser, verifier: Verifier
+) -> None:
+    images = [
+        np.asarray(Image.open(io.BytesIO(polygon(i))).convert("RGB")) for i in range(20)
+    ]
+    here = verifier.with_cohort(images, "polygons")
+    with visiting(browser, PageServer(here)) as visit:
+        page = visit.open()
+        by = "centred by 20 images: polygons"
+        purpose = "for drawings of characters and symbols"
+        expect(page.locator("#serving")).to_have_text(f"omniglot · {purpose} · {by}")
+        compare(visit, sheet(*ARCH), sheet(*ARCH))
+        expect(page.locator("#compare-small")).to_contain_text(f"By omniglot, {by}. Score")
+
+
+def test_only_a_model_of_drawings_offers_to_draw(
+    browser: Browser, verifier: Verifier
+) -> None:
+    with visiting(browser, PageServer(verifier)) as visit:
+        page = visit.open()
+        expect(page.get_by_role("button", name="Draw: left picture")).to_be_visible()
+    of_things = copy.copy(verifier)
+    settings = verifier.input.settings.model_copy(update={"ink": None})
+    of_things.input = of_things.right_input = ImageInput(settings)
+    with visiting(browser, PageServer(of_things)) as visit:
+        page = visit.open()
+        expect(page.locator("#serving")).to_contain_text("omniglot")
+        expect(page.get_by_role("button", name="Draw: left picture")).to_be_hidden()
+        words = "Put in two pictures. The answer appears by itself."
+        expect(page.locator("#compare-status")).to_have_text(words)
 
 
 def test_what_is_wrong_with_a_picture_is_said_at_that_picture(

@@ -1,14 +1,16 @@
 """The page in a real browser: enrolling, asking who it is, the gallery and forgetting."""
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from page_pictures import ARCH, ZIGZAG, drawings, model_of_pages, polygon, sheet
+from page_pictures import ARCH, ZIGZAG, drawings, model_of_pages, png, polygon, sheet
 from page_server import PageServer
 from page_visit import Visit, launched, visiting
-from playwright.sync_api import Browser, expect
+from PIL import Image
+from playwright.sync_api import Browser, Route, expect
 
 from onelook.data.reading import read_bytes
 from onelook.service.settings import ServiceSettings
@@ -223,15 +225,102 @@ def test_what_is_wrong_with_a_picture_to_enroll_is_said_with_its_name(visit: Vis
     pictures = [("good.png", sheet(*ARCH)), ("torn.png", sheet(*ZIGZAG)[:60])]
     visit.choose("Your picture", *pictures)
     expect(page.locator("#identify-status")).to_contain_text("Several pictures")
+    rows = page.get_by_role("list", name="Pictures to enroll").get_by_role("listitem")
+    expect(rows).to_have_text(["good.png", "torn.png"])
     page.get_by_role("textbox", name="Name").fill("both")
     page.get_by_role("button", name="Enroll", exact=True).click()
-    wrong = page.locator("#enroll-error")
-    expect(wrong).to_contain_text("torn.png: This cannot be read as a picture")
+    summary = page.locator("#identify-status")
+    expect(summary).to_have_text("Enrolled: 1 picture of both; 1 picture refused.")
+    expect(rows.first).to_contain_text("Enrolled.")
+    expect(rows.last).to_contain_text("This cannot be read as a picture")
     assert visit.server.gallery is not None
-    assert visit.server.gallery.identities() == {}
+    assert visit.server.gallery.identities() == {"both": 1}
     visit.choose("Your picture", ("torn.png", sheet(*ARCH)[:60]))
+    page.get_by_role("textbox", name="Name").fill("torn")
     page.get_by_role("button", name="Enroll", exact=True).click()
-    expect(page.locator(".tile")).to_have_count(0)
+    expect(summary).to_have_text("Nothing enrolled: 1 picture refused.")
+    expect(page.locator(".tile")).to_have_count(1)
+
+
+def test_more_pictures_than_one_request_holds_are_dropped_and_enrolled(
+    browser: Browser, verifier: Verifier, tmp_path: Path
+) -> None:
+    settings = ServiceSettings(max_images=2, max_bytes=20_000)
+    server = PageServer(verifier, tmp_path / "gallery.db", settings)
+    with visiting(browser, server) as visit:
+        page = visit.open("identify")
+        sheets = [sheet(*ARCH, tilt=0.05 * i, side=400) for i in range(4)]
+        files = [(f"{i}.png", data) for i, data in enumerate(sheets)]
+        visit.drop(page.locator("footer"), *files, ("0 again.png", sheets[0]))
+        page.get_by_role("textbox", name="Name").fill("arch")
+        page.get_by_role("button", name="Enroll", exact=True).click()
+        expect(page.locator("#identify-status")).to_contain_text(
+            "pictures of arch; 1 already enrolled."
+        )
+        assert server.gallery is not None
+        assert server.gallery.identities() == {"arch": 4}
+
+
+def test_an_enrolment_that_fails_can_be_tried_again(visit: Visit) -> None:
+    page = visit.open("identify")
+    visit.expected_statuses = {503}
+    visit.choose("Your picture", ("a.png", sheet(*ARCH)), ("b.png", sheet(*ZIGZAG)))
+    page.get_by_role("textbox", name="Name").fill("two")
+    button = page.get_by_role("button", name="Enroll", exact=True)
+    held: list[Route] = []
+    gone = {"error": "the gallery does not answer"}
+
+    def refuse(route: Route) -> None:
+        if held:
+            route.fulfill(status=503, json=gone)
+        else:
+            held.append(route)
+
+    page.route("**/v1/enroll", refuse)
+    button.click()
+    expect(page.locator("#identify-status")).to_have_text("Enrolling: 1 of 2…")
+    expect(button).to_be_disabled()
+    held[0].fulfill(status=503, json=gone)
+    expect(page.locator("#enroll-error")).to_contain_text("does not answer")
+    expect(button).to_be_enabled()
+    expect(button).to_be_focused()
+    page.unroute("**/v1/enroll")
+    button.click()
+    expect(page.locator("#identify-status")).to_have_text("Enrolled: 2 pictures of two.")
+
+
+def test_each_drawing_of_a_sheet_gets_its_box_and_its_name(visit: Visit) -> None:
+    assert visit.server.gallery is not None
+    visit.server.gallery.enroll("arch", [sheet(*ARCH)])
+    visit.server.gallery.enroll("zigzag", [sheet(*ZIGZAG)])
+    both = Image.new("L", (500, 240), 255)
+    for i, strokes in enumerate((ZIGZAG, ARCH)):
+        drawing = Image.open(io.BytesIO(sheet(*strokes, side=200)))
+        both.paste(drawing, (20 + 250 * i, 20))
+    page = visit.open("identify")
+    visit.choose("Your picture", ("both.png", png(both)))
+    expect(page.locator("#view-identify .verdict")).to_be_visible()
+    page.get_by_label("Every drawing").check()
+    expect(page.locator("#view-identify .verdict")).to_have_text("2 drawings")
+    expect(page.locator("#matches .match-name")).to_have_text(["zigzag", "arch"])
+    expect(page.locator(".boxes text")).to_have_text(["1", "2"])
+    expect(page.get_by_role("button", name="Enroll", exact=True)).to_be_hidden()
+    picture = visit.slot("Your picture").locator("img").bounding_box()
+    lines = [box.bounding_box() for box in page.locator(".boxes .line").all()]
+    assert picture is not None
+    for box, (left, right) in zip(lines, ((20, 220), (270, 470)), strict=True):
+        assert box is not None
+        zoom = picture["width"] / 500
+        assert picture["x"] + left * zoom < box["x"]
+        assert box["x"] + box["width"] < picture["x"] + right * zoom
+    page.get_by_label("One answer").check()
+    expect(page.locator(".boxes")).to_have_count(0)
+    visit.expected_statuses = {422}
+    page.get_by_label("Every drawing").check()
+    blank = png(Image.new("L", (60, 60), 255))
+    visit.choose("Your picture", ("blank.png", blank))
+    wrong = visit.slot("Your picture").get_by_role("alert")
+    expect(wrong).to_contain_text("No ink")
 
 
 def test_a_poor_example_is_enrolled_and_called_that(visit: Visit) -> None:
@@ -239,6 +328,7 @@ def test_a_poor_example_is_enrolled_and_called_that(visit: Visit) -> None:
     visit.choose("Your picture", ("stamp.png", sheet(*ARCH, side=16)))
     page.get_by_role("textbox", name="Name").fill("stamp")
     page.get_by_role("button", name="Enroll", exact=True).click()
-    status = page.locator("#identify-status")
-    expect(status).to_contain_text("stamp.png is a poor example: too small: 16 x 16 pixels")
+    row = page.locator("#outcomes li")
+    expect(row).to_contain_text("a poor example: too small: 16 x 16 pixels")
+    expect(row).to_have_attribute("data-outcome", "poor")
     expect(page.locator(".tile")).to_have_count(1)

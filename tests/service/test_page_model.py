@@ -82,7 +82,8 @@ _CONTRASTS = """() => {
   };
   const pairs = [["--ink", "--paper"], ["--muted", "--paper"], ["--muted", "--card"],
     ["--accent", "--paper"], ["--accent", "--soft"], ["--muted", "--soft"],
-    ["--on-accent", "--accent"], ["--danger", "--card"], ["--danger", "--paper"]];
+    ["--on-accent", "--accent"], ["--danger", "--card"], ["--danger", "--paper"],
+    ["--caution", "--paper"]];
   return Object.fromEntries(pairs.map(([a, b]) => {
     const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
     return [`${a} on ${b}`, (x + 0.05) / (y + 0.05)];
@@ -167,6 +168,11 @@ def test_the_slider_stands_under_the_line_that_it_moves(
             thumb = box["x"] + 14 + share * (box["width"] - 28)
             assert line is not None
             assert line["x"] + line["width"] / 2 == pytest.approx(thumb, abs=1.5)
+
+
+def test_the_scripts_of_the_page_stay_small() -> None:
+    lines = sum(len(path.read_text().splitlines()) for path in WEB.glob("*.js"))
+    assert lines <= 1900
 
 
 def test_a_card_is_shown_as_text_and_never_as_html(

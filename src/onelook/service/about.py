@@ -39,12 +39,16 @@ class Calibration:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """The model that answers; its card as Markdown and as HTML."""
+    """The model that answers; its card as Markdown and as HTML.
+
+    ``subject`` is what it compares: "drawing", "face" or "thing".
+    """
 
     name: str
     purpose: str
     fingerprint: str
     similarity: str
+    subject: str
     takes: str
     cohort: str
     decision: dict[str, Any] | None
@@ -79,6 +83,7 @@ _MODEL = ModelAnswer(
     purpose="drawings of characters",
     fingerprint="0123456789abcdef",
     similarity="cosine",
+    subject="drawing",
     takes="images",
     cohort="normalised by 200 images: characters",
     decision={"threshold": 0.6413, "far": 0.01},
@@ -150,6 +155,7 @@ def describe_model(verifier: Verifier, fingerprint: str, card_text: str) -> Mode
         purpose=verifier.card.purpose,
         fingerprint=fingerprint,
         similarity=verifier.scores.name,
+        subject=verifier.card.subject or verifier.input.subject,
         takes="images" if shape is None else f"images, seen as {shape[2]} x {shape[1]}",
         cohort=verifier.normalised_by,
         decision=decision,

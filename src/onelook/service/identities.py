@@ -1,5 +1,6 @@
 """Identities: the routes of the gallery: identify, enroll, list, forget, rename."""
 
+import dataclasses
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -148,7 +149,8 @@ async def identify_each(
 
         def work() -> Seen:
             with backend.embedder.checked(images["image"]):
-                return identify_all(gallery, image.data, k, faces, image.filename)
+                seen = identify_all(gallery, image.data, k, faces, image.name)
+            return dataclasses.replace(seen, picture=image.filename)
 
         with backend.embedder.places(1):
             return await backend.slowly(work)

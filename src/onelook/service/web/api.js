@@ -28,6 +28,11 @@ class Service extends EventTarget {
   model = null; // of GET /v1/model
   isUnreachable = false;
 
+  /** Whether the model compares drawings, and not photographs. */
+  get takesDrawings() {
+    return this.model?.subject === "drawing";
+  }
+
   get token() {
     return sessionStorage.getItem(TOKEN_KEY) || "";
   }

@@ -4,7 +4,7 @@ import { ServiceError, ask, service } from "./api.js";
 import { Asker } from "./asker.js";
 import { byId, element, say } from "./elements.js";
 import { Slot, takeDropsAndPastes, tooMuch } from "./slot.js";
-import { complaint, fieldOf, figure, inCases, sureness } from "./words.js";
+import { answeredBy, complaint, fieldOf, figure, inCases, sureness } from "./words.js";
 
 const HEADLINES = { same: "Same", different: "Different", unsure: "Unsure" };
 const SIDES = ["left", "right"];
@@ -25,6 +25,7 @@ export class Compare {
       status: this.status,
       onAnswer: (answer) => this.#show(answer),
       onRefusal: (error) => this.#refuse(error),
+      pending: "Comparing…",
     });
     for (const slot of this.both) {
       slot.addEventListener("change", () => this.#changed(slot.isDrawn));
@@ -34,10 +35,7 @@ export class Compare {
       this.slots.left.focus();
     });
     service.addEventListener("again", () => this.#changed(false));
-    service.addEventListener("known", () => {
-      const purpose = service.model?.purpose;
-      this.view.querySelector(".model-hint").textContent = purpose ? `For ${purpose}.` : "";
-    });
+    service.addEventListener("known", () => this.#invite());
     takeDropsAndPastes(this.view, this.both);
     this.#changed(false);
   }
@@ -52,8 +50,13 @@ export class Compare {
     else {
       this.asker.cancel();
       this.#withdraw();
-      say(this.status, element("p", { class: "hint" }, invitation(missing)));
+      this.#invite();
     }
+  }
+
+  #invite() {
+    const missing = this.both.filter((slot) => slot.files.length === 0).length;
+    if (missing) say(this.status, element("p", { class: "hint" }, invitation(missing)));
   }
 
   #form() {
@@ -96,9 +99,9 @@ export class Compare {
 }
 
 function invitation(n_missing) {
-  return n_missing === 2
-    ? "Put in two pictures, or draw two characters. The answer appears by itself."
-    : "One more picture, and the answer appears by itself.";
+  if (n_missing === 1) return "One more picture, and the answer appears by itself.";
+  const draw = service.takesDrawings ? ", or draw two characters" : "";
+  return `Put in two pictures${draw}. The answer appears by itself.`;
 }
 
 function sentenceOf(answer) {
@@ -110,11 +113,11 @@ function sentenceOf(answer) {
 }
 
 function smallPrint(answer) {
-  if (answer.threshold === null) return `Score ${figure(answer.score)}.`;
+  const score = `${answeredBy(service.model, answer.cohort)}Score ${figure(answer.score)}`;
+  if (answer.threshold === null) return `${score}.`;
   return (
-    `Score ${figure(answer.score)}; same from ${figure(answer.threshold)}. At this threshold, ` +
-    `different things are falsely accepted ${inCases(answer.far)}.` +
-    (answer.cohort ? ` The score is ${answer.cohort}.` : "")
+    `${score}; same from ${figure(answer.threshold)}. At this threshold, ` +
+    `different things are falsely accepted ${inCases(answer.far)}.`
   );
 }
 

@@ -31,6 +31,22 @@ function filled(node, attributes, children) {
   return node;
 }
 
+/** Do something that takes time; meanwhile no button of a place can be pressed. */
+export async function working(place, action) {
+  const buttons = [...place.querySelectorAll("button:enabled")];
+  const focused = document.activeElement;
+  for (const button of buttons) button.disabled = true;
+  place.setAttribute("aria-busy", "true");
+  try {
+    return await action();
+  } finally {
+    place.removeAttribute("aria-busy");
+    for (const button of buttons) button.disabled = false;
+    // A disabled button loses the focus.
+    if (place.contains(focused) && document.activeElement === document.body) focused.focus();
+  }
+}
+
 /** Say something in a live region: nothing happens when it says so already. */
 export function say(node, ...children) {
   const next = element("div", {}, ...children);

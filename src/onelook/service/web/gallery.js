@@ -1,7 +1,7 @@
 // The gallery: its identities as tiles, and the dialog that renames and forgets one.
 
 import { ServiceError, ask, service } from "./api.js";
-import { byId, element, say } from "./elements.js";
+import { byId, element, say, working } from "./elements.js";
 import { dropThumbnails, entryThumbnail, thumbnail } from "./thumbnails.js";
 import { complaint, pictures } from "./words.js";
 
@@ -127,7 +127,7 @@ export class Gallery {
     byId("dialog-error").textContent = "";
     byId("join").hidden = true;
     try {
-      const done = await action();
+      const done = await working(byId("identity-dialog"), action);
       byId("identity-dialog").close();
       if (!done) return;
       await this.reload();

@@ -1,37 +1,38 @@
 // Identify: who or what is this, of those in the gallery? And: remember this one.
 
-import { ServiceError, ask, service } from "./api.js";
+import { service } from "./api.js";
 import { Asker } from "./asker.js";
+import { boxesOf } from "./boxes.js";
 import { byId, element, say } from "./elements.js";
+import { Enroll } from "./enroll.js";
 import { Gallery } from "./gallery.js";
 import { Slot, takeDropsAndPastes } from "./slot.js";
 import { thumbnail } from "./thumbnails.js";
-import { capital, complaint, fieldOf, figure, inCases } from "./words.js";
+import { answeredBy, capital, complaint, fieldOf, figure, inCases } from "./words.js";
 import { percent, pictures, shortPercent } from "./words.js";
 
 const N_MATCHES = 5;
+// What a model may look for in a picture, one and several.
+const PARTS = { face: ["face", "faces"], drawing: ["drawing", "drawings"] };
 
 export class Identify {
   view = byId("view-identify");
   status = byId("identify-status");
-  name = byId("identity");
+  choice = byId("whole-choice");
   slot = new Slot(byId("probe-slot"), { title: "Your picture", many: true });
   gallery = new Gallery({ onChange: () => this.#changed() });
-  #isTyped = false; // whether the name to enroll is the user's own
+  enroll = new Enroll(this.slot, () => this.gallery.reload());
 
   constructor() {
     this.asker = new Asker({
       view: this.view,
       status: this.status,
-      onAnswer: (answer) => this.#show(answer),
+      onAnswer: (answer) => (answer.found ? this.#showEach(answer) : this.#show(answer)),
       onRefusal: (error) => this.#refuse(error),
+      pending: "Looking through the gallery…",
     });
     this.slot.addEventListener("change", () => this.#changed());
-    byId("enroll-form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#enroll(event.submitter);
-    });
-    this.name.addEventListener("input", () => (this.#isTyped = this.name.value !== ""));
+    this.choice.addEventListener("change", () => this.#changed());
     service.addEventListener("known", () => this.#known());
     takeDropsAndPastes(this.view, [this.slot]);
     this.#changed();
@@ -41,17 +42,23 @@ export class Identify {
     const { gallery: hasGallery, writable } = service.settings;
     byId("identify-body").hidden = !hasGallery;
     byId("gallery-hint").textContent = hintOf(hasGallery, writable);
+    const part = PARTS[service.model?.subject];
+    byId("each-words").textContent = part ? `Every ${part[0]}` : "";
     if (hasGallery && service.model) this.gallery.reload().then(() => this.#changed());
   }
 
   #changed() {
     const { files, isDrawn } = this.slot;
+    const isOne = files.length === 1 && this.gallery.total > 0;
     this.asker.cancel();
-    byId("enroll-error").textContent = "";
-    byId("enroll-form").hidden = files.length === 0 || !service.settings?.writable;
+    this.slot.cover(null);
+    this.choice.hidden = !isOne || isDrawn || !PARTS[service.model?.subject];
+    const isEach = !this.choice.hidden && this.choice.querySelector("[value=each]").checked;
+    this.enroll.offer(service.settings?.writable && !isEach);
     const words = invitation(files.length, this.gallery.total);
-    if (words) this.#empty(words);
-    else this.asker.soon(`v1/identify?k=${N_MATCHES}`, () => this.#form(), isDrawn);
+    if (words) return this.#empty(words);
+    const path = isEach ? "v1/identify/all?k=1" : `v1/identify?k=${N_MATCHES}`;
+    this.asker.soon(path, () => this.#form(), isDrawn);
   }
 
   #form() {
@@ -62,7 +69,8 @@ export class Identify {
 
   #empty(words) {
     delete this.view.dataset.verdict;
-    byId("matches").replaceChildren();
+    this.#list([], false);
+    this.enroll.suggest("");
     byId("identify-small").textContent = byId("matches-words").textContent = "";
     say(this.status, element("p", { class: "hint" }, words));
   }
@@ -75,60 +83,77 @@ export class Identify {
   }
 
   #show(answer) {
-    this.slot.complain("");
-    this.view.dataset.verdict = answer.verdict || "none";
-    const [headline, sentence] = wordsOf(answer);
-    say(
-      this.status,
-      element("p", { class: "verdict" }, headline),
-      element("p", { class: "sentence" }, sentence),
-    );
+    this.#say(answer.verdict || "none", ...wordsOf(answer));
     const isKnown = answer.verdict === "known";
-    const rows = answer.matches.map((match, i) =>
-      matchRow(match, isKnown && i === 0, () => this.gallery.open(match.identity)),
-    );
-    byId("matches").replaceChildren(...rows);
+    const rows = answer.matches.map((match, i) => this.#row(match, isKnown && i === 0));
+    this.#list(rows, false);
     const isUnknown = answer.verdict === "unknown" && rows.length > 0;
     byId("matches-words").textContent = isUnknown
       ? "The nearest, all below the threshold:"
       : "";
     byId("identify-small").textContent = smallPrint(answer);
-    if (!this.#isTyped) this.name.value = answer.identity ?? "";
+    this.enroll.suggest(answer.identity ?? "");
   }
 
-  async #enroll(button) {
-    const { files } = this.slot;
-    const body = new FormData();
-    body.append("identity", this.name.value.trim());
-    for (const file of files) body.append("images", file, file.name);
-    button.disabled = true;
-    try {
-      const kept = await ask("v1/enroll", { method: "POST", body });
-      this.slot.clear();
-      this.name.value = "";
-      this.#isTyped = false;
-      const said = [enrolled(kept), ...kept.warnings.map(poorExample)];
-      const lines = said.map((words) => element("p", { class: "sentence" }, words));
-      say(this.status, ...lines);
-      await this.gallery.reload();
-      this.slot.focus();
-    } catch (error) {
-      if (!(error instanceof ServiceError)) throw error;
-      byId("enroll-error").textContent = whichOf(error, files) + complaint(error);
-    } finally {
-      button.disabled = false;
-    }
+  /** The answers for all faces or drawings, numbered as their boxes are. */
+  #showEach(seen) {
+    const { found, n_left_out: nLeftOut } = seen;
+    const names = found.map(({ answer }) => answer.identity).filter(Boolean);
+    const [one, many] = PARTS[service.model.subject];
+    const counted = `${found.length} ${found.length === 1 ? one : many}`;
+    const rest = nLeftOut ? `; ${nLeftOut} smaller ones were left out` : "";
+    this.#say("none", counted, `${names.length} of them known${rest}.`);
+    this.slot.cover(boxesOf(seen));
+    const rows = found.map(({ answer }) => {
+      const isKnown = answer.verdict === "known";
+      const name = isKnown ? answer.identity : capital(answer.verdict || "not decided");
+      return this.#row(answer.matches[0], isKnown, name);
+    });
+    this.#list(rows, true);
+    byId("matches-words").textContent = "From left to right, each with its nearest:";
+    byId("identify-small").textContent = smallPrint(found[0].answer);
   }
-}
 
-/** Which of several pictures an error means, before the error itself. */
-function whichOf(error, files) {
-  const place = Number(fieldOf(error).split(" ")[1]);
-  return files.length > 1 && files[place - 1] ? `${files[place - 1].name}: ` : "";
+  #list(rows, isNumbered) {
+    byId("matches").classList.toggle("each-of", isNumbered);
+    byId("matches").replaceChildren(...rows);
+  }
+
+  #say(verdict, headline, sentence) {
+    this.slot.complain("");
+    this.view.dataset.verdict = verdict;
+    say(
+      this.status,
+      element("p", { class: "verdict" }, headline),
+      element("p", { class: "sentence" }, sentence),
+    );
+  }
+
+  /** One match; `name` is what stands there where that is not the match's own. */
+  #row(match, isAnswer, name = match.identity) {
+    const nearest = name === match.identity ? "" : `nearest ${match.identity}, `;
+    const meter = element("span", { class: "meter", "aria-hidden": true }, element("span"));
+    meter.style.setProperty("--share", `${100 * (match.probability ?? 0)}%`);
+    const said = match.probability === null ? "" : shortPercent(match.probability);
+    const words = [
+      element("span", { class: "match-name" }, name),
+      element("span", { class: "small" }, `${nearest}score ${figure(match.score)}`),
+    ];
+    const onclick = () => this.gallery.open(match.identity);
+    const parts = [
+      thumbnail(match.identity),
+      element("span", { class: "match-words" }, ...words),
+      meter,
+      element("span", { class: "match-figure" }, said),
+    ];
+    const button = element("button", { type: "button", class: "match", onclick }, ...parts);
+    return element("li", { class: isAnswer ? "is-answer" : undefined }, button);
+  }
 }
 
 /** What there is to do before anything can be asked; "" where nothing is. */
 function invitation(n_files, n_enrolled) {
+  const draw = service.takesDrawings ? ", or draw one" : "";
   if (n_files > 1) return "Several pictures: give them one name to enroll them together.";
   if (n_files === 1) {
     return n_enrolled === 0
@@ -136,8 +161,8 @@ function invitation(n_files, n_enrolled) {
       : "";
   }
   return n_enrolled === 0
-    ? "The gallery is empty. Put in a picture or draw one, and name it."
-    : "Put in a picture, or draw one. The answer appears by itself.";
+    ? `The gallery is empty. Put in pictures of one thing${draw}, and name them.`
+    : `Put in a picture${draw}. The answer appears by itself.`;
 }
 
 function hintOf(hasGallery, writable) {
@@ -145,17 +170,6 @@ function hintOf(hasGallery, writable) {
     return "This service runs without a gallery. Start it with one: onelook serve --gallery gallery.db";
   }
   return writable ? "" : "Read-only: you can ask, but not enroll, rename or forget.";
-}
-
-function enrolled({ identity, new: n_new, known }) {
-  if (n_new === 0)
-    return `${identity} has ${known === 1 ? "this picture" : "these pictures"} already.`;
-  const also = known ? `; ${known} already enrolled` : "";
-  return `Enrolled: ${pictures(n_new)} of ${identity}${also}.`;
-}
-
-function poorExample([name, reason]) {
-  return `${name} is a poor example: ${reason}.`;
 }
 
 /** Headline and sentence of an answer. */
@@ -178,37 +192,14 @@ function wordsOf(answer) {
 }
 
 function smallPrint(answer) {
-  if (answer.threshold === null || answer.fpir === null) return "";
-  const by = answer.extrapolated
+  const by = answeredBy(service.model, answer.cohort);
+  if (answer.threshold === null || answer.fpir === null) return by;
+  const how = answer.extrapolated
     ? ", by extrapolation: no gallery of this size was measured"
     : "";
   return (
-    `A name needs a score of ${figure(answer.threshold)}. With ` +
+    `${by}A name needs a score of ${figure(answer.threshold)}. With ` +
     `${pictures(answer.gallery_size)} enrolled, an unknown one is ` +
-    `falsely accepted ${inCases(answer.fpir)}${by}.` +
-    (answer.cohort ? ` The score is ${answer.cohort}.` : "")
-  );
-}
-
-function matchRow(match, isAnswer, onOpen) {
-  const meter = element("span", { class: "meter", "aria-hidden": true }, element("span"));
-  meter.style.setProperty("--share", `${100 * (match.probability ?? 0)}%`);
-  const said = match.probability === null ? "" : shortPercent(match.probability);
-  return element(
-    "li",
-    { class: isAnswer ? "is-answer" : undefined },
-    element(
-      "button",
-      { type: "button", class: "match", onclick: onOpen },
-      thumbnail(match.identity),
-      element(
-        "span",
-        { class: "match-words" },
-        element("span", { class: "match-name" }, match.identity),
-        element("span", { class: "small" }, `score ${figure(match.score)}`),
-      ),
-      meter,
-      element("span", { class: "match-figure" }, said),
-    ),
+    `falsely accepted ${inCases(answer.fpir)}${how}.`
   );
 }

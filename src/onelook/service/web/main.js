@@ -2,7 +2,7 @@
 
 import { ServiceError, service } from "./api.js";
 import { Compare } from "./compare.js";
-import { byId } from "./elements.js";
+import { byId, element } from "./elements.js";
 import { Identify } from "./identify.js";
 import { startModel } from "./model.js";
 
@@ -61,6 +61,18 @@ function startToken() {
   });
 }
 
+/** Name the model and its cohort in the head; offer to draw where it takes drawings. */
+function startHead() {
+  service.addEventListener("known", () => {
+    const { model } = service;
+    document.body.classList.toggle("draws", service.takesDrawings);
+    const facts = model ? [model.purpose && `for ${model.purpose}`, model.cohort] : [];
+    const words = facts.filter(Boolean).map((fact) => ` · ${fact}`);
+    const name = element("strong", {}, model?.name ?? "");
+    byId("serving").replaceChildren(...(model ? [name, ...words] : []));
+  });
+}
+
 async function learn() {
   try {
     await service.learn();
@@ -72,6 +84,7 @@ async function learn() {
 
 startBanner();
 startToken();
+startHead();
 new Compare();
 new Identify();
 startModel();

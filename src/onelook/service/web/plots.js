@@ -22,14 +22,13 @@ export function drawHistogram(histogram, threshold, width) {
   const x = scale(edges[0], edges.at(-1), EDGE.left, width - EDGE.right);
   const y = scale(0, Math.max(...same, ...different), HEIGHT - EDGE.bottom, EDGE.top);
   const at = Math.min(width - EDGE.right, Math.max(EDGE.left, x(threshold)));
-  const clip = (id, from, to) =>
-    svg(
-      "clipPath",
-      { id },
-      svg("rect", { x: from, y: 0, width: Math.max(0, to - from), height: HEIGHT }),
-    );
+  const clip = (id, x, end) => {
+    const size = { x, y: 0, width: Math.max(0, end - x), height: HEIGHT };
+    return svg("clipPath", { id }, svg("rect", size));
+  };
   const area = (shares, name, path) =>
     svg("path", { d: steps(edges, shares, x, y), class: name, "clip-path": path });
+  const foot = HEIGHT - EDGE.bottom + 20;
   return frame(width, "Shares of same and of different pairs by their score", [
     svg("defs", {}, clip("below", 0, at), clip("above", at, width)),
     area(different, "area different"),
@@ -39,12 +38,7 @@ export function drawHistogram(histogram, threshold, width) {
     line(EDGE.left, y(0), width - EDGE.right, y(0), "axis"),
     line(at, EDGE.top, at, y(0), "threshold"),
     ...ticks(edges[0], edges.at(-1), Math.max(3, Math.floor(width / 110))).map((value) =>
-      text(
-        x(value),
-        HEIGHT - EDGE.bottom + 20,
-        String(value).replace("-", "\u2212"),
-        "tick-label middle",
-      ),
+      text(x(value), foot, String(value).replace("-", "\u2212"), "tick-label middle"),
     ),
     text(width / 2, HEIGHT - 6, "score", "axis-label middle"),
   ]);
@@ -63,10 +57,8 @@ export function drawRoc({ far, frr }, point, width) {
     const all = -Math.log10(SMALLEST_FAR);
     return ROC_EDGE.left + (decades / all) * (width - ROC_EDGE.left - ROC_EDGE.right);
   };
-  const low = Math.min(
-    0.9,
-    Math.floor(10 * Math.min(...tar.filter((_, i) => far[i] >= 0.001), 0.9)) / 10,
-  );
+  const lowest = Math.min(...tar.filter((_, i) => far[i] >= 0.001), 0.9);
+  const low = Math.floor(10 * lowest) / 10;
   const y = scale(low, 1, HEIGHT - ROC_EDGE.bottom, ROC_EDGE.top);
   const order = far
     .map((_, i) => i)
@@ -75,6 +67,7 @@ export function drawRoc({ far, frr }, point, width) {
   const path = order.map(
     (i, n) => `${n ? "L" : "M"}${x(far[i]).toFixed(1)} ${y(tar[i]).toFixed(1)}`,
   );
+  const middle = (width + ROC_EDGE.left) / 2;
   const levels = [low, (low + 1) / 2, 1];
   return frame(width, "Same pairs accepted against different pairs accepted", [
     ...levels.map((share) =>
@@ -86,12 +79,7 @@ export function drawRoc({ far, frr }, point, width) {
     ...[0.0001, 0.001, 0.01, 0.1, 1].map((share) =>
       text(x(share), HEIGHT - ROC_EDGE.bottom + 20, rate(share), "tick-label middle"),
     ),
-    text(
-      (width + ROC_EDGE.left) / 2,
-      HEIGHT - 6,
-      "different pairs accepted (FAR)",
-      "axis-label middle",
-    ),
+    text(middle, HEIGHT - 6, "different pairs accepted (FAR)", "axis-label middle"),
     svg("path", { d: path.join(""), class: "curve" }),
     svg("circle", { cx: x(point[0]), cy: y(Math.max(low, 1 - point[1])), r: 6, class: "point" }),
   ]);

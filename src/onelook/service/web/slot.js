@@ -70,7 +70,7 @@ export class Slot extends EventTarget {
     const taken = this.many ? [...files] : [...files].slice(0, 1);
     if (taken.length === 0) return;
     this.#reset();
-    const refused = tooMuch(taken);
+    const refused = this.many ? "" : tooMuch(taken);
     if (!refused) {
       this.files = taken;
       this.#show();
@@ -82,6 +82,12 @@ export class Slot extends EventTarget {
   clear() {
     this.#reset();
     this.#changed();
+  }
+
+  /** Lay something over the picture, until there is another; null takes it away. */
+  cover(layer) {
+    this.element.querySelector(".boxes")?.remove();
+    if (layer) this.#parts.picture.after(layer);
   }
 
   complain(message) {
@@ -183,6 +189,7 @@ export class Slot extends EventTarget {
     const { picture, name, canvas, tools, remove } = this.#parts;
     if (this.#address) URL.revokeObjectURL(this.#address);
     this.#address = "";
+    this.cover(null);
     this.files = [];
     this.element.dataset.state = "empty";
     picture.removeAttribute("src");

@@ -60,6 +60,11 @@ export function sureness(answer) {
   return capital(sentence);
 }
 
+/** Which model answered, beside which images; for the head of the small print. */
+export function answeredBy(model, cohort) {
+  return `By ${model?.name ?? "the model"}${cohort ? `, ${cohort}` : ""}. `;
+}
+
 const FIELD = /^(left|right|image(?: \d+)?|images|identity): /;
 
 /** The form field that an error of the service names: "left", "image 2"; or "". */
