@@ -244,6 +244,29 @@ def test_models_lists_what_ships_with_purpose_and_needs(onelook):
     assert [row["name"] for row in json.loads(out)] == list(lines)
 
 
+def test_a_model_is_described(onelook, model):
+    status, out, _ = onelook("models", "omniglot")
+    assert status == 0 and out.startswith("omniglot\n  for ")
+    assert "at a false-accept rate of 0.01" in out and "## Not meant for" in out
+    found = json.loads(onelook("models", "dlib-faces", "--json")[1])
+    assert (found["name"], found["needs"]) == ("dlib-faces", "onelook[faces]")
+    assert found["threshold"] == load("dlib-faces").decision.threshold
+    assert "score 0.9950 at a false-accept rate of 0.1" in onelook("models", model)[1]
+    status, _, err = onelook("models", "photoz")
+    assert status == 1 and "shipped with onelook: dlib-faces" in err
+
+
+def test_a_slip_in_the_ending_of_a_gallery_makes_no_other_one(
+    onelook, model, three, tmp_path
+):
+    asked = ("enroll", three[0], "--model", model, "--gallery")
+    status, _, err = onelook(*asked, tmp_path / "people.dbx")
+    assert status == 1 and f"or nothing: {tmp_path / 'people.db'}" in err
+    assert not list(tmp_path.iterdir())
+    for name in ("people.db", "people", "people.SQLITE"):
+        assert onelook(*asked, tmp_path / name)[0] == 0
+
+
 def test_threads_are_limited_before_the_command_runs(onelook, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     status, _, err = onelook("compare", "a.png", "b.png", "--threads", "0")

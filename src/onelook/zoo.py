@@ -36,11 +36,49 @@ def shipped_models() -> list[ShippedModel]:
     ]
 
 
+@dataclass(frozen=True)
+class ModelDetails(ShippedModel):
+    """What a model's folder says of it, without loading it.
+
+    Args:
+        threshold: Score from which a pair is the same; None without a decision.
+        far: False-accept rate that it stands for.
+        figures: What protocols measured, as its card keeps it.
+        text: Its README: what it takes, its licence, its figures, what it is not meant for.
+    """
+
+    threshold: float | None
+    far: float | None
+    figures: list[dict[str, Any]]
+    text: str
+
+
+def model_details(name: str) -> ModelDetails:
+    """What is known of a shipped model, or of one in a folder.
+
+    Raises:
+        CheckpointError: If there is none of that name.
+    """
+    folder, content = existing_folder(name), raw_settings(name)
+    card, decision = content.get("card") or {}, content.get("decision") or {}
+    text = folder / "README.md"
+    return ModelDetails(
+        name=card.get("name") or folder.name,
+        purpose=card.get("purpose", ""),
+        needs=_needs(content),
+        threshold=decision.get("threshold"),
+        far=decision.get("far"),
+        figures=card.get("figures", []),
+        text=text.read_text("utf-8") if text.is_file() else "",
+    )
+
+
 def _needs(settings: dict[str, Any]) -> str:
     """What a model needs besides the core of onelook."""
     if input_kind(settings) == "face":
         return "onelook[faces]"
-    return "onelook[photos]" if settings["weights"].get("of_encoder") else ""
+    weights = settings.get("weights") or {}
+    return "onelook[photos]" if weights.get("of_encoder") else ""
 
 
 def shipped_folder(name: str) -> Path | None:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from blocks import start_service
+from PIL import Image
 from workspace import fill
+
+import onelook
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 pytestmark = [pytest.mark.slow, pytest.mark.data]
@@ -41,6 +44,23 @@ def test_people_are_named_and_others_are_unknown(folder):
 def test_a_network_of_ones_own_is_trained_saved_and_loaded(folder):
     printed = run("own_encoder.py", "photos", "runs/own", "--epochs", "2", folder=folder)
     assert printed.split()[-1] in ("same", "different", "unsure")
+
+
+def test_a_film_is_named_frame_by_frame(folder):
+    shown = [(folder / f"{name}.png") for name in ("ka", "ka-by-another", "stranger", "ka")]
+    frames = [Image.open(path).convert("L") for path in shown]
+    blank = Image.new("L", frames[0].size, 255)
+    frames.insert(3, blank)
+    frames[0].save(folder / "film.gif", save_all=True, append_images=frames[1:])
+    with onelook.Gallery(onelook.load("omniglot"), folder / "film.db") as gallery:
+        gallery.enroll("ka", [folder / "ka.png"])
+        gallery.enroll("kha", [folder / "kha.png"])
+    asked = ("video.py", "film.gif", "--gallery", "film.db")
+    changes = run(*asked, folder=folder).splitlines()
+    assert changes[:2] == ["frame 0: ka", "frame 2: unknown"]
+    assert changes[2].startswith("frame 3: no answer: no ink")
+    assert changes[3:] == ["frame 4: ka"]
+    assert run(*asked, "--every", "4", folder=folder).splitlines() == ["frame 0: ka"]
 
 
 def test_a_client_enrolls_and_identifies(folder):

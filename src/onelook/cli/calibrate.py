@@ -9,6 +9,7 @@ from onelook.cli import options
 from onelook.cli.options import argument, option
 from onelook.cli.printing import print_either, print_json, print_result, say
 from onelook.cli.shared import app, beside, example, named_model, written_folder
+from onelook.tables import aligned
 
 if TYPE_CHECKING:
     from onelook.calibration.calibrate import Calibration
@@ -119,5 +120,8 @@ def _store(verifier: "Verifier", folder: Path, as_json: bool) -> None:
     by: dict[str, Any] = {"cohort": verifier.normalised_by, "model": str(folder)}
     if decision is not None:
         by |= {"threshold": decision.threshold, "far": decision.far}
-    lines = [f"{key}: {value}" for key, value in by.items()]
-    print_either(by, "\n".join(lines), as_json)
+    rows = [("cohort", verifier.normalised_by), ("model", str(folder))]
+    if decision is not None:
+        rows.append(("threshold", f"score {decision.threshold:.4f}"))
+        rows.append(("false-accept rate", f"{decision.far:g}"))
+    print_either(by, aligned(rows), as_json)

@@ -11,6 +11,7 @@ import typer
 from onelook.cli import options
 from onelook.cli.options import argument, option
 from onelook.cli.printing import (
+    fail,
     print_either,
     print_json,
     print_result,
@@ -35,6 +36,7 @@ galleries = typer.Typer(
 app.add_typer(galleries, name="gallery")
 
 Answer = TypeVar("Answer")
+GALLERY_ENDINGS = (".db", ".sqlite", ".sqlite3", "")  # of files that enroll makes
 
 
 @app.command(epilog=example("onelook enroll people/ --gallery people.db --model faces"))
@@ -394,8 +396,20 @@ def open_gallery(
     if not make:
         with _store(url):
             pass  # a wrong name is told before a model is loaded
+    if not store_exists(url):
+        _check_name(url)
     verifier = load_model(model, paths=paths)
     return Gallery(verifier, url, keep_originals=keep_originals)
+
+
+def _check_name(url: str) -> None:
+    """Refuse a new file whose ending is no gallery's: mostly it is a slip of the hand."""
+    ending = Path(url).suffix
+    if "://" not in url and ending.lower() not in GALLERY_ENDINGS:
+        fail(
+            f"there is no gallery {url}; a new one ends in "
+            f"{', '.join(GALLERY_ENDINGS[:-1])} or nothing: {Path(url).with_suffix('.db')}"
+        )
 
 
 def _store(url: str) -> AbstractContextManager["GalleryStore"]:

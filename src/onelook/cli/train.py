@@ -10,9 +10,10 @@ import typer
 
 from onelook.cli import options
 from onelook.cli.options import argument, option
-from onelook.cli.printing import print_either, print_json, print_rows, say
+from onelook.cli.printing import print_either, print_json, print_rows, print_text, say
 from onelook.cli.shared import app, example, key_and_value, stoppable, written_folder
 from onelook.extras import import_extra
+from onelook.tables import aligned
 
 if TYPE_CHECKING:
     from onelook.training.train import Run
@@ -167,13 +168,44 @@ def export(
     print_either(found, text, as_json)
 
 
-@app.command(epilog=example("onelook models"))
-def models(as_json: options.Json = False) -> None:
-    """List the shipped models: what for, and what they need."""
+@app.command(epilog=example("onelook models photos"))
+def models(
+    name: Annotated[
+        str | None, argument("NAME", "Say all that is known of this model, or folder")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the shipped models, what for and what they need, or describe one."""
     from onelook.zoo import shipped_models
+
+    if name is not None:
+        return _describe(name, as_json)
 
     found = shipped_models()
     if as_json:
         return print_json([asdict(one) for one in found])
     needs = {one.name: f"; needs {one.needs}" if one.needs else "" for one in found}
     print_rows({one.name: one.purpose + needs[one.name] for one in found}, as_json)
+
+
+def _describe(name: str, as_json: bool) -> None:
+    from onelook.zoo import model_details
+
+    found = model_details(name)
+    if as_json:
+        return print_json(asdict(found))
+    rows = [
+        ("for", found.purpose),
+        ("needs", found.needs and f"pip install '{found.needs}'"),
+    ]
+    if found.threshold is not None:
+        stands_for = f"score {found.threshold:.4f} at a false-accept rate of {found.far:g}"
+        rows.append(("threshold", stands_for))
+    rows += [
+        (f"{one['protocol']}, {one['metric']}", f"{one['value']:.4g}")
+        for one in found.figures
+    ]
+    print_text(f"{found.name}\n{aligned([row for row in rows if row[1]])}")
+    _, _, text = found.text.partition("\n")  # without its title
+    if text:
+        print_text(f"\n{text.strip()}")

@@ -113,7 +113,8 @@ class Identification:
         if self.reason:
             return f"unsure: {self.reason}; nearest is {nearest}, {rate}"
         if self.identity is None:
-            return f"unknown: nearest is {nearest}, {rate}"
+            chance = f"probability {best.probability:.3f}, score {best.score:.4f}"
+            return f"unknown: nearest is {best.identity} ({chance}), {rate}"
         return f"{self.identity}: probability {best.probability:.3f}, score " + (
             f"{best.score:.4f} ({rate})"
         )

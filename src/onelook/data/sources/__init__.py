@@ -118,7 +118,8 @@ def _refuse_clash(source: Source, root: Place | None) -> None:
     if root is None and folder.exists() and not source.lies_in(folder):
         raise DataError(
             f"{source.name!r} is a data set that onelook knows, and a folder here: write "
-            f"./{source.name} for your folder, or say where the data set lies"
+            f"./{source.name} for your folder, or say where the data set lies: "
+            f"onelook data {source.name} FOLDER"
         )
 
 

@@ -80,7 +80,11 @@ class Source:
         if self.lies_in(places[-1]):
             return places[-1]
         looked = ", ".join(map(str, places))
-        raise DataError(f"no {self.name} data in {looked}; {self._how_to_get()}")
+        raise DataError(
+            f"no {self.name} data in {looked}; {self._how_to_get()}, or say where it lies: "
+            f"onelook data {self.name} FOLDER. For a folder of your own, give its path: "
+            f"./{self.name}"
+        )
 
     def lies_in(self, place: Path) -> bool:
         """Whether a folder holds an archive or a mark of the source."""
