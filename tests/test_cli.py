@@ -267,6 +267,16 @@ def test_a_slip_in_the_ending_of_a_gallery_makes_no_other_one(
         assert onelook(*asked, tmp_path / name)[0] == 0
 
 
+def test_a_folder_of_images_is_identified(onelook, model, shapes_folder, tmp_path):
+    gallery, folder = tmp_path / "g.db", shapes_folder / "shape00"
+    assert onelook("enroll", folder / "0.png", "-g", gallery, "--model", model)[0] == 0
+    asked = ("identify", folder, "-g", gallery, "--model", model)
+    rows = json.loads(onelook(*asked, "--json")[1])
+    assert [row["path"] for row in rows] == [str(folder / f"{i}.png") for i in range(8)]
+    assert len(onelook(*asked)[1].splitlines()) == 8
+    assert "draws one image" in onelook(*asked, "--out", "who.png")[2]
+
+
 def test_threads_are_limited_before_the_command_runs(onelook, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     status, _, err = onelook("compare", "a.png", "b.png", "--threads", "0")

@@ -158,7 +158,8 @@ class Visit:
         self.page.keyboard.press("Control+V")
 
     def draw(self, title: str, *strokes: Stroke) -> None:
-        """Draw with the mouse."""
+        """Draw with the mouse, once the page knows that the model takes drawings."""
+        self.page.locator("body.draws").wait_for(state="attached")
         draw = self.slot(title).get_by_role("button", name=DRAW)
         if draw.is_visible():
             draw.click()

@@ -374,6 +374,7 @@ def test_comparing_works_with_the_keyboard_alone(visit: Visit) -> None:
     # Listening all the while: a key may be quicker than the beginning of a wait.
     visit.page.on("filechooser", lambda _: None)
     page = visit.open()
+    page.locator("body.draws").wait_for(state="attached")
     reached = []
     for _ in range(6):
         page.keyboard.press("Tab")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onelook.gallery.gallery import Gallery
     from onelook.gallery.moving import Moved
     from onelook.gallery.store import GalleryStore
+    from onelook.several import Seen
 
 galleries = typer.Typer(
     no_args_is_help=True,
@@ -96,9 +97,7 @@ def enroll(
 
 @app.command(epilog=example("onelook identify who.jpg --gallery people.db --model faces"))
 def identify(
-    paths: Annotated[
-        list[str], argument("PATH", "Images; with --check a folder or archive")
-    ],
+    paths: Annotated[list[str], argument("PATH", "Images, or folders or archives of them")],
     gallery: options.GalleryOption,
     model: options.GalleryModel = None,
     k: options.Most = 5,
@@ -120,9 +119,12 @@ def identify(
     as_json: options.Json = False,
 ) -> None:
     """Say who images show: an identity of the gallery, or unknown."""
+    from onelook.data.archives import addresses_of, holds_files
+
+    is_one = len(paths) == 1 and not holds_files(paths[0])
     if check and (len(paths) > 1 or out or faces):
         raise typer.BadParameter("takes one folder and no picture", param_hint="--check")
-    if out and len(paths) > 1:
+    if out and not is_one:
         raise typer.BadParameter("draws one image", param_hint="--out")
     if check and skip_bad:
         raise typer.BadParameter("counts every image", param_hint="--check")
@@ -131,10 +133,10 @@ def identify(
     with open_gallery(gallery, model) as opened:
         if check:
             return _check(opened, paths[0], as_json)
+        paths = addresses_of(paths, opened.verifier.input.suffixes)
         if faces is not None:
-            return _identify_all(
-                opened, paths, k, faces, out=out, skip_bad=skip_bad, as_json=as_json
-            )
+            found = _identify_all(opened, paths, k, faces, skip_bad)
+            return _show_all(found, paths[0], is_one, out, as_json)
         named, answers, bad = _each(
             paths, lambda some: opened.identify_many(some, k), skip_bad
         )
@@ -143,10 +145,10 @@ def identify(
     say_listed("skipped", bad)
     if as_json:
         rows = [{"path": p, **a.to_dict()} for p, a in zip(named, answers, strict=True)]
-        return print_json(rows[0] if len(paths) == 1 else rows)
+        return print_json(rows[0] if is_one else rows)
     for path, answer in zip(named, answers, strict=True):
-        print_text(answer if len(paths) == 1 else f"{path}  {answer}")
-    if len(paths) == 1:
+        print_text(answer if is_one else f"{path}  {answer}")
+    if is_one:
         for match in answers[0].matches:
             probability = "" if match.probability is None else f"{match.probability:9.4f}"
             print_text(f"  {match.score:9.4f}{probability}  {match.identity}")
@@ -162,29 +164,31 @@ def _each(
 
 
 def _identify_all(
-    gallery: "Gallery",
-    paths: Sequence[str],
-    k: int,
-    most: int,
-    *,
-    out: Path | None,
-    skip_bad: bool,
-    as_json: bool,
-) -> None:
-    """Say who is in pictures, an answer for each face, and draw the names."""
-    from onelook.several import draw_seen, identify_all
+    gallery: "Gallery", paths: Sequence[str], k: int, most: int, skip_bad: bool
+) -> "tuple[Seen, ...]":
+    """Who is in pictures, an answer for each face."""
+    from onelook.several import identify_all
 
     _, found, bad = _each(
         paths, lambda some: [identify_all(gallery, one, k, most) for one in some], skip_bad
     )
     say_listed("skipped", bad)
+    return found
+
+
+def _show_all(
+    found: "Sequence[Seen]", path: str, is_one: bool, out: Path | None, as_json: bool
+) -> None:
+    """Print who is in pictures, and draw the names into the first."""
+    from onelook.several import draw_seen
+
     if as_json:
         rows = [seen.to_dict() for seen in found]
-        print_json(rows[0] if len(paths) == 1 else rows)
+        print_json(rows[0] if is_one else rows)
     for seen in () if as_json else found:
-        print_text(seen if len(paths) == 1 else f"{seen.picture}\n{seen}")
+        print_text(seen if is_one else f"{seen.picture}\n{seen}")
     if out is not None:
-        draw_seen(paths[0], found[0], out)
+        draw_seen(path, found[0], out)
         say(f"picture: {out}")
 
 
