@@ -210,6 +210,9 @@ class Recipe(Settings):
     # The false-accept rate that the stored threshold is meant for.
     far: float = Field(0.01, gt=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    # Most items that pass the encoder together, where the whole batch (0) does not fit into
+    # memory: the same gradient for a second pass, but batch norm sees each chunk alone.
+    chunk: int = Field(0, ge=0)
     seed: int = 0
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from onelook.recipe import AugmentSettings
 from onelook.training.augment import (
     Augment,
+    Draws,
     _largest_around,
     _smooth_weights,
     rotate_quarter,
@@ -155,9 +156,17 @@ def test_fill_is_what_comes_in_from_outside():
         assert bool(torch.allclose(moved, white, atol=1e-5)) is expected
 
 
+def test_a_part_of_a_batch_changes_as_it_does_in_the_whole():
+    images, slots = torch.rand(9, 3, 32, 32, generator=generator()), torch.tensor([1, 2, 7])
+    whole = Augment(EVERYTHING)(images, generator(3))
+    part = Augment(EVERYTHING)(images[slots], generator(3), slots, len(images))
+    torch.testing.assert_close(part, whole[slots])
+
+
 def test_the_elastic_field_has_the_stated_deviation_and_is_smooth():
     augment = Augment(AugmentSettings(elastic=0.03, elastic_smoothing=0.2))
-    field = augment._displacement(torch.zeros(3000, 1, 24, 40), generator()) / 2
+    images = torch.zeros(3000, 1, 24, 40)
+    field = augment._displacement(images, Draws(generator(), 3000, None)) / 2
     np.testing.assert_allclose(
         field.std(0), 0.03, rtol=0.1
     )  # everywhere, in shares of the side

@@ -1,6 +1,7 @@
 """Commands that train and list what there is: train, demo, recipes, models."""
 
 import json
+import logging
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -55,8 +56,11 @@ def train(
     changes |= {} if seed is None else {"seed": seed}
     changes |= {} if depth is None else {"data.depth": depth}
     import_extra("torch", "train", "onelook train")
+    from onelook.training.processes import is_first
     from onelook.training.train import train as run_training
 
+    if not is_first():  # every process would warn of the same
+        logging.getLogger("onelook").setLevel(logging.ERROR)
     given = [argument for argument in context.obj if argument != "--overwrite"]
     again = ["onelook", *given, *([] if resume else ["--resume"])]
     with stoppable(f"go on with: {shlex.join(again)}"):
@@ -70,7 +74,8 @@ def train(
             tracker=tracker,
             overwrite=overwrite,
         )
-    print_json(_facts(run)) if as_json else print(run)
+    if is_first():
+        print_json(_facts(run)) if as_json else print(run)
 
 
 def _facts(run: "Run") -> dict[str, Any]:

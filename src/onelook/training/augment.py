@@ -24,6 +24,28 @@ ERASED_ASPECT = (0.3, 3.3)
 PIXELS_PER_STROKE_STEP = 96
 
 
+class Draws:
+    """Random numbers for every image of a batch, of which a part takes its own.
+
+    Args:
+        generator: A CPU generator.
+        n: Number of images in the batch.
+        slots: (B,) int64, the places of the part; None for the whole batch.
+    """
+
+    def __init__(self, generator: Generator, n: int, slots: Tensor | None) -> None:
+        self._generator, self._n = generator, n
+        self._own = slice(None) if slots is None else slots
+
+    def uniform(self, *rows: int) -> Tensor:
+        """(*rows, B) in [0, 1)."""
+        return torch.rand(*rows, self._n, generator=self._generator)[..., self._own]
+
+    def normal(self, *shape: int) -> Tensor:
+        """(B, *shape), standard normal."""
+        return torch.randn(self._n, *shape, generator=self._generator)[self._own]
+
+
 class Augment:
     """Random changes, drawn for each image of a batch on its own.
 
@@ -58,27 +80,37 @@ class Augment:
         )
         self.has_elastic = settings.probability > 0 and settings.elastic > 0
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        """Changed copies of images (B, C, H, W) in [0, 1], by draws of a CPU generator."""
-        settings = self.settings
+    def __call__(
+        self,
+        images: Tensor,
+        generator: Generator,
+        slots: Tensor | None = None,
+        of: int = 0,
+    ) -> Tensor:
+        """Changed copies of images (B, C, H, W) in [0, 1], by draws of a CPU generator.
+
+        ``slots`` (B,) are their places in a batch of ``of`` images, if they are a part of
+        one: they change as they do in the whole batch.
+        """
+        settings, draws = self.settings, Draws(generator, of or len(images), slots)
         if self.has_affine or self.has_elastic or settings.flip:
-            images = self._move(images, generator)
+            images = self._move(images, draws)
         if settings.stroke_width:
-            images = self._change_stroke_width(images, generator)
-        images = self._change_light(images, generator)
+            images = self._change_stroke_width(images, draws)
+        images = self._change_light(images, draws)
         if settings.erasing:
-            images = self._erase(images, generator)
+            images = self._erase(images, draws)
         if settings.invert:
-            inverted = torch.rand(len(images), generator=generator) < 0.5
+            inverted = draws.uniform() < 0.5
             images = torch.where(_per_image(inverted, images), 1 - images, images)
         return images
 
-    def _move(self, images: Tensor, generator: Generator) -> Tensor:
+    def _move(self, images: Tensor, draws: Draws) -> Tensor:
         """All geometric parts in one resampling."""
-        matrices = self._output_to_input(images, generator).to(images)
+        matrices = self._output_to_input(images, draws).to(images)
         grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
         if self.has_elastic:
-            grid = grid + self._displacement(images, generator)  # (B, H, W, 2)
+            grid = grid + self._displacement(images, draws)  # (B, H, W, 2)
         fill = self.settings.fill
         if fill == "border":
             return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -86,19 +118,19 @@ class Augment:
             return F.grid_sample(images - fill, grid, align_corners=False) + fill
         return F.grid_sample(images, grid, align_corners=False)
 
-    def _output_to_input(self, images: Tensor, generator: Generator) -> Tensor:
+    def _output_to_input(self, images: Tensor, draws: Draws) -> Tensor:
         """(B, 2, 3) maps from output to input, in the units of ``affine_grid``."""
         settings = self.settings
         n, _, height, width = images.shape
         linear = torch.eye(2).repeat(n, 1, 1)  # (B, 2, 2), input to output, in pixels
         shift = torch.zeros(n, 2)
         if self.has_affine:
-            draws = torch.rand(7, n, generator=generator) * 2 - 1
-            draws *= torch.rand(7, n, generator=generator) < settings.probability
-            linear = self._linear(draws[:5])
-            shift = draws[5:].T * settings.shift * torch.tensor([width, height])
+            changes = draws.uniform(7) * 2 - 1
+            changes *= draws.uniform(7) < settings.probability
+            linear = self._linear(changes[:5])
+            shift = changes[5:].T * settings.shift * torch.tensor([width, height])
         if settings.flip:
-            flipped = torch.rand(n, generator=generator) < 0.5
+            flipped = draws.uniform() < 0.5
             linear[flipped, :, 0] *= -1
         half = torch.tensor([width / 2, height / 2])
         inverse = torch.linalg.inv(linear)
@@ -121,53 +153,52 @@ class Augment:
         along_y = torch.stack([one, zero, shear_y, one], 1).reshape(-1, 2, 2)
         return rotation @ along_x @ along_y @ torch.diag_embed(scale.T)
 
-    def _displacement(self, images: Tensor, generator: Generator) -> Tensor:
+    def _displacement(self, images: Tensor, draws: Draws) -> Tensor:
         """(B, H, W, 2) smooth field of standard deviation ``elastic``, in grid units."""
         settings = self.settings
-        n, _, height, width = images.shape
+        height, width = images.shape[-2:]
         rows = _smooth_weights(height, settings.elastic_smoothing)  # (H, M)
         columns = _smooth_weights(width, settings.elastic_smoothing)  # (W, M)
-        noise = torch.randn(n, 2, rows.shape[1], columns.shape[1], generator=generator)
-        taken = torch.rand(n, 1, 1, 1, generator=generator) < settings.probability
+        noise = draws.normal(2, rows.shape[1], columns.shape[1])
+        taken = draws.uniform()[:, None, None, None] < settings.probability
         noise = (noise * taken * (2 * settings.elastic)).to(images.device, images.dtype)
         field = rows.to(noise) @ noise @ columns.to(noise).T  # (B, 2, H, W)
         return field.permute(0, 2, 3, 1)
 
-    def _change_stroke_width(self, images: Tensor, generator: Generator) -> Tensor:
+    def _change_stroke_width(self, images: Tensor, draws: Draws) -> Tensor:
         """Grey dilation or erosion, mixed in by a random share."""
-        draws = torch.rand(2, len(images), generator=generator)
-        share = (draws[0] * 2 - 1) * (draws[1] < self.settings.stroke_width)
+        amount, chance = draws.uniform(2)
+        share = (amount * 2 - 1) * (chance < self.settings.stroke_width)
         radius = max(1, round(min(images.shape[-2:]) / PIXELS_PER_STROKE_STEP))
         # The smallest is minus the largest of the negative: one pooling does both.
         sign = _per_image(torch.where(share < 0, -1.0, 1.0), images)
         pooled = sign * _largest_around(sign * images, radius)
         return torch.lerp(images, pooled, _per_image(share.abs(), images))
 
-    def _change_light(self, images: Tensor, generator: Generator) -> Tensor:
+    def _change_light(self, images: Tensor, draws: Draws) -> Tensor:
         settings = self.settings
         if settings.brightness:
-            factor = self._factor(settings.brightness, images, generator)
+            factor = self._factor(settings.brightness, images, draws)
             images = (images * factor).clamp(0, 1)
         if settings.contrast:
-            factor = self._factor(settings.contrast, images, generator)
+            factor = self._factor(settings.contrast, images, draws)
             mean = images.mean((1, 2, 3), keepdim=True)
             images = torch.lerp(mean.expand_as(images), images, factor).clamp(0, 1)
         if settings.saturation and images.shape[1] == 3:
-            factor = self._factor(settings.saturation, images, generator)
+            factor = self._factor(settings.saturation, images, draws)
             weights = torch.tensor(GREY_WEIGHTS).to(images)[None, :, None, None]
             grey = (images * weights).sum(1, keepdim=True)  # (B, 1, H, W)
             images = torch.lerp(grey.expand_as(images), images, factor).clamp(0, 1)
         return images
 
-    def _factor(self, reach: float, images: Tensor, generator: Generator) -> Tensor:
-        draws = torch.rand(len(images), generator=generator)
-        return _per_image(1 + reach * (2 * draws - 1), images)
+    def _factor(self, reach: float, images: Tensor, draws: Draws) -> Tensor:
+        return _per_image(1 + reach * (2 * draws.uniform() - 1), images)
 
-    def _erase(self, images: Tensor, generator: Generator) -> Tensor:
+    def _erase(self, images: Tensor, draws: Draws) -> Tensor:
         """One rectangle an image, wholly inside it, set to the fill or the image's mean."""
         settings = self.settings
-        n, _, height, width = images.shape
-        taken, area, aspect, top, left = torch.rand(5, n, generator=generator)
+        height, width = images.shape[-2:]
+        taken, area, aspect, top, left = draws.uniform(5)
         area = ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area
         low, high = math.log(ERASED_ASPECT[0]), math.log(ERASED_ASPECT[1])
         ratio = torch.exp(low + (high - low) * aspect)

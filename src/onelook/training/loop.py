@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from onelook.card import Start, TrainingCard
+from onelook.data.sampling import Batch
 from onelook.errors import CheckpointError, TrainingError
 from onelook.models.encoders import encoder_settings
 from onelook.models.network import build_model
@@ -24,9 +25,19 @@ from onelook.training.losses import build_loss
 from onelook.training.memory import memory_kept
 from onelook.training.monitor import MetricsLog, Speed, interruptible
 from onelook.training.optimizer import AveragedWeights, build_optimizer, set_schedule
+from onelook.training.passes import Plan, gradient_in_parts, plan_batch
+from onelook.training.processes import ALONE, Processes, with_global_norms
 from onelook.training.start import start_from
 from onelook.training.state import load_state, save_state
-from onelook.training.step import RawBatch, batch_loss, network_inputs, prefetched
+from onelook.training.step import (
+    Inputs,
+    RawBatch,
+    batch_loss,
+    encode_piece,
+    loss_of_embeddings,
+    network_inputs,
+    prefetched,
+)
 from onelook.training.trackers import Track, tracking
 from onelook.training.validation import FIGURE_NAMES, validate
 from onelook.verifier import Verifier, from_model
@@ -66,30 +77,40 @@ def fit(
     progress: bool = True,
     device: str | None = None,
     encoder: nn.Module | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Verifier, TrainingState]:
     """Train, and return the network that is best on the held-out classes, and how it went.
 
-    ``resume`` goes on from ``training/last.pt``; the end is that of an unbroken run. The
-    other arguments are those of ``train``.
+    ``resume`` goes on from ``training/last.pt``; the end is that of an unbroken run. Of
+    several ``processes`` the first one validates and writes. The other arguments are those
+    of ``train``.
     """
+    is_first = processes.is_first
     # Weights and dropout draw from torch's global generator: it is seeded here and for each
     # step, and given back to the user as it was.
     with (
         torch.random.fork_rng(),
         memory_kept(),
-        tracking(tracker, out, recipe.name) as track,
+        tracking(tracker if is_first else None, out, recipe.name) as track,
     ):
         torch.manual_seed(recipe.seed)
-        training = Training(recipe, material, out, track, choose_device(device), encoder)
+        training = Training(
+            *(recipe, material, out, track, choose_device(device), encoder, processes)
+        )
         if resume:
             training.restore()
-        metrics = MetricsLog(out / LOG_FILE, training.state.history)
+        processes.wait()
+        history = training.state.history
+        metrics = MetricsLog(out / LOG_FILE, history) if is_first else None
         state, n_steps, speed = training.state, training.n_steps, Speed()
         with (
-            progress_bar(recipe.name, n_steps, shown=progress, done=state.step) as advance,
+            progress_bar(
+                recipe.name, n_steps, shown=progress and is_first, done=state.step
+            ) as advance,
             interruptible() as interrupted,
             prefetched(
-                material, recipe.data.rotations, state.step, n_steps, training.device
+                *(material, recipe.data.rotations, state.step, n_steps, training.device),
+                training.plan,
             ) as batches,
         ):
             while state.step < n_steps and not state.finished:
@@ -101,12 +122,13 @@ def fit(
                     training.note(metrics, loss=loss, images_per_second=speed.per_second)
                 if training.is_time_to_validate():
                     training.note(metrics, validation=training.validate())
-                last = interrupted.is_set() or state.finished or state.step == n_steps
-                training.save_if_due(now=last)
-                if interrupted.is_set():
+                stopped = processes.any(interrupted.is_set())
+                training.save_if_due(now=stopped or state.finished or state.step == n_steps)
+                if stopped:
                     raise Interrupted(
                         f"stopped after step {state.step} of {n_steps}; nothing is lost"
                     )
+        processes.wait()  # the best weights are there
         return training.best(), state
 
 
@@ -121,13 +143,19 @@ class Training:
         track: Track,
         device: torch.device,
         encoder: nn.Module | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.recipe, self.material, self.out = recipe, material, out
-        self.track, self.device = track, device
+        self.track, self.processes = track, processes
+        self.device = device = processes.device(device)
         settings = model_settings(recipe, material)
         self.model = build_model(settings, encoder)
         self.started_from = start_from(recipe.start, self.model) if recipe.start else ""
+        if processes.count > 1:
+            with_global_norms(self.model)
         self.loss = build_loss(recipe.loss)
+        in_parts = processes.count > 1 or recipe.chunk > 0
+        self.plan = self._plan if in_parts else None
         # A loss may learn too: a temperature, proxies of classes.
         together = nn.ModuleDict({"model": self.model, "loss": self.loss})
         self.together = together.to(device)
@@ -169,13 +197,17 @@ class Training:
         )
         generator = torch.Generator().manual_seed(seed)
         left, right = network_inputs(raw, self.material, self.augment, generator)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss, embeddings = batch_loss(
-                self.model, self.loss, raw.batch, left, right, recipe.twins
-            )
-        value = float(loss.detach())
-        self.health.check(step, value, embeddings)
-        torch.autograd.backward(loss)
+        if raw.plan is None:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                loss, embeddings = batch_loss(
+                    self.model, self.loss, raw.batch, left, right, recipe.twins
+                )
+            value = float(loss.detach())
+            self.health.check(step, value, embeddings)
+            torch.autograd.backward(loss)
+        else:
+            value, embeddings = self._gradient_in_parts(raw, raw.plan, left, right)
+            self.health.check(step, value, embeddings)
         if recipe.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.together.parameters(), recipe.optimizer.clip_norm)
         self.optimizer.step()
@@ -184,6 +216,41 @@ class Training:
             self.averaged.update(self.model, step)
         self.state.step += 1
         return value
+
+    def _plan(self, batch: Batch) -> Plan:
+        return plan_batch(
+            len(batch.items),
+            two_sides=self.material.right is not None,
+            twins=self.recipe.twins,
+            chunk=self.recipe.chunk,
+            processes=self.processes,
+        )
+
+    def _gradient_in_parts(
+        self, raw: RawBatch, plan: Plan, left: Inputs, right: Inputs | None
+    ) -> tuple[float, Tensor]:
+        """Loss and embeddings of a batch that is chunked, or shared by processes."""
+        pieces, seed = plan.pieces(), step_seed(self.recipe.seed, self.state.step)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+        def embed(number: int) -> Tensor:
+            # Dropout draws the same each time, and something else for every piece.
+            place = self.processes.rank * len(pieces) + number
+            _seed_global((seed + place) % 2**63, self.device)
+            with autocast:
+                return encode_piece(
+                    self.model, {"left": left, "right": right}, pieces[number]
+                )
+
+        def loss(embeddings: Tensor) -> Tensor:
+            with autocast:
+                return loss_of_embeddings(
+                    *(self.model, self.loss, raw.batch, embeddings, right is not None)
+                )
+
+        again = self.recipe.chunk > 0
+        value, whole = gradient_in_parts(self.together, plan, embed, loss, again)
+        return float(value), whole
 
     def is_time_to_validate(self) -> bool:
         epoch, step_of_epoch = divmod(self.state.step, self.steps_per_epoch)
@@ -199,9 +266,12 @@ class Training:
                 f"checkpoint is {self.out / STATE_FILE}: resume with a lower learning rate"
             )
         self.verifier.model.eval()
-        figure = validate(
-            self.verifier, self.material.held_out, recipe.validation, recipe.seed
-        )
+        figure = math.nan
+        if self.processes.is_first:
+            figure = validate(
+                self.verifier, self.material.held_out, recipe.validation, recipe.seed
+            )
+        figure = self.processes.told(figure)
         epoch = state.step // self.steps_per_epoch
         state.validations_without_gain += 1
         if math.isnan(figure):
@@ -209,15 +279,20 @@ class Training:
         if figure > state.best_value or not state.best_epoch:
             state.best_value, state.best_epoch = figure, epoch
             state.validations_without_gain = 0
-            save_state(self.out / BEST_FILE, {"model": self.verifier.model.state_dict()})
+            if self.processes.is_first:
+                best = {"model": self.verifier.model.state_dict()}
+                save_state(self.out / BEST_FILE, best)
         patience = recipe.validation.patience
         state.finished = 0 < patience <= state.validations_without_gain
         name = FIGURE_NAMES[recipe.validation.figure]
-        log.info("epoch %d of %d: %s %.4f", epoch, recipe.epochs, name, figure)
+        if self.processes.is_first:
+            log.info("epoch %d of %d: %s %.4f", epoch, recipe.epochs, name, figure)
         return figure
 
-    def note(self, metrics: MetricsLog, **values: float) -> None:
-        """Add a row to the metrics log and to the tracker."""
+    def note(self, metrics: MetricsLog | None, **values: float) -> None:
+        """Add a row to the metrics log and to the tracker, in the process that has one."""
+        if metrics is None:
+            return
         self.state.seconds = time.monotonic() - self._begun
         metrics.add(
             {
@@ -233,16 +308,20 @@ class Training:
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a training to be resumed.
 
-        The learning rate and the clipping may differ, to tame a training after a NaN.
+        The learning rate and the clipping may differ, to tame a training after a NaN, and
+        so may the chunk, where there is another amount of memory.
         """
         tamed = {"learning_rate", "clip_norm"}
         words = {"about": True, "published": True, "minutes": True, "start": True}
+        words["chunk"] = True
         recipe = self.recipe.model_dump_json(exclude={"optimizer": tamed, **words})
         identity = {"recipe": recipe, "data": str(self.material.about)}
         # Which weights it began with, not where they were.
         return identity | ({"start": self.started_from} if self.started_from else {})
 
     def save_if_due(self, now: bool) -> None:
+        if not self.processes.is_first:
+            return
         wait = max(SAVE_SECONDS, self._save_cost / LARGEST_SAVE_SHARE)
         begun = time.monotonic()
         if not now and begun - self._saved < wait:

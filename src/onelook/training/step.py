@@ -17,6 +17,7 @@ from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.runtime.torch import tensors_of
 from onelook.training.augment import Augment, rotate_quarter
 from onelook.training.data import Side, TrainingData
+from onelook.training.passes import Plan, plan_batch
 
 Inputs = Tensor | tuple[Tensor, ...]
 
@@ -26,12 +27,14 @@ class RawBatch:
     """A batch as it is read: uint8 pixels (B, C, H, W), or sequences, on the device.
 
     ``turns`` (B,) are the quarter turns of images, where turned images are new classes.
+    Where passes are planned, inputs and turns are those of this process's slots alone.
     """
 
     batch: Batch
     left: Inputs
     right: Inputs | None
     turns: Tensor | None
+    plan: Plan | None = None
 
 
 @contextmanager
@@ -41,6 +44,7 @@ def prefetched(
     first_step: int,
     n_steps: int,
     device: torch.device,
+    plan: Callable[[Batch], Plan] | None = None,
 ) -> Iterator[Iterator[RawBatch]]:
     """The batches from ``first_step`` on; the next is read while one is used."""
     left = _reader(material.left, material.input, device)
@@ -54,7 +58,13 @@ def prefetched(
         if rotations > 1:
             items, quarter_turns = split_virtual(items, material.n_items)
             turns = torch.from_numpy(quarter_turns)
-        return RawBatch(batch, left(items), None if right is None else right(items), turns)
+        if plan is None:
+            both = left(items), None if right is None else right(items)
+            return RawBatch(batch, *both, turns)
+        planned = plan(batch)
+        slots = planned.slots("left")
+        both = left(items[slots]), None if right is None else right(items[slots])
+        return RawBatch(batch, *both, None if turns is None else turns[slots], planned)
 
     with ThreadPoolExecutor(1, "onelook-prefetch") as reader:
 
@@ -99,7 +109,9 @@ def network_inputs(
         images = left.float() / 255
         if raw.turns is not None:
             images = rotate_quarter(images, raw.turns)
-        left = _normalised(augment(images, generator), material.input)
+        of = len(raw.batch.items)
+        slots = None if raw.plan is None else torch.from_numpy(raw.plan.slots("left"))
+        left = _normalised(augment(images, generator, slots, of), material.input)
     if isinstance(right, Tensor):
         right = _normalised(right.float() / 255, material.right_input or material.input)
     return left, right
@@ -121,35 +133,61 @@ def batch_loss(
     twins: str,
 ) -> tuple[Tensor, Tensor]:
     """The loss of a batch, and its embeddings (B, D), or (2 B, D) of two sides."""
+    two_sides = right_inputs is not None
+    plan = plan_batch(len(batch.items), two_sides=two_sides, twins=twins)
+    sides = {"left": left_inputs, "right": right_inputs}
+    encoded = [encode_piece(model, sides, piece) for piece in plan.pieces()]
+    embeddings = encoded[0] if len(encoded) == 1 else torch.cat(encoded)
+    return loss_of_embeddings(model, loss, batch, embeddings, two_sides), embeddings
+
+
+def encode_piece(
+    model: Siamese | PseudoSiamese,
+    sides: dict[str, Inputs | None],
+    piece: tuple[str, int, int],
+) -> Tensor:
+    """Embeddings (b, D) of the inputs from one place to another of a side."""
+    side, start, end = piece
+    inputs = sides[side]
+    assert inputs is not None
+    return model.encode(_part(inputs, start, end), side)
+
+
+def loss_of_embeddings(
+    model: Siamese | PseudoSiamese,
+    loss: nn.Module,
+    batch: Batch,
+    embeddings: Tensor,
+    two_sides: bool,
+) -> Tensor:
+    """The loss (scalar) of a batch's embeddings (B, D), or (2 B, D) of two sides."""
     _check(loss, batch)
-    if right_inputs is not None:
-        left, right = model.encode(left_inputs, "left"), model.encode(right_inputs, "right")
-        embeddings = torch.cat([left, right])
-    elif twins == "apart":
-        # Two passes as the published pair systems make them: batch norm sees one side at a
-        # time.
-        half = len(batch.items) // 2
-        sides = [_part(left_inputs, 0, half), _part(left_inputs, half, 2 * half)]
-        embeddings = torch.cat([model.encode(side, "left") for side in sides])
-        left = right = embeddings
-    else:
-        embeddings = left = right = model.encode(left_inputs, "left")
-    if loss.takes == "labels":
+    found: Tensor = loss(*_taken(model, str(loss.takes), batch, embeddings, two_sides))
+    return found
+
+
+def _taken(
+    model: Siamese | PseudoSiamese,
+    takes: str,
+    batch: Batch,
+    embeddings: Tensor,
+    two_sides: bool,
+) -> tuple[Tensor, ...]:
+    """What a loss of that kind is given."""
+    if takes == "labels":
         labels = _like(batch.labels, embeddings)
-        return loss(embeddings, labels.repeat(len(embeddings) // len(labels))), embeddings
-    if loss.takes == "triplets":
+        return embeddings, labels.repeat(len(embeddings) // len(labels))
+    if takes == "triplets":
         triplet = (batch.anchor, batch.positive, batch.negative)
-        return loss(
-            *[embeddings[_like(slots, embeddings)] for slots in triplet]
-        ), embeddings
+        return tuple(embeddings[_like(slots, embeddings)] for slots in triplet)
     if batch.left is None:
-        scores, is_same = _all_pairs(model, embeddings, _like(batch.labels, embeddings))
-        return loss(scores, is_same), embeddings
+        return _all_pairs(model, embeddings, _like(batch.labels, embeddings))
+    left, right = embeddings.chunk(2) if two_sides else (embeddings, embeddings)
     left, right = left[_like(batch.left, left)], right[_like(batch.right, right)]
     truth = _like(batch.is_same if batch.is_same is not None else batch.targets, left)
-    if loss.takes == "pairs":
-        return loss(left, right, truth), embeddings
-    return loss(model.similarity(left, right), truth), embeddings
+    return (
+        (left, right, truth) if takes == "pairs" else (model.similarity(left, right), truth)
+    )
 
 
 def _all_pairs(

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never
@@ -19,6 +20,7 @@ from onelook.data.sources import source_of
 from onelook.errors import DataError
 from onelook.familiarity import Familiarity
 from onelook.files import expanded, locked
+from onelook.loading import load
 from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
 from onelook.recipe import AnyRecipe, HeadRecipe, Recipe, override, read_recipe
 from onelook.report.inputs import ReportInputs
@@ -27,6 +29,7 @@ from onelook.tables import Rows, aligned, html_table
 from onelook.training.data import HeldOut, TrainingData
 from onelook.training.loop import STATE_FILE, TrainingState, fit
 from onelook.training.prepare import prepare
+from onelook.training.processes import Processes, joined, was_restarted
 from onelook.training.reporting import headline_rows, report_inputs
 from onelook.training.train_head import train_head
 from onelook.training.validation import (
@@ -39,6 +42,8 @@ from onelook.verifier import Verifier
 from onelook.zoo import SETTINGS_FILE, shipped_names
 
 log = logging.getLogger(__name__)
+
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -126,19 +131,37 @@ def train(
     folder = expanded(out or Path("runs") / chosen.name)
     busy = f"another training runs in {folder}; wait until it ends, or name another --out"
     how: dict[str, Any] = {"progress": progress, "device": device}
-    with locked(folder, busy):
+    resume = resume or was_restarted()
+    with joined() as processes, _held(folder, busy, processes):
         if isinstance(chosen, HeadRecipe):
+            if processes.count > 1:
+                raise DataError(
+                    f"recipe {chosen.name} fits a head, which takes seconds in one "
+                    "process; run it without torchrun"
+                )
             _check_replaced(folder, SETTINGS_FILE, resume or overwrite)
             name = model_name(chosen, folder)
-            trained = train_head(chosen, data, name, skip_bad=skip_bad, **how)
-        else:
-            _check_replaced(folder, STATE_FILE, resume or overwrite)
-            material = prepare(chosen, data, skip_bad, progress)
-            how |= {"resume": resume, "tracker": tracker, "encoder": encoder}
-            trained = _calibrated(
-                chosen, material, folder, *fit(chosen, material, folder, **how)
+            return _saved(
+                *train_head(chosen, data, name, skip_bad=skip_bad, **how), folder, measure
             )
-        return _saved(*trained, folder, measure)
+        if processes.is_first:
+            _check_replaced(folder, STATE_FILE, resume or overwrite)
+        with processes.first_before_others():
+            material = prepare(chosen, data, skip_bad, progress and processes.is_first)
+        how |= {"resume": resume, "tracker": tracker, "encoder": encoder}
+        fitted = fit(chosen, material, folder, processes=processes, **how)
+        with processes.first_before_others():
+            if processes.is_first:
+                trained = _calibrated(chosen, material, folder, *fitted)
+                return _saved(*trained, folder, measure)
+            # The others read what it wrote.
+            verifier = load(folder)
+            return _run(verifier, folder, headline_rows(verifier))
+
+
+def _held(folder: Path, busy: str, processes: Processes) -> AbstractContextManager[None]:
+    """The lock of the folder, which the process that writes holds."""
+    return locked(folder, busy) if processes.is_first else nullcontext()
 
 
 def _chosen(
@@ -231,11 +254,16 @@ def _saved(
         log.warning(verifier.card.warning)
     figures = [*(measure(verifier) if measure else ()), *headline_rows(verifier)]
     inputs.result_lines = figures
+    write_report(inputs, out / REPORT_FILE)
+    return _run(verifier, out, figures)
+
+
+def _run(verifier: Verifier, out: Path, figures: Rows) -> Run:
     metrics = verifier.card.metrics or TrainingMetrics()
     return Run(
         verifier=verifier,
         out=out,
-        report=write_report(inputs, out / "report.html"),
+        report=out / REPORT_FILE,
         best_figure=-math.inf if metrics.value is None else metrics.value,
         best_epoch=metrics.best_epoch or 0,
         seconds=metrics.seconds or 0.0,
