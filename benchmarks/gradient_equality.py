@@ -5,11 +5,13 @@
 For every loss: the largest difference of a gradient's entries, relative to its largest
 entry, in float64 and in float32. The network has convolutions, batch norm (whose statistics
 are of all processes) and a pair head where the loss takes scores. "chunk" is one process
-that embeds five items at a time, in a network without batch norm.
+that embeds five items at a time, in a network without batch norm. ``--memory 256`` prints
+the largest memory of one step on 2,048 drawings in chunks of 256, ``--memory 0`` unchunked.
 """
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from onelook.data.sampling import Batch
+from onelook.models.encoders import build_encoder
 from onelook.models.siamese import PseudoSiamese, Siamese
 from onelook.models.similarity import build_similarity
 from onelook.recipe import NamedSettings
@@ -157,39 +160,64 @@ def difference(found: np.ndarray, expected: Tensor) -> float:
     return float(np.abs(found - expected.numpy()).max() / expected.abs().max())
 
 
+def peak_bytes(chunk: int, n: int = 2048) -> int:
+    """The largest memory of one step of the compact network on ``n`` drawings, 0: whole."""
+    torch.manual_seed(0)
+    settings = NamedSettings(name="compact", arguments={"width": 32, "embedding_size": 128})
+    settings.arguments.update(input_shape=(1, 28, 28))
+    compare = build_similarity(NamedSettings(name="cosine"), 128)
+    network = Siamese(build_encoder(settings), compare)
+    loss = build_loss(NamedSettings(name="supervised-contrastive"))
+    given = Batch(np.arange(n), np.arange(n) // 2)
+    plan = plan_batch(n, two_sides=False, twins="together", chunk=chunk)
+    sides = {"left": torch.rand(n, 1, 28, 28), "right": None}
+    gradient_in_parts(
+        nn.ModuleDict({"model": network, "loss": loss}),
+        plan,
+        lambda number: encode_piece(network, sides, plan.pieces()[number]),
+        lambda found: loss_of_embeddings(network, loss, given, found, False),
+        again=chunk > 0,
+    )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", default="1,2,3")
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--memory", type=int, metavar="CHUNK")
     parser.add_argument("--work", type=Path)
     options = parser.parse_args()
     if options.work:
         return work(options.work)
+    if options.memory is not None:
+        return print(f"{peak_bytes(options.memory) / 1e6:,.0f} MB")
     begun, worst = time.monotonic(), 0.0
     counts = [int(count) for count in options.processes.split(",")]
     shared = {count: shared_gradients(count) for count in counts}
+    found: dict[str, dict[str, float]] = {}
     for case in CASES:
         figures = {}
         for dtype, limit in LIMITS.items():
             kind = getattr(torch, dtype)
             plain = gradient(case, kind, "plain, norm", ALONE)
             for count in counts:
-                name = f"{dtype}_{count}_processes"
-                figures[name] = difference(shared[count][f"{case}/{dtype}"], plain)
+                there = shared[count][f"{case}/{dtype}"]
+                figures[f"{dtype}_{count}_processes"] = difference(there, plain)
             chunked = gradient(case, kind, "chunk", ALONE).numpy()
-            figures[f"{dtype}_chunk"] = difference(
-                chunked, gradient(case, kind, "plain", ALONE)
-            )
+            whole = gradient(case, kind, "plain", ALONE)
+            figures[f"{dtype}_chunk"] = difference(chunked, whole)
             here = max(v for key, v in figures.items() if key.startswith(dtype))
             worst = max(worst, here / limit)
         print(f"{case:38}", *(f"{key} {value:.1e}" for key, value in figures.items()))
-        if options.record:
-            minutes = (time.monotonic() - begun) / 60
-            # As powers of ten: results.json rounds to six digits.
-            logs = {
-                f"log10_{k}": float(np.log10(max(v, 1e-17))) for k, v in figures.items()
-            }
-            record_all("gradient-equality", case, logs, seeds=[0], minutes=minutes)
+        for key, value in figures.items():
+            dtype, how = key.split("_", 1)
+            # Powers of ten: results.json rounds to six digits.
+            power = float(np.log10(max(value, 1e-17)))
+            found.setdefault(how.replace("_", " "), {})[f"log10_{dtype}_{case}"] = power
+    minutes = (time.monotonic() - begun) / 60
+    for how, powers in found.items() if options.record else ():
+        record_all("gradient-equality", how, powers, seeds=[0], minutes=minutes)
     if worst > 1:
         sys.exit(f"a gradient differs by {worst:.1f} times the limit {LIMITS}")
 

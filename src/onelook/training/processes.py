@@ -104,13 +104,26 @@ def joined() -> Iterator[Processes]:
         return
     starts_here = not dist.is_initialized()
     if starts_here:
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=PATIENCE)
+        _join()
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         if starts_here:
             dist.destroy_process_group()
+
+
+def _join() -> None:
+    # Not there in builds of PyTorch for one process.
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
+    # torchrun keeps its store over restarts: without a prefix, processes that are started
+    # again find the addresses of those that ended.
+    attempt = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    how: dict[str, Any] = {"store": attempt, "rank": rank, "world_size": count}
+    dist.init_process_group(backend, timeout=PATIENCE, **how)
 
 
 def is_first() -> bool:
