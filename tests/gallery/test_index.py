@@ -160,8 +160,8 @@ def test_what_is_forgotten_while_an_index_is_made_is_not_in_it(
     trace = half(vectors["p7"][0] / np.linalg.norm(vectors["p7"][0]))
     written = []
 
-    def write_and_forget(file, index, token):
-        write_index(file, index, token)
+    def write_and_forget(file, index, built):
+        write_index(file, index, built)
         if not written:
             written.append(trace in file.read_bytes())
             other = open_store(path)

@@ -1,18 +1,23 @@
 """NearIndex: a usearch index in a file beside a gallery; a cache that can be rebuilt.
 
-The file is what usearch writes, followed by the ids in the order of rows and an end that
-names the state of the gallery that it was built from. Processes map it into memory and so
-share it; the vectors of forgotten entries are overwritten in place.
+The file is what usearch writes, followed by the ids in the order of rows, a checksum of
+every block of both, and an end that names the state of the gallery that it was built from.
+Processes map it into memory and so share it; the vectors of forgotten entries are
+overwritten in place. A file that was damaged is not opened: usearch would crash, or miss
+entries.
 """
 
 import os
 import struct
 import threading
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onelook.gallery.store import Floats, Header, Ids, Metric
 from onelook.runtime.scores import unit_vectors
@@ -21,9 +26,23 @@ from onelook.runtime.scores import unit_vectors
 METRICS = {"cosine": "ip", "euclidean": "l2sq"}
 ROW_TYPE, ROW_BYTES = "bf16", 2
 CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 512
-END = struct.Struct("<8s32sQ")  # the mark below, the state, the number of ids before it
-MAGIC = b"onelook1"
+END = struct.Struct("<8s32sqQ")  # the mark below, the state, the number of ids
+MAGIC = b"onelook2"
+SUMMED = 2**20  # bytes of a block
 ROWS_AT = 8  # usearch's file begins with the shape of the matrix of rows
+
+
+@dataclass(frozen=True)
+class Built:
+    """The state of a gallery that an index was built from.
+
+    Args:
+        token: Its name, 32 letters; "" for none.
+        last_id: The last entry that is in the index.
+    """
+
+    token: str = ""
+    last_id: int = 0
 
 
 class NearIndex:
@@ -38,9 +57,9 @@ class NearIndex:
         return len(self._index)
 
     @classmethod
-    def open(cls, path: Path, token: str, header: Header) -> "NearIndex | None":
-        """The index at ``path``; None if there is none, or not of the state ``token``."""
-        if ids_of_rows(path, token) is None:
+    def open(cls, path: Path, built: Built, header: Header) -> "NearIndex | None":
+        """The index at ``path``; None if there is none of this state, or it is damaged."""
+        if not is_whole(path, built):
             return None
         index = new_index(header)
         try:
@@ -81,50 +100,98 @@ def prepared(vectors: Floats, metric: Metric) -> Floats:
     return unit_vectors(vectors) if metric == "cosine" else vectors
 
 
-def write_index(path: Path, index: Any, token: str) -> None:
-    """Write an index with the ids of its rows, durably."""
+def write_index(path: Path, index: Any, built: Built) -> None:
+    """Write an index with the ids of its rows and the checksums, durably."""
     path.touch(0o600)  # as private as the gallery itself
     index.save(os.fspath(path))
     ids = _ids_in_order_of_rows(path, len(index))
     with path.open("r+b") as file:
         file.seek(0, os.SEEK_END)
         file.write(ids.tobytes())
-        file.write(END.pack(MAGIC, token.encode("ascii"), len(ids)))
+        n_blocks = -(-file.tell() // SUMMED)
+        sums = _sums(file, range(n_blocks), file.tell())
+        file.write(np.array(sums, np.uint32).tobytes())
+        file.write(END.pack(MAGIC, built.token.encode("ascii"), built.last_id, len(ids)))
         file.flush()
         os.fsync(file.fileno())
 
 
-def ids_of_rows(path: Path, token: str) -> Ids | None:
-    """The ids (N,) in the order of a file's rows; None if its state is not ``token``."""
+def is_whole(path: Path, built: Built) -> bool:
+    """Whether a file has this state, and all of it is what was written."""
     try:
         with path.open("rb") as file:
-            file.seek(-END.size, os.SEEK_END)
-            magic, found, n = END.unpack(file.read(END.size))
-            if magic != MAGIC or found != token.encode("ascii"):
-                return None
-            file.seek(-END.size - 8 * n, os.SEEK_END)
-            return np.frombuffer(file.read(8 * n), np.int64)
-    except OSError:  # missing, or shorter than its end
+            parts = _parts(file, built.token)
+            if parts is None or parts.built != built:
+                return False
+            found = _sums(file, range(len(parts.sums)), parts.size)
+            return bool(np.array_equal(found, parts.sums))
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What follows usearch's part: ids (N,), sums (B,) of ``size`` bytes before."""
+
+    built: Built
+    ids: Ids
+    sums: NDArray[np.uint32]
+    size: int
+
+
+def _parts(file: IO[bytes], token: str) -> _Parts | None:
+    """The parts of an open file; None if it has none, or not of the state ``token``."""
+    length = file.seek(0, os.SEEK_END) - END.size
+    if length < 0:
         return None
+    file.seek(length)
+    magic, found, last_id, n = END.unpack(file.read(END.size))
+    # So many blocks that they and their sums fill what is before the end.
+    n_blocks = -(-length // (SUMMED + 4))
+    size = length - 4 * n_blocks
+    if magic != MAGIC or found != token.encode("ascii") or 8 * n > size:
+        return None
+    file.seek(size - 8 * n)
+    ids = np.frombuffer(file.read(8 * n), np.int64)
+    sums = np.frombuffer(file.read(4 * n_blocks), np.uint32)
+    return _Parts(Built(token, last_id), ids, sums, size)
 
 
-def overwrite_rows(path: Path, token: str, gone: Sequence[int], size: int) -> bool:
-    """Overwrite vectors (N, size) of the ids ``gone`` with zeros, durably.
+def _sums(file: IO[bytes], blocks: Iterable[int], size: int) -> list[int]:
+    """Checksums of blocks of the first ``size`` bytes of a file."""
+    sums = []
+    for block in blocks:
+        file.seek(block * SUMMED)
+        sums.append(zlib.crc32(file.read(min(SUMMED, size - block * SUMMED))))
+    file.seek(size)
+    return sums
+
+
+def overwrite_rows(path: Path, token: str, gone: Sequence[int], row_size: int) -> bool:
+    """Overwrite vectors (N, row_size) of the ids ``gone`` with zeros, durably.
 
     Gives whether the file has the state ``token``; otherwise nothing is written.
     """
-    ids = ids_of_rows(path, token)
-    if ids is None:
-        return False
-    rows = np.flatnonzero(np.isin(ids, gone))
-    if len(rows):
+    try:
         with path.open("r+b") as file:
-            for row in rows.tolist():
-                file.seek(ROWS_AT + row * size * ROW_BYTES)
-                file.write(bytes(size * ROW_BYTES))
+            parts = _parts(file, token)
+            if parts is None:
+                return False
+            size, touched = row_size * ROW_BYTES, set[int]()
+            for row in np.flatnonzero(np.isin(parts.ids, gone)).tolist():
+                at = ROWS_AT + row * size
+                file.seek(at)
+                file.write(bytes(size))
+                touched |= {at // SUMMED, (at + size - 1) // SUMMED}
+            blocks = sorted(touched)
+            for block, found in zip(blocks, _sums(file, blocks, parts.size), strict=True):
+                file.seek(parts.size + 4 * block)
+                file.write(found.to_bytes(4, "little"))
             file.flush()
             os.fsync(file.fileno())
-    return True
+            return True
+    except FileNotFoundError:
+        return False
 
 
 def _ids_in_order_of_rows(path: Path, n: int) -> Ids:

@@ -20,6 +20,7 @@ from onelook.gallery import sqlite_rows
 from onelook.gallery.exact import Rows, Vectors, nearest, nearest_hits
 from onelook.gallery.index import (
     METRICS,
+    Built,
     NearIndex,
     new_index,
     overwrite_rows,
@@ -82,6 +83,8 @@ class SqliteStore:
         self._builder: threading.Thread | None = None
         self._closing = threading.Event()
         self._purge_if_interrupted()
+        with errors_of(path), transaction(self._reader):
+            sqlite_rows.check_tables(self._reader)
 
     @classmethod
     def open(cls, url: str) -> "SqliteStore":
@@ -294,7 +297,7 @@ class SqliteStore:
                 return
             made = connection.execute("SELECT * FROM near_index").fetchone()
             token, after, removed = made or ("", 0, 0)
-            old = NearIndex.open(self.index_path, token, self.header)
+            old = NearIndex.open(self.index_path, Built(token, after), self.header)
             n_images, newer, last_removed = sqlite_rows.changes(connection, after)
             if n_images < INDEX_FROM:
                 return
@@ -319,14 +322,15 @@ class SqliteStore:
     def _publish(self, index: Any, last_entry: int, last_removed: int) -> None:
         """Replace the index by a new one, without what was removed meanwhile."""
         token = uuid.uuid4().hex
+        built = Built(token, last_entry)
         fresh = self.index_path.with_name(f"{self.index_path.name}.{token}")
         try:
             # A forget removes an unfinished file, which may hold the forgotten.
             with suppress(FileNotFoundError):
-                write_index(fresh, index, token)
+                write_index(fresh, index, built)
             with self._writing():
                 if not fresh.exists():
-                    write_index(fresh, index, token)
+                    write_index(fresh, index, built)
                 gone = sqlite_rows.removed_after(self._writer, last_removed)
                 size = self.header.embedding_size
                 overwrite_rows(fresh, token, [one for _, one in gone], size)
@@ -388,7 +392,8 @@ class SqliteStore:
         token, last_entry = row or ("", 0)
         if token == self._token:
             return
-        self._near = NearIndex.open(self.index_path, token, self.header)
+        built = Built(token, last_entry)
+        self._near = NearIndex.open(self.index_path, built, self.header)
         self._token = token
         self._rows = Rows(self.header.embedding_size)
         self._last_entry = last_entry if self._near is not None else 0

@@ -190,12 +190,41 @@ def counts(connection: sqlite3.Connection) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
+def check_tables(connection: sqlite3.Connection) -> None:
+    """Refuse tables whose numbers do not agree: a changed bit in one does not escape.
+
+    Entries have checksums of their own; these tables say whose they are, and how many.
+    """
+    for table in ("owner", "owned", "named"):
+        found = connection.execute(f"PRAGMA quick_check({table})").fetchall()
+        if found != [("ok",)]:
+            why = found[0][0].splitlines()[-1]  # below a heading
+            raise sqlite3.DatabaseError(f"the table {table}: {why}")
+    of_entries, of_people = "count(*), total(id * 31 + person)", "count(*), total(person)"
+    sums = [
+        connection.execute(f"SELECT {terms} FROM {rows}").fetchone()
+        for terms, rows in (
+            (of_entries, "owner"),
+            (of_entries, "owned"),
+            (of_people, "named"),
+            (of_people, "(SELECT DISTINCT person FROM owned)"),
+        )
+    ]
+    counted = sums[2][0], sums[0][0]
+    if sums[0] != sums[1] or sums[2] != sums[3] or counted != counts(connection):
+        raise sqlite3.DatabaseError("names or entries are missing")
+
+
 def latest(
     connection: sqlite3.Connection, identities: Sequence[str], most: int
 ) -> list[int]:
     """Ids of the latest ``most`` entries of each identity."""
     last = "SELECT id FROM owned WHERE person = ? ORDER BY id DESC LIMIT ?"
     people = [person_of(connection, identity) for identity in identities]
+    for identity, who in zip(identities, people, strict=True):
+        same = "SELECT 1 FROM person WHERE name = ?"
+        if who is None and connection.execute(same, [identity.encode()]).fetchone():
+            raise sqlite3.DatabaseError(f"{identity!r} is not found by its name")
     return [
         one
         for who in people
