@@ -1,5 +1,7 @@
 """One changed bit of a gallery's files is noticed, or changes no answer."""
 
+import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -7,6 +9,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from onelook.cli import main
 from onelook.errors import GalleryError
 from onelook.gallery import sqlite
 from onelook.gallery.gallery import Gallery
@@ -115,6 +118,27 @@ def test_a_name_that_its_hash_does_not_find_is_noticed(copied, centres):
         connection.execute("UPDATE named SET hash = hash + 1 WHERE person = 3")
     with pytest.raises(GalleryError, match="'who 2' is not found by its name"):
         answers(copied, centres[2:3])
+
+
+def test_check_names_each_damaged_entry(copied, capsys):
+    with closing(sqlite3.connect(copied)) as connection, connection:
+        damage = "UPDATE content SET metadata = ? WHERE id = ?"
+        connection.executemany(damage, [(b'{"a": 1}', 3), ("{}", 50), (b"", 240)])
+    with pytest.raises(SystemExit, match="1"):
+        main(["gallery", "check", str(copied), "--json"])
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["images"], found["identities"]) == (237, 59)
+    damaged = [re.findall(r"entry (\d+)", text) for text in found["damaged"]]
+    assert damaged == [["3"], ["50"], ["240"]]
+    assert "entry 50 holds text" in err and "enroll them again, or restore" in err
+
+
+def test_check_says_that_all_is_whole(copied, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["gallery", "check", str(copied)])
+    said = "237 images of 59 identities, all as they were written"
+    assert capsys.readouterr().out == f"{copied}: {said}\n"
 
 
 @pytest.mark.slow

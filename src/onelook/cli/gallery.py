@@ -371,6 +371,25 @@ def cohort(
     print_either({"cohort": found.normalised_by}, f"{gallery}: {text}", as_json)
 
 
+@galleries.command(epilog=example("onelook gallery check people.db"))
+def check(gallery: options.GalleryArgument, as_json: options.Json = False) -> None:
+    """Read all that a gallery keeps, and name what is damaged."""
+    from onelook.gallery.check import faults_of
+
+    with _store(gallery) as store:
+        found, stats = list(faults_of(store)), store.stats()
+    size = {"identities": stats.n_identities, "images": stats.n_images}
+    if as_json:
+        print_json({**size, "damaged": found})
+    for fault in found:
+        say(fault)
+    if found:
+        fail("forget the damaged entries and enroll them again, or restore a backup")
+    if not as_json:
+        text = f"{counted(stats.n_images, 'image')} of {stats.n_identities:,} identities"
+        print_text(f"{gallery}: {text}, all as they were written")
+
+
 @galleries.command(epilog=example("onelook gallery maintain people.db"))
 def maintain(gallery: options.GalleryArgument, as_json: options.Json = False) -> None:
     """Keep a gallery quick: rebuild its index, compact its file."""

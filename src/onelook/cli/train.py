@@ -1,4 +1,4 @@
-"""Commands that train and list what there is: train, demo, recipes, models."""
+"""Commands that train, and that list and check models: train, demo, recipes, models."""
 
 import json
 import logging
@@ -11,8 +11,15 @@ import typer
 
 from onelook.cli import options
 from onelook.cli.options import argument, option
-from onelook.cli.printing import print_either, print_json, print_rows, print_text, say
-from onelook.cli.shared import app, example, key_and_value, stoppable, written_folder
+from onelook.cli.printing import fail, print_either, print_json, print_rows, print_text, say
+from onelook.cli.shared import (
+    app,
+    example,
+    key_and_value,
+    load_model,
+    stoppable,
+    written_folder,
+)
 from onelook.extras import import_extra
 from onelook.tables import aligned
 
@@ -171,6 +178,33 @@ def export(
     found = {"model": str(folder), "largest_difference": largest}
     text = f"{folder}: embeddings differ by at most {largest:.1e} of their length"
     print_either(found, text, as_json)
+
+
+@app.command(epilog=example("onelook check runs/digits"))
+def check(
+    model: Annotated[str, argument("MODEL", options.MODEL_HELP)],
+    as_json: options.Json = False,
+) -> None:
+    """Read all files of a model, and let it embed: whether it is whole."""
+    import numpy as np
+
+    verifier = load_model(model)  # refuses what is not as it was written
+    for side, inputs in verifier.examples().items():
+        if not np.isfinite(verifier.encoder(inputs, side)).all():
+            fail(f"{model}: its network embeds to NaN; train it again, or restore a copy")
+    decision = verifier.decision
+    rows = {
+        "files": "as they were written",
+        "network": f"embeds to {verifier.embedding_size} finite numbers",
+        "decision": "none: onelook calibrate fits one"
+        if decision is None
+        else f"threshold {decision.threshold:.4f}, false accepts {decision.far:.2g}",
+        "familiarity": "none: images of other kinds are not noticed"
+        if verifier.familiarity is None
+        else "notices images of other kinds",
+        "cohort": verifier.normalised_by or "none",
+    }
+    print_rows(rows, as_json)
 
 
 @app.command(epilog=example("onelook models photos"))

@@ -421,6 +421,8 @@ def _sum(number: int, *parts: bytes | None) -> int:
     """The checksum of parts of the entry with this number; no changed bit escapes it."""
     found = zlib.crc32(number.to_bytes(8, "little"))
     for part in parts:
+        if isinstance(part, str):
+            raise sqlite3.DatabaseError(f"the entry {number} holds text instead of bytes")
         found = zlib.crc32(part or b"", found)
     return found
 
