@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import yaml
 
+from onelook.data.items import Dataset
 from onelook.data.sources.class_folders import class_folder
-from onelook.errors import DataError
+from onelook.errors import DataError, TrainingError
 from onelook.evaluation.protocols import evaluate
 from onelook.loading import load
 from onelook.recipe import override, parse_recipe, read_recipe
-from onelook.training.prepare import prepare
+from onelook.training.prepare import _classes_per_batch, prepare
 from onelook.training.train import train
 
 
@@ -192,6 +193,28 @@ def test_few_classes_make_a_smaller_batch(shapes_folder, shapes_recipe, caplog):
         material = prepare(recipe, shapes_folder, progress=False)
     assert len(set(material.sampler.batch(0).labels)) == 12
     assert "so a batch holds 12 classes, not 100" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("n_images", "n_enough", "n_classes"), [([6], 1, 1), ([1, 1, 1], 0, 3), ([1, 4], 1, 2)]
+)
+def test_too_few_classes_are_refused_with_what_is_missing(
+    shapes_recipe, n_images, n_enough, n_classes
+):
+    labels = np.repeat(np.arange(len(n_images)), n_images)
+    names = tuple(f"class {i}" for i in range(len(n_images)))
+    few = Dataset("few", tuple(f"{i}.png" for i in range(len(labels))), labels, names)
+    message = f"2 classes .* at least 2 images.* few: {n_enough} of {n_classes} classes"
+    with pytest.raises(DataError, match=message):
+        _classes_per_batch(few, shapes_recipe.sampling, rotations=1)
+
+
+def test_a_training_that_diverges_says_so_and_what_to_lower(
+    shapes_folder, shapes_recipe, tmp_path
+):
+    far = override(shapes_recipe, {"optimizer.learning_rate": 1e30, "epochs": 1})
+    with pytest.raises(TrainingError, match="learning.rate"):
+        train(far, shapes_folder, out=tmp_path / "far", progress=False)
 
 
 def test_a_training_is_not_overwritten_by_accident(shapes_folder, shapes_recipe, tmp_path):

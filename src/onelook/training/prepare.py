@@ -246,14 +246,21 @@ def _sampler(recipe: Recipe, train: Dataset) -> Sampler:
 
 def _classes_per_batch(train: Dataset, settings: SamplingSettings, rotations: int) -> int:
     """As many classes as asked for, or all that there are where these are fewer."""
-    enough = np.bincount(train.labels) >= FEWEST_OF_CLASS
+    fewest = min(FEWEST_OF_CLASS, settings.samples_per_class)
+    enough = np.bincount(train.labels) >= fewest
     there = int(enough.sum()) * rotations
-    if 2 <= there < settings.classes_per_batch:
+    if there < 2:
+        raise DataError(
+            f"a training needs 2 classes with at least {fewest} images; in the part to "
+            f"train on of {train.name}: {there} of {len(enough)} classes; add classes or "
+            "images, or lower data.validation_fraction"
+        )
+    if there < settings.classes_per_batch:
         log.info(
             "%s has %d classes with %d images, so a batch holds %d classes, not %d",
             train.name,
             there,
-            FEWEST_OF_CLASS,
+            fewest,
             there,
             settings.classes_per_batch,
         )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.errors import TrainingError
 from onelook.evaluation.matching import match_sides
 from onelook.evaluation.oneshot import within_group_accuracy
 from onelook.evaluation.pairing import sample_pairs
@@ -37,10 +38,20 @@ def embed_held_out(
     verifier: Verifier, held_out: HeldOut
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Left and right embeddings (N, D) of held-out items, one array for one encoder."""
-    left = verifier.embed_store(held_out.left.store, held_out.left.rows, "left")
-    if held_out.right is held_out.left:
-        return left, left
-    return left, verifier.embed_store(held_out.right.store, held_out.right.rows, "right")
+    left = right = verifier.embed_store(held_out.left.store, held_out.left.rows, "left")
+    if held_out.right is not held_out.left:
+        right = verifier.embed_store(held_out.right.store, held_out.right.rows, "right")
+    # A step too large may leave finite weights whose distances are not.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not all(
+            np.isfinite(np.square(side).sum(axis=1)).all() for side in (left, right)
+        ):
+            raise TrainingError(
+                "the training diverged: embeddings of held-out items are too large for "
+                "float32 or not a number; lower optimizer.learning_rate, or set "
+                "optimizer.clip_norm"
+            )
+    return left, right
 
 
 def held_out_pairs(
