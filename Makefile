@@ -1,4 +1,5 @@
 # make demo: the main job on real input.  make test: the quick tests.  make test-all: every test.
+# make fuzz SECONDS=60: read changed copies of good inputs, so long for each kind of them.
 # make golden: write tests/golden again.  make check: lint, types, contracts.  make docs: the documentation site, in site/.
 PYTHON ?= python3
 # Test processes, of one thread each: threads of several processes would wait for each other.
@@ -7,7 +8,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(JOBS) --dist loadfile
 
-.PHONY: demo test test-all check docs bench results golden clean
+.PHONY: demo test test-all check fuzz docs bench results golden clean
 
 demo: $(VENV)/.installed
 	$(RUN)/onelook demo $(if $(DATA),--data $(DATA))
@@ -26,6 +27,9 @@ check: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(RUN)/python benchmarks/recipes.py
+
+fuzz: $(VENV)/.installed-dev
+	$(RUN)/python tests/fuzz/fuzz.py --seconds $(or $(SECONDS),60)
 
 docs: $(VENV)/.installed-dev
 	$(RUN)/mkdocs build --strict

@@ -35,3 +35,8 @@ class GalleryError(OnelookError):
 
 class UnknownIdentityError(GalleryError):
     """An identity that is not in the gallery."""
+
+
+def one_line(error: object) -> str:
+    """What another library says of an error, in one line."""
+    return " ".join(str(error).split())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from onelook.data.inputs import input_from_dict
-from onelook.errors import CheckpointError, DataError
+from onelook.errors import CheckpointError, DataError, one_line
 from onelook.extras import import_extra
 from onelook.model_folder import (
     ModelFile,
@@ -75,7 +75,7 @@ def load(
         if file.card.warning:
             log.warning(file.card.warning)
     except (KeyError, TypeError, ValueError, DataError) as error:
-        raise CheckpointError(f"{folder / SETTINGS_FILE}: {error}") from error
+        raise CheckpointError(f"{folder / SETTINGS_FILE}: {one_line(error)}") from error
     return verifier
 
 
@@ -130,7 +130,7 @@ def _answering(
     try:
         return load_encoder(network, tensors, device), scores
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: {error}") from error
+        raise CheckpointError(f"{folder}: {one_line(error)}") from error
 
 
 def _onnx_has(device: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from onelook.errors import DataError
+from onelook.errors import DataError, one_line
 
 
 class Settings(BaseModel):
@@ -270,9 +270,7 @@ def read_recipe(source: "str | Path | AnyRecipe") -> AnyRecipe:
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{name} is not valid YAML: {' '.join(str(error).split())}"
-        ) from error
+        raise DataError(f"{name} is not valid YAML: {one_line(error)}") from error
     except RecursionError as error:
         raise DataError(f"{name} is nested too deeply to be a recipe") from error
     if not isinstance(content, dict):

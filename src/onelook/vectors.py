@@ -1,6 +1,5 @@
 """Embed many files; vectors beside their paths, written and read as NPZ or Parquet."""
 
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from onelook.data.archives import addresses_of
 from onelook.data.reading import is_utf8, refuse_bad
-from onelook.errors import DataError
+from onelook.errors import DataError, one_line
 from onelook.extras import import_extra
 from onelook.files import check_regular, expanded, whole_file
 from onelook.progress import progress_bar
@@ -135,10 +134,11 @@ def read_vectors(path: str | Path) -> Vectors:
     read = _read_npz if source.suffix == ".npz" else _read_parquet
     try:
         paths, vectors, fingerprint = read(source)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    # NumPy, zipfile and pyarrow raise many kinds on damaged bytes.
+    except Exception as error:
         raise DataError(
-            f"{source} cannot be read as embeddings: {error}; write such a file with: "
-            "onelook embed IMAGES --out vectors.parquet"
+            f"{source} cannot be read as embeddings: {one_line(error)}; write such a file "
+            "with: onelook embed IMAGES --out vectors.parquet"
         ) from error
     if vectors.ndim != 2 or len(paths) != len(vectors):
         raise DataError(
@@ -192,7 +192,8 @@ def _write_parquet(file: BinaryIO, content: Vectors) -> None:
 
 
 def _read_npz(source: Path) -> tuple[list[str], NDArray[np.float32], str]:
-    with np.load(source, allow_pickle=False) as file:
+    # NumPy leaves a file open that it opened itself and cannot read.
+    with source.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         fingerprint = str(file["fingerprint"]) if "fingerprint" in file else ""
         return file["paths"].tolist(), file["vectors"].astype(np.float32), fingerprint
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from onelook.data.items import ARCHIVE_SEPARATOR
 from onelook.data.reading import open_archive, split_address
-from onelook.errors import DataError
+from onelook.errors import DataError, one_line
 from onelook.files import cache_folder, expanded, unwritable_cache
 from onelook.tables import counted
 
@@ -196,7 +196,7 @@ def _unpack_into(target: Path, archive: Path) -> Path:
                 file.extractall(fresh, filter="data")
         except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
             raise DataError(
-                f"cannot unpack {archive} into {target.parent}: {error}; "
+                f"cannot unpack {archive} into {target.parent}: {one_line(error)}; "
                 "is the archive whole, and is there room on the disk?"
             ) from error
         try:

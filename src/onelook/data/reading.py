@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 
 from onelook.data.items import ARCHIVE_SEPARATOR
-from onelook.errors import DataError
+from onelook.errors import DataError, one_line
 
 MAX_BYTES = 1 << 30
 LISTED = 10  # unreadable items; the others are counted
@@ -50,9 +50,11 @@ def open_archive(path: str) -> zipfile.ZipFile:
             return known[1]
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such archive") from error
-    except (OSError, zipfile.BadZipFile) as error:
+    # zipfile raises many kinds on damaged bytes.
+    except Exception as error:
+        why = one_line(error)
         raise DataError(
-            f"{path}: not a readable zip archive ({error}); fetch or make it again"
+            f"{path}: not a readable zip archive ({why}); fetch or make it again"
         ) from error
 
 
@@ -101,7 +103,7 @@ def _read_member(address: str, archive: str, member: str) -> bytes:
         raise
     # zipfile raises many kinds on damaged bytes, passwords and unknown compressions.
     except Exception as error:
-        raise DataError(f"{address}: damaged in its archive ({error})") from error
+        raise DataError(f"{address}: damaged in its archive ({one_line(error)})") from error
 
 
 def _check_bytes(address: str, size: int) -> None:
