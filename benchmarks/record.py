@@ -41,8 +41,8 @@ def record(
         "benchmark": benchmark,
         "model": model,
         "metric": metric,
-        "value": round(value, 6),
-        "interval": None if interval is None else [round(end, 6) for end in interval],
+        "value": _short(value),
+        "interval": None if interval is None else [_short(end) for end in interval],
         "seeds": seeds,
         "minutes": round(minutes, 1),
         "machine": machine(),
@@ -50,7 +50,7 @@ def record(
         "date": date.today().isoformat(),
     }
     if len(values) > 1:
-        row["values"] = [round(one, 6) for one in values]
+        row["values"] = [_short(one) for one in values]
     rows = read_results()
     rows = [r for r in rows if _name(r) != _name(row)] + [row]
     rows.sort(key=_name)
@@ -111,3 +111,8 @@ class Clock:
     @property
     def minutes(self) -> float:
         return (time.monotonic() - self._begun) / 60
+
+
+def _short(value: float) -> float:
+    """Six decimals, or six digits of a smaller number."""
+    return round(value, 6) if abs(value) >= 1e-3 else float(f"{value:.6g}")

@@ -267,6 +267,8 @@ def _text(value: float, metric: str) -> str:
         return f"{value / 1e6:,.0f} MB"
     if metric.endswith(("per_second", "within")) or abs(value) >= 1000:
         return f"{value:,.0f}"
+    if 0 < abs(value) < 5e-4:
+        return f"{value:.1e}"
     return f"{value:.3f}"
 
 
