@@ -143,7 +143,7 @@ def compare_folders(
         DataError: If a folder holds no images, or no two have the same name.
 
     Example:
-        >>> verifier = onelook.load("photos")
+        >>> verifier = onelook.load("photos")  # doctest: +SKIP
         >>> batch = compare_folders(verifier, "before/", "after/")  # doctest: +SKIP
         >>> write_comparisons("results.csv", batch)  # doctest: +SKIP
     """

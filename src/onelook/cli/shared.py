@@ -21,9 +21,19 @@ log = logging.getLogger("onelook")
 
 # As people meet them: look around, train and measure, use, serve.
 ORDER = (
-    *("demo", "data", "review", "recipes", "train", "export", "evaluate", "calibrate"),
+    *(
+        "demo",
+        "data",
+        "review",
+        "recipes",
+        "train",
+        "export",
+        "check",
+        "evaluate",
+        "calibrate",
+    ),
     *("compare", "explain", "find", "embed", "enroll", "identify", "forget", "gallery"),
-    *("models", "serve", "token"),
+    *("models", "check", "export", "serve", "token"),
 )
 
 

@@ -185,7 +185,7 @@ def check(
     model: Annotated[str, argument("MODEL", options.MODEL_HELP)],
     as_json: options.Json = False,
 ) -> None:
-    """Read all files of a model, and let it embed: whether it is whole."""
+    """Read all files of a model, and let it embed."""
     import numpy as np
 
     verifier = load_model(model)  # refuses what is not as it was written
