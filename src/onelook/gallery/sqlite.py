@@ -222,7 +222,7 @@ class SqliteStore:
                 log.warning("%s", error)
 
     def _state(self, what: str) -> int:
-        return int(first_of(self._writer, f"SELECT {what} FROM state"))
+        return sqlite_rows.state(self._writer, what)[0]
 
     def stats(self) -> Stats:
         """Counts, bytes of all files of the gallery, and how it searches now."""

@@ -186,8 +186,17 @@ def identities(connection: sqlite3.Connection) -> dict[str, int]:
 
 def counts(connection: sqlite3.Connection) -> tuple[int, int]:
     """Numbers of identities and of entries."""
-    row = connection.execute("SELECT n_identities, n_images FROM state").fetchone()
-    return int(row[0]), int(row[1])
+    n_identities, n_images = state(connection, "n_identities", "n_images")
+    return n_identities, n_images
+
+
+def state(connection: sqlite3.Connection, *names: str) -> list[int]:
+    """Numbers of the table "state", by their names."""
+    row = connection.execute(f"SELECT {', '.join(names)} FROM state").fetchone()
+    found = [value for value in row or () if isinstance(value, int)]
+    if len(found) != len(names):
+        raise sqlite3.DatabaseError("the table state holds no numbers")
+    return found
 
 
 def check_tables(connection: sqlite3.Connection) -> None:
