@@ -5,6 +5,8 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onelook import metrics
 
@@ -36,6 +38,47 @@ def test_roc_curve_matches_scikit_learn():
     np.testing.assert_allclose(curve.far, far)
     np.testing.assert_allclose(curve.tar, tar)
     np.testing.assert_allclose(curve.thresholds, thresholds)
+
+
+# Few distinct scores, so that ties are the rule; both kinds of pairs are there.
+PAIRS = st.lists(st.tuples(st.integers(-4, 4), st.booleans()), max_size=40).map(
+    lambda pairs: np.array([*pairs, (0, True), (1, False)], float).T
+)
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(PAIRS, st.integers(-5, 5))
+def test_any_pairs_give_what_scikit_learn_and_counting_give(pairs, threshold):
+    scores, is_same = pairs[0], pairs[1].astype(bool)
+    far, tar, _ = sklearn.metrics.roc_curve(is_same, scores, drop_intermediate=False)
+    curve = metrics.roc_curve(scores, is_same)
+    np.testing.assert_allclose(curve.far, far)
+    np.testing.assert_allclose(curve.tar, tar)
+    auc = sklearn.metrics.roc_auc_score(is_same, scores)
+    assert metrics.roc_auc(scores, is_same) == pytest.approx(auc)
+    right = sum((s >= threshold) == y for s, y in zip(scores, is_same, strict=True))
+    assert metrics.accuracy_at(scores, is_same, threshold) == right / len(scores)
+    same, different = scores[is_same], scores[~is_same]
+    assert curve.errors_at(threshold) == pytest.approx(
+        ((different >= threshold).mean(), (same < threshold).mean())
+    )
+    assert curve.tar_at(0.2) == max(t for f, t in zip(far, tar, strict=True) if f <= 0.2)
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(PAIRS, st.randoms(use_true_random=False))
+def test_neither_the_order_of_pairs_nor_the_unit_of_scores_matters(pairs, random):
+    scores, is_same = pairs[0], pairs[1].astype(bool)
+    order = random.sample(range(len(scores)), len(scores))
+    curve = metrics.roc_curve(scores, is_same)
+    other = metrics.roc_curve(np.exp(scores[order] / 2), is_same[order])
+    np.testing.assert_array_equal(other.far, curve.far)
+    np.testing.assert_array_equal(other.tar, curve.tar)
+    assert other.eer == curve.eer
+    # Exchanging the truths and the sign of the scores exchanges the two kinds of errors.
+    mirrored = metrics.roc_curve(-scores, ~is_same)
+    assert mirrored.auc == pytest.approx(curve.auc)
+    assert mirrored.eer == pytest.approx(curve.eer)
 
 
 def test_weights_count_as_repeated_pairs():

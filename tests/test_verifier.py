@@ -1,6 +1,7 @@
 """Verifier: saved and loaded, refused when damaged, the same answer through every door."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 
+from onelook import verifier as verifier_module
 from onelook.card import TrainingMetrics
 from onelook.data.inputs import ImageInput, StrokeInput, TextInput
 from onelook.decision import Decision
@@ -105,6 +107,22 @@ def test_scores_of_pairs_are_the_diagonal_of_the_matrix(verifier, images):
     matrix = verifier.score_matrix(embeddings, embeddings[::-1])
     pairs = verifier.score(embeddings, embeddings[::-1])
     np.testing.assert_allclose(np.diag(matrix), pairs, atol=1e-4)
+
+
+def test_neither_order_nor_company_changes_an_embedding(verifier, images, monkeypatch):
+    together = verifier.embed(images)
+    np.testing.assert_allclose(verifier.embed(images[::-1])[::-1], together, atol=1e-5)
+    for size in (1, 2, 3):
+        monkeypatch.setattr(verifier_module, "BATCH_SIZE", size)
+        np.testing.assert_allclose(verifier.embed(images), together, atol=1e-5)
+
+
+def test_both_orders_of_two_images_have_one_answer(verifier, images):
+    for left, right in itertools.combinations(images, 2):
+        one, other = verifier.compare(left, right), verifier.compare(right, left)
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+        assert one.probability == pytest.approx(other.probability, abs=1e-4)
+        assert one.verdict == other.verdict
 
 
 def test_an_image_is_embedded_alike_in_every_form(verifier, images):

@@ -42,6 +42,15 @@ def test_pairs_and_matrix_equal_those_of_training(name, dtype):
     assert scores.matrix(left, right).dtype == matrix.dtype
 
 
+@pytest.mark.parametrize("name", [name for name in SCORES if name != "concatenation"])
+def test_both_orders_of_a_pair_have_one_score(name):
+    _, scores = both(name)
+    left, right = embeddings(40, 1), embeddings(40, 2)
+    np.testing.assert_array_equal(scores.pairs(left, right), scores.pairs(right, left))
+    matrix, turned = scores.matrix(left, right), scores.matrix(right, left).T
+    np.testing.assert_allclose(matrix, turned, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", SCORES)
 def test_small_blocks_give_the_same_matrix(name, monkeypatch):
     _, scores = both(name)
