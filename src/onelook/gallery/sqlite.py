@@ -82,9 +82,9 @@ class SqliteStore:
         self._build_lock = threading.Lock()
         self._builder: threading.Thread | None = None
         self._closing = threading.Event()
-        self._purge_if_interrupted()
         with errors_of(path), transaction(self._reader):
             sqlite_rows.check_tables(self._reader)
+        self._purge_if_interrupted()
 
     @classmethod
     def open(cls, url: str) -> "SqliteStore":
