@@ -164,7 +164,9 @@ def test_the_slider_stands_under_the_line_that_it_moves(
             assert box is not None
             low, high = (float(slider.get_attribute(name) or "") for name in ("min", "max"))
             slider.fill(f"{low + share * (high - low)}")
-            line = page.locator(".plot .threshold").bounding_box()
+            drawn = page.locator(".plot .threshold").last
+            drawn.wait_for(state="attached")  # the plot is drawn anew when the slider moves
+            line = drawn.bounding_box()
             thumb = box["x"] + 14 + share * (box["width"] - 28)
             assert line is not None
             assert line["x"] + line["width"] / 2 == pytest.approx(thumb, abs=1.5)
