@@ -21,17 +21,7 @@ log = logging.getLogger("onelook")
 
 # As people meet them: look around, train and measure, use, serve.
 ORDER = (
-    *(
-        "demo",
-        "data",
-        "review",
-        "recipes",
-        "train",
-        "export",
-        "check",
-        "evaluate",
-        "calibrate",
-    ),
+    *("demo", "data", "review", "recipes", "train", "evaluate", "calibrate"),
     *("compare", "explain", "find", "embed", "enroll", "identify", "forget", "gallery"),
     *("models", "check", "export", "serve", "token"),
 )
