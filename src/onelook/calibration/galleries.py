@@ -131,12 +131,15 @@ def fit_votes(
     fpir = max(fpir, FALSE_ACCEPTS_NEEDED / n_items)
     if fpir > LARGEST_FAR:
         return votes[0], ()
-    best, several = votes[0], list[IdentifyRow]()
-    for vote in votes:
-        rows = [row for n in SEVERAL for row in fit_rows(simulate(n, vote), fpir)]
-        if not several or _found(rows) > CLEARLY * _found(several):
-            best, several = vote, rows
-    return best, (*fit_rows(simulate(1, best), fpir), *several)
+    several = {
+        vote: [row for n in SEVERAL for row in fit_rows(simulate(n, vote), fpir)]
+        for vote in votes
+    }
+    best = votes[0]
+    for vote in votes[1:]:
+        if _found(several[vote]) > CLEARLY * _found(several[best]):
+            best = vote
+    return best, (*fit_rows(simulate(1, best), fpir), *several[best])
 
 
 def _found(rows: Sequence[IdentifyRow]) -> float:
