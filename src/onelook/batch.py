@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,19 +151,22 @@ def compare_folders(
     a, b = open_tree(left).unwrapped(), open_tree(right).unwrapped()
     lefts = _named(a, verifier.input.suffixes, left)
     rights = _named(b, verifier.right_input.suffixes, right)
+    how: dict[str, Any] = {"skip_bad": skip_bad, "progress": progress}
     if every:
-        return _each_with_each(verifier, lefts, rights, skip_bad, progress)
+        return _each_with_each(verifier, lefts, rights, how)
     if a.base == b.base:
         raise DataError(
             f"{left} and {right} are the same folder; --all (in Python every=True) "
             "compares each image with each"
         )
-    batch = _same_names(verifier, lefts, rights, skip_bad, progress)
-    if not len(batch):
+    pairs = [(x, y) for name in lefts for x in lefts[name] for y in rights.get(name, ())]
+    if not pairs:
         raise DataError(
             f"no image of {left} has the name of one in {right}; --all (in Python "
             "every=True) compares each with each"
         )
+    batch = compare_files(verifier, [x for x, _ in pairs], [y for _, y in pairs], **how)
+    batch.alone = (*_without(lefts, rights), *_without(rights, lefts))
     return batch
 
 
@@ -237,29 +241,16 @@ def _named(tree: Tree, suffixes: frozenset[str], place: str | Path) -> dict[str,
     return found
 
 
-def _same_names(
-    verifier: Verifier,
-    lefts: dict[str, list[str]],
-    rights: dict[str, list[str]],
-    skip_bad: bool,
-    progress: bool,
-) -> Batch:
-    both = [name for name in lefts if name in rights]
-    pairs = [(a, b) for name in both for a in lefts[name] for b in rights[name]]
-    left, right = [a for a, _ in pairs], [b for _, b in pairs]
-    batch = compare_files(verifier, left, right, skip_bad=skip_bad, progress=progress)
-    lone = [lefts[name] for name in lefts if name not in rights]
-    lone += [rights[name] for name in rights if name not in lefts]
-    batch.alone = tuple(one for files in lone for one in files)
-    return batch
+def _without(some: dict[str, list[str]], others: dict[str, list[str]]) -> Iterator[str]:
+    """The files whose names the others do not have."""
+    return (one for name, files in some.items() if name not in others for one in files)
 
 
 def _each_with_each(
     verifier: Verifier,
     lefts: dict[str, list[str]],
     rights: dict[str, list[str]],
-    skip_bad: bool,
-    progress: bool,
+    how: dict[str, Any],
 ) -> Batch:
     left = [one for files in lefts.values() for one in files]
     right = [one for files in rights.values() for one in files]
@@ -272,4 +263,4 @@ def _each_with_each(
                 yield [one] * len(others), others
 
     n = len(left) * (len(left) - 1) // 2 if is_one else len(left) * len(right)
-    return Batch(verifier, blocks, n, (left, right), skip_bad=skip_bad, progress=progress)
+    return Batch(verifier, blocks, n, (left, right), **how)
