@@ -120,8 +120,8 @@ def changed(seeds: list[bytes], rng: np.random.Generator) -> bytes:
             other = seeds[rng.integers(len(seeds))]
             start = int(rng.integers(len(other)))
             data[at : at + length] = other[start : start + length]
-        else:
-            data[at:] = b"" if rng.random() < 0.1 else data[at:]
+        elif rng.random() < 0.1:
+            del data[at:]
     return bytes(data[:MOST_BYTES])
 
 

@@ -124,7 +124,7 @@ def read_state(data: bytes, folder: Path) -> None:
 def vectors(ending: str) -> Callable[[Path], list[bytes]]:
     def made(folder: Path) -> list[bytes]:
         values = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-        written = Vectors(["a", "b", "c", "d"], values, "0" * 16)
+        written = Vectors(("a", "b", "c", "d"), values, [], "0" * 16)
         return [write_vectors(folder / f"v.{ending}", written).read_bytes()]
 
     return made
