@@ -18,8 +18,8 @@ from onelook.data.reading import escaped, read_bytes, refuse_bad
 from onelook.errors import DataError
 from onelook.evaluation.openset import OpenSet, open_set
 from onelook.gallery.answers import Identification
-from onelook.gallery.gallery import Enrolled, Gallery, digest_of
-from onelook.gallery.store import clean_name
+from onelook.gallery.gallery import Enrolled, Gallery
+from onelook.gallery.store import clean_name, digest_of
 from onelook.progress import tracked
 from onelook.tables import counted
 

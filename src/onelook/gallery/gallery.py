@@ -1,6 +1,5 @@
 """Gallery: enroll identities, identify probes and forget, above any kind of store."""
 
-import hashlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -26,8 +25,8 @@ from onelook.gallery.place import (
     keep_cohort,
     keep_probes,
     learn,
+    open_as_made,
     open_gallery,
-    own_model,
     read_place,
 )
 from onelook.gallery.probes import Probes
@@ -38,6 +37,7 @@ from onelook.gallery.store import (
     Hit,
     Stats,
     Stored,
+    digest_of,
     forget_identity,
     forms_of,
     kept_name,
@@ -47,7 +47,7 @@ from onelook.gallery.store import (
     some_images,
     validate_name,
 )
-from onelook.gallery.stores import opened, store_exists
+from onelook.gallery.stores import store_exists
 from onelook.verifier import Verifier
 from onelook.votes import identity_scores
 
@@ -79,6 +79,7 @@ class Gallery:
         url: A file's path, ``postgresql://…`` or ``milvus://…``; a new gallery is created
             when it is first needed, so that a failing ``enroll`` leaves nothing behind.
         keep_originals: Keep the image files too, not only embeddings and thumbnails.
+        store: The store at ``url``, where it is open already.
 
     Raises:
         GalleryError: If the gallery is one of another model.
@@ -90,17 +91,24 @@ class Gallery:
     """
 
     def __init__(
-        self, verifier: Verifier, url: str | Path, *, keep_originals: bool = False
+        self,
+        verifier: Verifier,
+        url: str | Path,
+        *,
+        keep_originals: bool = False,
+        store: GalleryStore | None = None,
     ) -> None:
         self.verifier = verifier
         self.url = url
         self.keep_originals = keep_originals
-        self._store = open_gallery(verifier, url) if store_exists(url) else None
+        if store is None and store_exists(url):
+            store = open_gallery(verifier, url)
+        self._store = store
         self._learning: Probes | None = None
-        if self._store is not None:
-            self.verifier = answering(verifier, self._store)
-            probes = read_place(self._store).probes
-            self._learning = None if probes is None else Probes(probes)
+        if store is not None:
+            place = read_place(store)
+            self.verifier = answering(verifier, place)
+            self._learning = None if place.probes is None else Probes(place.probes)
         self._lock = threading.Lock()
 
     @classmethod
@@ -114,9 +122,8 @@ class Gallery:
         Raises:
             GalleryError: If there is none, or its model is not where it was.
         """
-        with opened(url) as store:
-            verifier = own_model(store)
-        return cls(verifier, url, keep_originals=keep_originals)
+        verifier, store = open_as_made(url)
+        return cls(verifier, url, keep_originals=keep_originals, store=store)
 
     def use_cohort(
         self, images: Sequence[Item] | str | Path | Cohort | None, name: str = ""
@@ -141,9 +148,8 @@ class Gallery:
     def learn_from_probes(self) -> None:
         """Answer beside the last 1,000 probes, from the first 20 on and ever after.
 
-        Their embeddings are kept with the gallery, without images or names; those of
-        unfamiliar ones are not. ``use_cohort`` ends it and forgets them. Other processes
-        that have the gallery open go on as before until they open it again.
+        Embeddings of familiar ones are kept with the gallery, without images or names.
+        ``use_cohort`` ends it and forgets them. Other processes go on as before.
         """
         keep_cohort(self.store, None)
         self._learning = Probes(np.zeros((0, self.verifier.embedding_size), np.float32))
@@ -404,9 +410,9 @@ class Gallery:
 
     def close(self) -> None:
         """Close the file, or the connections to the server."""
+        if self._learning is not None and self._learning.n_new:
+            self._learn(self._learning)
         if self._store is not None:
-            if self._learning is not None and self._learning.n_new:
-                self._learn(self._learning)
             self._store.close()
 
     def _probes(self, images: Sequence[Item]) -> tuple[Floats, list[Reason]]:
@@ -493,8 +499,3 @@ class Gallery:
             replace(one, score=float(score), n_images=n_images)
             for one, score, n_images in zip(left, scores, counts, strict=True)
         ]
-
-
-def digest_of(data: bytes) -> str:
-    """SHA-256 in hexadecimal, which tells whether an image is enrolled."""
-    return hashlib.sha256(data).hexdigest()

@@ -108,8 +108,9 @@ def write_index(path: Path, index: Any, built: Built) -> None:
     with path.open("r+b") as file:
         file.seek(0, os.SEEK_END)
         file.write(ids.tobytes())
-        n_blocks = -(-file.tell() // SUMMED)
-        sums = _sums(file, range(n_blocks), file.tell())
+        size = file.tell()
+        sums = _sums(file, range(-(-size // SUMMED)), size)
+        file.seek(size)
         file.write(np.array(sums, np.uint32).tobytes())
         file.write(END.pack(MAGIC, built.token.encode("ascii"), built.last_id, len(ids)))
         file.flush()
@@ -163,7 +164,6 @@ def _sums(file: IO[bytes], blocks: Iterable[int], size: int) -> list[int]:
     for block in blocks:
         file.seek(block * SUMMED)
         sums.append(zlib.crc32(file.read(min(SUMMED, size - block * SUMMED))))
-    file.seek(size)
     return sums
 
 

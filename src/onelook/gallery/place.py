@@ -7,6 +7,7 @@ embeddings are the same. So a gallery keeps the decision that it was made with.
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,8 @@ def learn(store: GalleryStore, verifier: Verifier, probes: Probes) -> Verifier:
     return beside_probes(verifier, embeddings)
 
 
-def answering(verifier: Verifier, store: GalleryStore) -> Verifier:
+def answering(verifier: Verifier, place: Place) -> Verifier:
     """The model that was given, beside the gallery's cohort; another decision is said."""
-    place = read_place(store)
     given = verifier.plain.decision
     if place.decision is not None and given != place.decision:
         log.warning(
@@ -151,17 +151,41 @@ def open_gallery(verifier: Verifier, url: str | Path) -> GalleryStore:
     Raises:
         GalleryError: If it was made with another model.
     """
+    return _opened_by(url, lambda store: verifier)[1]
+
+
+def open_as_made(url: str | Path) -> tuple[Verifier, GalleryStore]:
+    """The store at ``url``, with the model that it was made with.
+
+    Raises:
+        GalleryError: If there is none, or its model is not where it was.
+    """
+    return _opened_by(url, own_model)
+
+
+def _opened_by(
+    url: str | Path, model_of: Callable[[GalleryStore], Verifier]
+) -> tuple[Verifier, GalleryStore]:
     store = open_store(url)
+    try:
+        verifier = model_of(store)
+        _check_model(store, verifier, url)
+    except BaseException:
+        store.close()
+        raise
+    return verifier, store
+
+
+def _check_model(store: GalleryStore, verifier: Verifier, url: str | Path) -> None:
+    """Refuse a gallery that was made with another model."""
     header, place = store.header, redact_url(url)
     if header.fingerprint != verifier.fingerprint:
-        store.close()
         raise GalleryError(
             f"the gallery {place} was made with the model {header.model!r} "
             f"({header.fingerprint}), not with {verifier.name!r} ({verifier.fingerprint}): "
             f"use --model {header.model} or its folder, or embed the images again: onelook "
             f"gallery migrate {place} NEW --model MODEL"
         )
-    return store
 
 
 def _signed(content: bytes) -> bytes:

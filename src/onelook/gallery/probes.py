@@ -5,17 +5,15 @@ from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onelook.cohort import LARGEST, make_cohort
 from onelook.errors import DataError
 from onelook.familiarity import Reason
+from onelook.gallery.store import Floats
 from onelook.verifier import Verifier
 
 EVERY = 20  # new probes after which a gallery learns from them
 NAME = "the last probes"
-
-Floats = NDArray[np.float32]
 
 
 class Probes:

@@ -230,8 +230,8 @@ def latest(
     """Ids of the latest ``most`` entries of each identity."""
     last = "SELECT id FROM owned WHERE person = ? ORDER BY id DESC LIMIT ?"
     people = [person_of(connection, identity) for identity in identities]
+    same = "SELECT 1 FROM person WHERE name = ?"
     for identity, who in zip(identities, people, strict=True):
-        same = "SELECT 1 FROM person WHERE name = ?"
         if who is None and connection.execute(same, [identity.encode()]).fetchone():
             raise sqlite3.DatabaseError(f"{identity!r} is not found by its name")
     return [

@@ -4,6 +4,7 @@ A store keeps entries and finds near ones. What an answer means (votes of severa
 scores of the model, thresholds, unknown probes) stands above it, once, in ``gallery.py``.
 """
 
+import hashlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -239,6 +240,11 @@ def blocks_of(queries: Floats, k: int) -> list[Floats]:
     """Queries (N, D) in blocks whose hits' vectors take at most 64 MB."""
     step = max(1, 2**24 // (k * queries.shape[1]))
     return [queries[start : start + step] for start in range(0, len(queries), step)]
+
+
+def digest_of(data: bytes) -> str:
+    """SHA-256 in hexadecimal, which tells whether an image is enrolled."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def no_gallery(url: str) -> GalleryError:
