@@ -416,6 +416,37 @@ def test_many_skipped_images_are_counted(capsys):
     assert lines[10] == "skipped 975 more (--json names all)"
 
 
+def test_embed_fills_a_folder_that_enroll_takes(onelook, model, shapes_folder, tmp_path):
+    out, gallery = tmp_path / "vectors", tmp_path / "shapes.db"
+    status, text, _ = onelook("embed", shapes_folder, "-m", model, "--out", out)
+    assert (status, text) == (0, f"192 vectors of 16 numbers: {out}\n")
+    status, text, _ = onelook("embed", shapes_folder, "-m", model, "--out", out, "--json")
+    assert json.loads(text)["n_before"] == 192
+    status, _, err = onelook("embed", shapes_folder, "-m", "omniglot", "--out", out)
+    assert status == 1 and f"{out} was begun with the model" in err
+    arguments = ("enroll", "--vectors", out, "--gallery", gallery, "-m", model)
+    status, _, err = onelook(*arguments)
+    assert status == 0, err
+    status, _, err = onelook(*arguments, shapes_folder)
+    assert status == 2 and "takes no images and nothing about them" in err
+    status, _, err = onelook("enroll", "--gallery", gallery)
+    assert status == 2 and "name images, or --vectors" in err
+    status, text, _ = onelook("identify", shapes_folder / "shape03/0.png", "-g", gallery)
+    assert status == 0 and "shape03" in text
+
+
+@pytest.mark.parametrize(
+    ("out", "workers", "why"),
+    [("v.npz", "2", "needs --out FOLDER"), ("v", "none", "expected a number or ray")],
+)
+def test_embed_refuses_workers_that_it_cannot_have(
+    onelook, three, tmp_path, out, workers, why
+):
+    arguments = ("embed", three[0], "--out", tmp_path / out, "--workers", workers)
+    status, _, err = onelook(*arguments)
+    assert status == 2 and why in err
+
+
 def test_embed_refuses_another_ending_before_it_works(onelook, model, three):
     status, _, err = onelook("embed", three[0], "-m", "nowhere", "-o", "vectors.csv")
     assert status == 1 and err.startswith("error: vectors go into a file ending in .npz")

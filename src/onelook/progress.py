@@ -1,10 +1,12 @@
-"""Progress on standard error: a bar on a terminal, elsewhere a line every 30 seconds."""
+"""Progress on standard error, as a bar or a line every 30 seconds; a safe Ctrl-C."""
 
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -86,3 +88,23 @@ def tracked(
         for item in items:
             yield item
             advance()
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """An event set by the first Ctrl-C; a second Ctrl-C interrupts at once as usual."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed  # only the main thread may handle signals
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, previous)

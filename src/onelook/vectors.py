@@ -1,5 +1,6 @@
 """Embed many files; vectors beside their paths, written and read as NPZ or Parquet."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ Encoded = TypeVar("Encoded")
 BLOCK = 256
 KINDS = (".npz", ".parquet")
 FINGERPRINT_KEY = "onelook.fingerprint"
+BAD_KEY = "onelook.bad"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,7 @@ def encode_files(
         DataError: As ``embed_files``.
     """
     if not skip_bad:  # before the work
-        refuse_bad(_not_utf8(addresses), len(addresses), "files", skippable=True)
+        refuse_bad(not_utf8(addresses), len(addresses), "files", skippable=True)
     found, bad = encode_readable(addresses, encode, progress)
     if not skip_bad or not found:
         refuse_bad(bad, len(addresses), "files", skippable=not skip_bad)
@@ -85,17 +87,18 @@ def encode_readable(
     progress: bool = True,
 ) -> tuple[list[tuple[str, Encoded]], list[tuple[str, str]]]:
     """The files that can be read, each with what ``encode`` gives; the others with why."""
-    bad, found = _not_utf8(addresses), list[tuple[str, Encoded]]()
+    bad, found = not_utf8(addresses), list[tuple[str, Encoded]]()
     readable = list(filter(is_utf8, addresses))
     with progress_bar("embedding", len(addresses), shown=progress) as advance:
         for start in range(0, len(readable), BLOCK):
             block = readable[start : start + BLOCK]
-            found += _encode_block(block, encode, bad)
+            found += encode_block(block, encode, bad)
             advance(len(block))
     return found, bad
 
 
-def _not_utf8(addresses: Sequence[str]) -> list[tuple[str, str]]:
+def not_utf8(addresses: Sequence[str]) -> list[tuple[str, str]]:
+    """The addresses that no file of vectors can hold, each with why."""
     reason = "its name is not UTF-8; rename it"
     return [(one, reason) for one in addresses if not is_utf8(one)]
 
@@ -148,17 +151,36 @@ def read_vectors(path: str | Path) -> Vectors:
     return Vectors(tuple(paths), vectors, [], fingerprint)
 
 
+def count_vectors(path: Path) -> tuple[int, list[tuple[str, str]]]:
+    """The number of vectors in a Parquet file of ours, and what could not be read.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    _, parquet = _pyarrow()
+    try:
+        head = parquet.read_metadata(path)
+        bad = json.loads((head.metadata or {}).get(BAD_KEY.encode(), b"[]"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read as embeddings: {one_line(error)}; remove it, and the "
+            "same onelook embed makes it again"
+        ) from error
+    return head.num_rows, [(name, reason) for name, reason in bad]
+
+
 def check_ending(path: str | Path) -> None:
     """Refuse, before any work, a file that could not be written or read."""
     if Path(path).suffix not in KINDS:
         raise ValueError(
-            f"vectors go into a file ending in .npz or .parquet, got {str(path)!r}"
+            "vectors go into a file ending in .npz or .parquet, or into a folder, got "
+            f"{str(path)!r}"
         )
     if Path(path).suffix == ".parquet":
         _pyarrow()
 
 
-def _encode_block(
+def encode_block(
     addresses: Sequence[str],
     encode: Callable[[Sequence[str]], Iterable[Encoded]],
     bad: list[tuple[str, str]],
@@ -170,7 +192,7 @@ def _encode_block(
         if len(addresses) == 1:
             bad.append((addresses[0], _reason(error, addresses[0])))
             return []
-    blocks = [_encode_block([address], encode, bad) for address in addresses]
+    blocks = [encode_block([address], encode, bad) for address in addresses]
     return [entry for block in blocks for entry in block]
 
 
@@ -178,7 +200,7 @@ def _reason(error: DataError, address: str) -> str:
     """The part of a message about one file that says why."""
     lines = [line.strip() for line in str(error).splitlines()]
     line = next((line for line in lines if line.startswith(f"{address}: ")), lines[0])
-    return line.removeprefix(f"{address}: ")
+    return line.removeprefix(f"{address}: ").removeprefix("image 1: ")  # of bytes
 
 
 def _write_parquet(file: BinaryIO, content: Vectors) -> None:
@@ -187,7 +209,8 @@ def _write_parquet(file: BinaryIO, content: Vectors) -> None:
     flat = pyarrow.array(content.vectors.reshape(-1))
     vectors = pyarrow.FixedSizeListArray.from_arrays(flat, size)
     table = pyarrow.table({"path": list(content.paths), "vector": vectors})
-    table = table.replace_schema_metadata({FINGERPRINT_KEY: content.fingerprint})
+    kept = {FINGERPRINT_KEY: content.fingerprint, BAD_KEY: json.dumps(content.bad)}
+    table = table.replace_schema_metadata(kept)
     parquet.write_table(table, file)
 
 

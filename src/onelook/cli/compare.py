@@ -246,21 +246,38 @@ def _accuracy(batch: "Batch", scores: list[float], pairs: "Pairs") -> float | No
 
 @app.command(epilog=example("onelook embed photos/ --model runs/digits --out vectors.npz"))
 def embed(
-    paths: Annotated[list[str], argument("PATH", "Images, folders or archives of images")],
-    out: Annotated[Path, option("--out -o FILE", "vectors.npz or vectors.parquet")],
+    paths: Annotated[
+        list[str],
+        argument("PATH", "Images, folders or archives; for a folder also .tar, .parquet"),
+    ],
+    out: Annotated[
+        Path, option("--out -o FILE", "vectors.npz, vectors.parquet, or a folder of shards")
+    ],
     model: options.Model = None,
     side: Annotated[
         Literal["left", "right"],
         option("--side left|right", "Which of two different encoders"),
     ] = "left",
+    workers: Annotated[
+        str,
+        option("--workers N|ray", "Processes that fill a folder, or all of Ray's machines"),
+    ] = "1",
     skip_bad: options.SkipBad = False,
     threads: options.Threads = None,
     device: options.Device = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write the vectors of images beside their paths."""
+    """Write the vectors of images beside their paths.
+
+    A folder takes any number of images, 4,096 a file, and lists in bad.tsv what cannot be
+    read. After a stop the same command goes on.
+    """
     from onelook.vectors import check_ending, embed_files, write_vectors
 
+    if not out.suffix or out.is_dir():
+        return _embed_shards(paths, out, model, side, workers, as_json)
+    if workers != "1":
+        raise typer.BadParameter("needs --out FOLDER", param_hint="--workers")
     check_ending(out)
     content = embed_files(load_model(model, paths=paths), paths, side, skip_bad)
     target = write_vectors(out, content)
@@ -268,3 +285,21 @@ def embed(
     n, size = content.vectors.shape
     answer = {"out": str(target), "vectors": n, "size": size, "bad": content.bad}
     print_either(answer, f"{n:,} vectors of {size} numbers: {target}", as_json)
+
+
+def _embed_shards(
+    paths: list[str], out: Path, model: str | None, side: str, workers: str, as_json: bool
+) -> None:
+    from onelook.bulk import RAY, embed_shards
+
+    if workers != RAY and not (workers.isdecimal() and int(workers)):
+        raise typer.BadParameter("expected a number or ray", param_hint="--workers")
+    verifier = load_model(model, paths=paths)
+    n = workers if workers == RAY else int(workers)
+    try:
+        done = embed_shards(verifier, paths, out, side=side, workers=n)
+    except KeyboardInterrupt:
+        say("stopped; what is written is kept: the same command again goes on")
+        raise typer.Exit(130) from None
+    say_listed("skipped", done.bad)
+    print_result(done, as_json)

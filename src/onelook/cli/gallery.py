@@ -42,10 +42,11 @@ GALLERY_ENDINGS = (".db", ".sqlite", ".sqlite3", "")  # of files that enroll mak
 
 @app.command(epilog=example("onelook enroll people/ --gallery people.db --model faces"))
 def enroll(
-    paths: Annotated[
-        list[str], argument("PATH", "Images, or folders or archives of IDENTITY/IMAGE")
-    ],
     gallery: options.GalleryOption,
+    paths: Annotated[
+        list[str] | None,
+        argument("PATH", "Images, or folders or archives of IDENTITY/IMAGE"),
+    ] = None,
     model: options.GalleryModel = None,
     identity: Annotated[
         str | None, option("--as NAME", "Who it is [default: the folder or file name]")
@@ -59,6 +60,10 @@ def enroll(
     keep_originals: Annotated[
         bool, option("--keep-originals", "Keep the image files too")
     ] = False,
+    vectors: Annotated[
+        Path | None,
+        option("--vectors FILE", "In place of images: what onelook embed --out wrote"),
+    ] = None,
     skip_bad: options.SkipBad = False,
     strict: Annotated[
         bool, option("--strict", "Refuse images that are too small, blank, blurred or odd")
@@ -73,6 +78,15 @@ def enroll(
     """
     from onelook.gallery.folders import enroll_files
 
+    given = (paths, identity, at_most, notes, keep_originals, strict)
+    if vectors is not None:
+        if any(given):
+            raise typer.BadParameter(
+                "takes no images and nothing about them", param_hint="--vectors"
+            )
+        return _enroll_vectors(gallery, vectors, model, as_json)
+    if not paths:
+        raise typer.BadParameter("name images, or --vectors", param_hint="PATH")
     metadata = dict(key_and_value(text, "--note") for text in notes or [])
     try:
         with open_gallery(
@@ -325,11 +339,15 @@ def migrate(
 )
 def import_embeddings(
     gallery: options.GalleryArgument,
-    vectors: Annotated[Path, argument("FILE", ".parquet or .npz that onelook embed wrote")],
+    vectors: Annotated[Path, argument("FILE", "What onelook embed --out wrote")],
     model: options.GalleryModel = None,
     as_json: options.Json = False,
 ) -> None:
     """Enroll embeddings without images; the folder in a path is the identity."""
+    _enroll_vectors(gallery, vectors, model, as_json)
+
+
+def _enroll_vectors(gallery: str, vectors: Path, model: str | None, as_json: bool) -> None:
     from onelook.gallery.moving import import_vectors
 
     with open_gallery(gallery, model, make=True) as opened:

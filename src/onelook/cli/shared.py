@@ -15,6 +15,7 @@ from onelook.cli.options import option
 from onelook.cli.printing import fail, say
 
 if TYPE_CHECKING:
+    from onelook.data.inputs.decoding import Item
     from onelook.verifier import Verifier
 
 log = logging.getLogger("onelook")
@@ -136,15 +137,16 @@ def _default_model(paths: Sequence[str]) -> "Verifier":
     return verifier
 
 
-def _pictures(paths: Sequence[str]) -> Iterator[str]:
+def _pictures(paths: Sequence[str]) -> "Iterator[Item]":
     """The pictures of files, folders and archives; what cannot be opened is left out."""
-    from onelook.data.archives import addresses_of
     from onelook.data.inputs.decoding import IMAGE_SUFFIXES
+    from onelook.data.listing import list_items, read_item
     from onelook.errors import DataError
 
     for path in paths:
         with suppress(DataError, OSError):
-            yield from addresses_of([path], IMAGE_SUFFIXES)
+            for _, place in list_items([path], IMAGE_SUFFIXES):
+                yield read_item(place)
 
 
 def key_and_value(text: str, option: str) -> tuple[str, str]:

@@ -169,8 +169,13 @@ def _hidden(part: str) -> bool:
     return part.startswith(".") or part.lower() in _OF_SYSTEMS
 
 
+def is_visible(name: str) -> bool:
+    """Whether neither a file nor a folder above it is hidden or a system's own."""
+    return not any(map(_hidden, name.removeprefix("./").split("/")))
+
+
 def _visible(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted(n for n in names if not any(map(_hidden, n.split("/")))))
+    return tuple(sorted(filter(is_visible, names)))
 
 
 def _unpack(archive: Path) -> Path:

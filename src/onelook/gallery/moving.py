@@ -5,13 +5,15 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+from onelook.bulk import read_manifest, read_shards
+from onelook.data.items import ARCHIVE_SEPARATOR
 from onelook.errors import DataError, GalleryError
+from onelook.files import expanded
 from onelook.gallery.folders import MANY, in_blocks
 from onelook.gallery.gallery import Gallery
 from onelook.gallery.store import Entry, GalleryStore, Stored, read_all, redact_url
 from onelook.gallery.stores import create_store, opened, store_exists
 from onelook.progress import tracked
-from onelook.vectors import read_vectors
 from onelook.verifier import Verifier
 
 BLOCK = 1024
@@ -90,31 +92,53 @@ def import_vectors(gallery: Gallery, path: str | Path) -> Moved:
     """Enroll embeddings without images, as ``onelook embed`` writes them.
 
     The identity is the folder in the path, ``Ada`` for ``people/Ada/1.jpg``, or the file's
-    name without its ending where there is no folder.
+    name without its ending where there is no folder. A folder of shards is read shard by
+    shard, and enrolled again without what the gallery has.
+
+    Raises:
+        GalleryError: If the embeddings are of another model, or of its left side.
+        DataError: If something cannot be read, or shards are missing.
     """
-    content = read_vectors(path)
-    expected = gallery.verifier.fingerprint
-    if content.fingerprint and content.fingerprint != expected:
-        raise GalleryError(
-            f"{path} is of the model {content.fingerprint}, the gallery of {expected}; "
-            "embed the images again with the gallery's model"
-        )
-    n_new = 0
-    for start in range(0, len(content.paths), BLOCK):
-        paths = content.paths[start : start + BLOCK]
-        n_new += gallery.enroll_vectors(
-            [_identity(address) for address in paths],
-            content.vectors[start : start + BLOCK],
-            [{"path": address} for address in paths],
-        ).n_new
+    if expanded(path).is_dir() and not gallery.verifier.shared:
+        _check_side(expanded(path))
+    n_new = n_all = 0
+    for content in read_shards(path):
+        _check_model(gallery, path, content.fingerprint)
+        for start in range(0, len(content.paths), BLOCK):
+            paths = content.paths[start : start + BLOCK]
+            n_new += gallery.enroll_vectors(
+                [_identity(address) for address in paths],
+                content.vectors[start : start + BLOCK],
+                [{"path": address} for address in paths],
+            ).n_new
+        n_all += len(content.paths)
     if n_new >= MANY:
         gallery.maintain()  # a program that only enrolls ends before its index is built
-    return Moved(n_new, len(content.paths) - n_new)
+    return Moved(n_new, n_all - n_new)
+
+
+def _check_side(folder: Path) -> None:
+    if read_manifest(folder).side != "right":
+        raise GalleryError(
+            f"{folder} is of the model's left side, a gallery is of its right side; embed "
+            "the images with --side right"
+        )
+
+
+def _check_model(gallery: Gallery, path: str | Path, fingerprint: str) -> None:
+    expected = gallery.verifier.fingerprint
+    if fingerprint and fingerprint != expected:
+        raise GalleryError(
+            f"{path} is of the model {fingerprint}, the gallery of {expected}; "
+            "embed the images again with the gallery's model"
+        )
 
 
 def _identity(address: str) -> str:
     path = PurePath(address)
-    name = path.parent.name or path.stem
+    folder = path.parent.name
+    in_archive = folder.endswith(ARCHIVE_SEPARATOR[0])  # in no folder of it
+    name = path.stem if in_archive else folder or path.stem
     if not name:
         raise DataError(f"no identity in the path {address!r}; expected IDENTITY/IMAGE")
     return name

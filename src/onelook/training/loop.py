@@ -15,7 +15,7 @@ from onelook.data.sampling import Batch
 from onelook.errors import CheckpointError, TrainingError
 from onelook.models.encoders import encoder_settings
 from onelook.models.network import build_model
-from onelook.progress import progress_bar
+from onelook.progress import interruptible, progress_bar
 from onelook.recipe import Recipe
 from onelook.training.augment import Augment
 from onelook.training.data import TrainingData
@@ -23,7 +23,7 @@ from onelook.training.device import choose_device, trains_in_bf16
 from onelook.training.health import HealthCheck, all_finite
 from onelook.training.losses import build_loss
 from onelook.training.memory import memory_kept
-from onelook.training.monitor import MetricsLog, Speed, interruptible
+from onelook.training.monitor import MetricsLog, Speed
 from onelook.training.optimizer import AveragedWeights, build_optimizer, set_schedule
 from onelook.training.passes import Plan, gradient_in_parts, plan_batch
 from onelook.training.processes import ALONE, Processes, with_global_norms

@@ -1,14 +1,9 @@
-"""What a training shows while it runs: metrics on disk, its speed, a safe Ctrl-C."""
+"""What a training shows while it runs: metrics on disk, its speed."""
 
 import json
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from onelook.files import write_whole
 
@@ -44,23 +39,3 @@ class Speed:
     def per_second(self) -> float:
         (begin, before), (end, after) = self._marks[0], self._marks[-1]
         return (after - before) / max(end - begin, 1e-9)
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """An event set by the first Ctrl-C; a second Ctrl-C interrupts at once as usual."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed  # only the main thread may handle signals
-        return
-    previous = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, previous)

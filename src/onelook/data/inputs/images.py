@@ -25,7 +25,7 @@ from onelook.data.inputs.processes import in_processes, in_threads
 from onelook.data.inputs.stores import CHUNK, Chunk, PixelStore
 from onelook.data.reading import refuse_bad
 from onelook.errors import DataError
-from onelook.machine import cores
+from onelook.machine import threads
 from onelook.recipe import ImageSettings
 
 # Threads pay when most of an image's time is decoding, which leaves the interpreter free.
@@ -130,8 +130,8 @@ class ImageInput:
 
         Args:
             items: As for ``load``.
-            workers: Threads, or processes where ink is framed; ``None`` takes one for each
-                core if an image takes long enough to pay.
+            workers: Threads, or processes where ink is framed; ``None`` takes as many as
+                computations have if an image takes long enough to pay.
         """
         named = [(name_of(item, f"image {i}"), item) for i, item in enumerate(items, 1)]
         parts = (named[i : i + CHUNK] for i in range(0, len(items), CHUNK))
@@ -147,7 +147,7 @@ class ImageInput:
                     # Waiting counts little: it may be a slow disk or a busy machine.
                     fastest = min(fastest, max(busy, wall / 10) / len(part))
                     yield chunk
-                workers = cores() if fastest > SECONDS_WORTH_A_THREAD else 1
+                workers = threads() if fastest > SECONDS_WORTH_A_THREAD else 1
             if workers == 1:
                 yield from map(self._load_part, parts)
             elif self.settings.ink is not None and n_parts >= PARTS_WORTH_A_PROCESS:
