@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from onelook.calibration.familiarity import familiarity_of_items, familiarity_of_loaded
+from onelook.card import CalibrationFacts
 from onelook.data.inputs import Item
 from onelook.data.items import Dataset
 from onelook.data.sources import find, open_source
@@ -29,6 +30,7 @@ from onelook.verifier import Verifier
 from onelook.zoo import existing_folder
 from photos import both
 from record import Clock, record_all
+from ship import familiarity_row, put_rows
 
 N_MEASURED, N_FITTED = 300, 1500
 SIDE = 250
@@ -55,6 +57,9 @@ def ship(name: str) -> None:
     verifier, folder = load(name).plain, existing_folder(name)
     FITS[name](verifier)
     assert verifier.familiarity is not None
+    facts = verifier.card.calibration or CalibrationFacts()
+    facts = facts.model_copy(update=verifier.familiarity.figures())
+    verifier.card = verifier.card.model_copy(update={"calibration": facts})
     _, content = read_settings(folder)
     base = {key: value for key, value in content["weights"].items() if key != "sha256"}
     weights, graphs = verifier.encoder.files({})
@@ -66,6 +71,7 @@ def ship(name: str) -> None:
         graphs,
         familiarity=verifier.familiarity,
     )
+    put_rows(folder / "README.md", {"called unfamiliar": familiarity_row(facts)})
     print(f"shipped: {folder}")
 
 
@@ -80,6 +86,7 @@ def fit_drawings(verifier: Verifier) -> None:
     trained = omniglot(find("omniglot"), "background").without(held.paths)
     strangers = some(lfw_people(find("lfw"), "DevTrain"), 2500)
     strangers += some(open_source("grocery", "photos"), 1500)
+    strangers += some(open_source("grocery", "catalogue"), 1500)
     _fit(verifier, trained, held, strangers)
 
 

@@ -24,7 +24,7 @@ from onelook.model_folder import digest_of, read_settings
 from onelook.tables import aligned
 from onelook.zoo import SETTINGS_FILE, existing_folder
 from photos import both
-from ship import beside_cohorts, in_galleries
+from ship import beside_cohorts, in_galleries, put_rows
 
 
 def main() -> None:
@@ -59,14 +59,8 @@ def refit(name: str) -> None:
     content["decision"] = found.to_dict()
     content["digest"] = digest_of(content)
     write_whole(path, json.dumps(content, indent=1) + "\n")
-    card = path.with_name("README.md")
-    lines = card.read_text("utf-8").splitlines()
-    for i, line in enumerate(lines):
-        if line.startswith("| galleries |"):
-            lines[i] = f"| galleries | {in_galleries(found)} |"
-        elif line.startswith("| beside a cohort |"):
-            lines[i] = f"| beside a cohort | {beside_cohorts(found)} |"
-    write_whole(card, "\n".join(lines) + "\n")
+    rows = {"galleries": in_galleries(found), "beside a cohort": beside_cohorts(found)}
+    put_rows(path.with_name("README.md"), rows)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,13 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 
 from onelook.calibration.calibrate import calibrate
-from onelook.calibration.rows import cohort_rows
-from onelook.card import Figure
+from onelook.calibration.rows import cohort_rows, familiarity_rows
+from onelook.card import CalibrationFacts, Figure
 from onelook.data.inputs import FaceInput, ImageInput
 from onelook.decision import Decision
 from onelook.evaluation.protocols import evaluate
 from onelook.evaluation.verification import VerificationResult
+from onelook.files import write_whole
 from onelook.loading import load
 from onelook.model_folder import packaged_weights, read_settings, weights_of, write_folder
 from onelook.recipe import DataSettings, read_recipe
@@ -221,6 +222,7 @@ def _facts(content: dict[str, Any], n_parameters: int, n_bytes: int) -> str:
         f"{data['training classes']:,} classes; {data['held-out classes']:,} classes held "
         "out to choose the epoch and the threshold",
         "threshold": _threshold(decision),
+        "called unfamiliar": familiarity_row(CalibrationFacts(**card["calibration"])),
         "on classes left out": _left_out(card["calibration"]),
         "galleries": in_galleries(decision),
         "beside a cohort": beside_cohorts(decision),
@@ -245,6 +247,28 @@ def _left_out(calibration: dict[str, Any]) -> str:
         f"false accepts {far:.4f}, false rejects {frr:.4f}, calibration error of the "
         f"probability {error:.3f}: each held-out part judged by what the others fitted"
     )
+
+
+def put_rows(card: Path, rows: dict[str, str]) -> None:
+    """Write rows of a card's table of facts again; a new one follows the threshold's.
+
+    A card that says all in words has none, and stays.
+    """
+    lines = card.read_text("utf-8").splitlines()
+    for name, text in rows.items():
+        starts = [line.partition(" |")[0] for line in lines]
+        if "| threshold" not in starts:
+            return
+        if f"| {name}" not in starts:
+            lines.insert(starts.index("| threshold") + 1, "")
+            starts.insert(starts.index("| threshold") + 1, f"| {name}")
+        lines[starts.index(f"| {name}")] = f"| {name} | {text} |"
+    write_whole(card, "\n".join(lines) + "\n")
+
+
+def familiarity_row(calibration: CalibrationFacts | None) -> str:
+    """What share of images is called unfamiliar, of its own kind and of others."""
+    return ", ".join(text for _, text in familiarity_rows(calibration)) or "not measured"
 
 
 def in_galleries(decision: Decision) -> str:

@@ -2,10 +2,10 @@
 
 import csv
 import itertools
+import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -136,7 +136,8 @@ def test_what_is_stopped_leaves_whole_rows(tmp_path):
         image = Image.new("L", (32, 32), 255)
         ImageDraw.Draw(image).line([i % 20, 3, 25, i % 27], fill=0, width=2)
         image.save(path)
-    out = tmp_path / "results.csv"
+    # Nobody reads the pipe for a while, so that the work cannot end before it is stopped.
+    os.mkfifo(out := tmp_path / "results.csv")
     command = [sys.executable, "-m", "onelook", "compare", *["images"] * 2, "--all"]
     work = subprocess.Popen(
         [*command, "--out", out, "--model", "omniglot"],
@@ -144,11 +145,11 @@ def test_what_is_stopped_leaves_whole_rows(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while work.poll() is None and not (out.exists() and out.stat().st_size > 2000):
-        time.sleep(0.01)
-    work.send_signal(signal.SIGINT)
+    with open(out, newline="") as pipe:
+        content = pipe.readline() + pipe.readline()
+        work.send_signal(signal.SIGINT)
+        content += pipe.read()
     said = work.communicate()[1]
-    content = out.read_text()
     rows = list(csv.reader(content.splitlines()))
     assert content.endswith("\n") and {len(row) for row in rows} == {7}
     assert work.returncode == 130 and 0 < len(rows) - 1 < 44_850

@@ -62,6 +62,14 @@ def test_others_of_the_kind_pass_and_strangers_do_not(found):
     assert found.unlike([], embed(own)[:0]).shape == (0,)
 
 
+def test_rates_are_those_of_images_that_fitted_nothing(found):
+    own, others = found.flagged
+    fresh, drawn = stripes(2000, 5), strange(200, 6)
+    assert own == pytest.approx((found.unlike(fresh, embed(fresh)) > 1).mean(), abs=0.02)
+    assert others == pytest.approx((found.unlike(drawn, embed(drawn)) > 1).mean(), abs=0.02)
+    assert found.figures() == {"flagged_own": own, "flagged_others": others}
+
+
 def test_one_image_is_as_unlike_alone_as_among_others(found):
     own = stripes(5, 4)
     alone = [found.unlike(own[i : i + 1], embed(own[i : i + 1]))[0] for i in range(5)]
@@ -214,7 +222,9 @@ def test_a_calibration_on_the_same_kind_keeps_what_ships(data_root):
     omniglot = onelook.load("omniglot")
     items = omniglot_of(data_root, "evaluation")
     few = items.subset(items.labels < 20)
-    assert familiarity_for(omniglot, few) is omniglot.familiarity
+    found = familiarity_for(omniglot, few)
+    assert found.weights is omniglot.familiarity.weights
+    assert found.flagged.own <= 0.02
 
 
 def test_the_reach_of_a_cohort_is_saved(faces, tmp_path):

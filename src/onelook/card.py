@@ -40,6 +40,9 @@ class CalibrationFacts(Part):
     far: float | None = None
     frr: float | None = None
     calibration_error: float | None = None
+    # Shares of images that are called unfamiliar: of those left out, and of other kinds.
+    flagged_own: float | None = None
+    flagged_others: float | None = None
     notes: tuple[str, ...] = ()
 
 

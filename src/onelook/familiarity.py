@@ -8,6 +8,7 @@ learned from familiar images and from others.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,17 +49,26 @@ class Subspace:
         return np.hstack([place, np.square(place), ends])
 
 
+class Flagged(NamedTuple):
+    """Shares of images that are called unlike: of the model's own kind, and of others."""
+
+    own: float
+    others: float | None
+
+
 @dataclass(frozen=True, eq=False)
 class Familiarity:
     """What familiar images look like.
 
     Weights (F,) of an image's features and an offset (1,) add up to how unlike it is.
+    ``flagged`` was measured on images that fitted neither; the model's card keeps it.
     """
 
     pixels: Subspace
     vectors: Subspace
     weights: NDArray[np.float32]
     offset: NDArray[np.float32]
+    flagged: Flagged | None = None
 
     def unlike(self, images: Images, embeddings: NDArray[np.float32]) -> Floats:
         """(N,) how unlike images (C, H, W) are: 0 for the median, familiar up to 1."""
@@ -66,6 +76,11 @@ class Familiarity:
             return np.zeros(0)
         features = features_of(self.pixels, self.vectors, images, embeddings)
         return features @ self.weights.astype(np.float64) + float(self.offset[0])
+
+    def figures(self) -> dict[str, float]:
+        """Figures for a model's card; none where nothing was measured."""
+        found = {} if self.flagged is None else self.flagged._asdict()
+        return {f"flagged_{k}": round(v, 6) for k, v in found.items() if v is not None}
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """What a model folder keeps."""

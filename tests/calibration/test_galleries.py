@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from onelook.calibration import galleries
-from onelook.calibration.galleries import fit_votes, simulate_galleries
+from onelook.calibration.galleries import (
+    fit_votes,
+    rate_elsewhere,
+    simulate_galleries,
+    threshold_at_fpir,
+    threshold_for_places,
+)
 from onelook.runtime.scores import build_scores
 from onelook.votes import identity_scores
 
@@ -140,3 +146,31 @@ def test_an_image_that_is_enrolled_beside_unlike_ones_is_known_again(vote, own):
         build_scores("cosine").matrix, images[:1], images, np.array([0, 3, 5]), vote
     )
     assert scores == pytest.approx(np.array([[own, 0, 0]]))
+
+
+def test_a_threshold_of_few_places_holds_in_others():
+    rng = np.random.default_rng(0)
+    elsewhere = rng.normal(0, 0.5, (2000, 1)) + rng.normal(size=(2000, 100))
+    too_many = {"all alike": 0, "places": 0}
+    for _ in range(100):
+        unknown = (rng.normal(0, 0.5, (5, 1)) + rng.normal(size=(5, 400))).ravel()
+        places = np.repeat(np.arange(5), 400)
+        thresholds = {
+            "all alike": threshold_at_fpir(unknown, 0.05),
+            "places": threshold_for_places(unknown, places, 0.05),
+        }
+        for name, threshold in thresholds.items():
+            too_many[name] += (elsewhere >= threshold).mean() > 0.05
+        stated = rate_elsewhere(unknown >= thresholds["places"], places)
+        assert stated == pytest.approx(0.05, abs=2 / 400)
+    assert too_many["all alike"] > 40
+    assert too_many["places"] < 33
+
+
+def test_one_place_or_two_say_nothing_about_others():
+    unknown = np.random.default_rng(0).normal(size=1000)
+    for n_places in (1, 2):
+        places = np.arange(1000) % n_places
+        threshold = threshold_for_places(unknown, places, 0.05)
+        assert threshold == threshold_at_fpir(unknown, 0.05)
+        assert rate_elsewhere(unknown >= threshold, places) == 0.05

@@ -11,7 +11,13 @@ from onelook.calibration.familiarity import familiarity_for
 from onelook.calibration.fit import CrossCheck, fit_drawn, fit_items
 from onelook.calibration.groups import GroupRates, groups_of, rates_by_group
 from onelook.calibration.pairs import ClassPairs, listed_pairs
-from onelook.calibration.rows import check_rows, group_rows, identify_rows, summary_rows
+from onelook.calibration.rows import (
+    check_rows,
+    familiarity_rows,
+    group_rows,
+    identify_rows,
+    summary_rows,
+)
 from onelook.card import CalibrationFacts
 from onelook.data.items import Dataset, Pairs
 from onelook.decision import Decision
@@ -61,6 +67,7 @@ class Calibration:
             fingerprint=self.fingerprint,
             notes=self.notes,
             **({} if self.check is None else self.check.figures()),
+            **({} if self.familiarity is None else self.familiarity.figures()),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +93,8 @@ class Calibration:
 
     def rows(self) -> Rows:
         """Names and texts for people."""
-        return [("data", self.data), *summary_rows(self.decision), *check_rows(self.check)]
+        rows = [("data", self.data), *summary_rows(self.decision), *check_rows(self.check)]
+        return [*rows, *familiarity_rows(self.about())]
 
     def __str__(self) -> str:
         parts = [aligned(self.rows())]

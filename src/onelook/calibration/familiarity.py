@@ -13,6 +13,7 @@ from onelook.data.items import Dataset
 from onelook.errors import DataError
 from onelook.familiarity import (
     Familiarity,
+    Flagged,
     Floats,
     Images,
     Subspace,
@@ -50,16 +51,34 @@ def fit_familiarity(
         features_of(*spaces, some, of_some)
         for some, of_some in zip((images, others, strangers), vectors, strict=True)
     )
+    weights, offset = _fit_line(own, held, strange)
+    return Familiarity(
+        *spaces,
+        weights=weights.astype(np.float32),
+        offset=np.array([offset], np.float32),
+        flagged=_flagged(own, held, strange),
+    )
+
+
+def _fit_line(own: Floats, held: Floats, strange: Floats) -> tuple[Floats, float]:
+    """Weights (F,) and an offset: 0 at the median of ``held``, 1 at its end."""
     centre, spread = own.mean(0), np.maximum(own.std(0), SMALLEST_SPREAD)
     weights = _logistic((own - centre) / spread, (strange - centre) / spread) / spread
     scores = held @ weights
     middle, limit = np.median(scores), np.quantile(scores, QUANTILE)
     scale = 1 / max(SLACK * float(limit - middle), SMALLEST_SPREAD)
-    return Familiarity(
-        *spaces,
-        weights=(weights * scale).astype(np.float32),
-        offset=np.array([-middle * scale], np.float32),
-    )
+    return weights * scale, -middle * scale
+
+
+def _flagged(own: Floats, held: Floats, strange: Floats) -> Flagged:
+    """Shares of one half beyond limits that the other half fitted, both ways."""
+    halves = [(held[half::2], strange[half::2]) for half in (0, 1)]
+    beyond: list[list[NDArray[np.bool_]]] = [[], []]
+    for (fitted, drawn), others in (halves, halves[::-1]):
+        weights, offset = _fit_line(own, fitted, drawn)
+        for found, rows in zip(beyond, others, strict=True):
+            found.append(rows @ weights + offset > 1)
+    return Flagged(*(float(np.concatenate(found).mean()) for found in beyond))
 
 
 def _subspace(points: Floats) -> Subspace:
@@ -116,8 +135,9 @@ def familiarity_for(
     rows = some(np.arange(len(items)), seed)
     loaded = verifier.input.load_many([items.paths[row] for row in rows])
     unlike = known.unlike(loaded, verifier.embed_loaded(loaded))
-    if (unlike > 1).mean() <= MOST_FLAGGED:
-        return known
+    share = float((unlike > 1).mean())
+    if share <= MOST_FLAGGED:
+        return replace(known, flagged=Flagged(share, None))
     reach = np.float32(np.quantile(unlike, REACHED))
     wide = replace(known, weights=known.weights / reach, offset=known.offset / reach)
     return familiarity_of_items(verifier, items, seed) or wide

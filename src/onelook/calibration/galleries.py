@@ -18,6 +18,7 @@ CLEARLY = 1.01  # times as many; "either" always knows an image that is enrolled
 MOST_CLASSES = 1000  # in one round
 MOST_SCORES = 4_000_000  # of all rounds
 MOST_ROUNDS = 200
+N_HALVINGS = 20  # of the share of unknown probes, in the search for a threshold
 
 Indices = NDArray[np.int64]
 
@@ -34,6 +35,7 @@ class GallerySimulation:
         others: (S, M) scores of known probes with the best of the other identities.
         n_classes: Number of classes of the items.
         n_images: Number of images of each identity.
+        place: Number of the place that the items are of.
     """
 
     sizes: NDArray[np.int64]
@@ -43,6 +45,7 @@ class GallerySimulation:
     others: NDArray[np.float64]
     n_classes: int
     n_images: int = 1
+    place: int = 0
 
 
 def simulate_galleries(
@@ -158,21 +161,62 @@ def fit_rows(found: Sequence[GallerySimulation], fpir: float) -> list[IdentifyRo
         able = [(one, one.sizes.tolist().index(size)) for one in found if size in one.sizes]
         if 2 * len(able) <= len(found):  # a few places alone
             continue
+        places = np.repeat(
+            [one.place for one, _ in able], [len(one.unknown[i]) for one, i in able]
+        )
         unknown = np.concatenate([one.unknown[i] for one, i in able])
         own = np.concatenate([one.own for one, _ in able])
         others = np.concatenate([one.others[i] for one, i in able])
-        threshold = threshold_at_fpir(unknown, fpir)
+        threshold = threshold_for_places(unknown, places, fpir)
         found_own = (own >= threshold) & (own > others)
         rows.append(
             IdentifyRow(
                 gallery_size=size,
                 threshold=threshold,
-                fpir=float((unknown >= threshold).mean()),
+                fpir=rate_elsewhere(unknown >= threshold, places),
                 known=float(found_own.mean()) if len(own) else None,
                 n_images=found[0].n_images,
             )
         )
     return rows
+
+
+def threshold_for_places(
+    unknown: NDArray[np.float64], places: Indices, fpir: float
+) -> float:
+    """As ``threshold_at_fpir``, for a place that is none of those which the probes are of.
+
+    Args:
+        unknown: (N,) scores of unknown probes with their best match.
+        places: (N,) places of the probes.
+        fpir: Fraction of them that may reach it, with one standard error over the places.
+    """
+    allowed, too_many = 0.0, fpir
+    threshold = threshold_at_fpir(unknown, fpir)
+    if rate_elsewhere(unknown >= threshold, places) <= fpir:
+        return threshold
+    for _ in range(N_HALVINGS):
+        middle = (allowed + too_many) / 2
+        threshold = threshold_at_fpir(unknown, middle)
+        if rate_elsewhere(unknown >= threshold, places) <= fpir:
+            allowed = middle
+        else:
+            too_many = middle
+    return threshold_at_fpir(unknown, allowed)
+
+
+def rate_elsewhere(is_accepted: NDArray[np.bool_], places: Indices) -> float:
+    """The share that is accepted and, of three places or more, its standard error.
+
+    A few places may be easier by chance than the one where the threshold is used.
+
+    Args:
+        is_accepted: (N,) whether an unknown probe is taken for someone.
+        places: (N,) places of the probes.
+    """
+    rates = [is_accepted[places == place].mean() for place in np.unique(places)]
+    error = np.std(rates, ddof=1) / math.sqrt(len(rates)) if len(rates) >= 3 else 0.0
+    return float(is_accepted.mean() + error)
 
 
 def threshold_at_fpir(unknown: NDArray[np.float64], fpir: float) -> float:

@@ -38,12 +38,14 @@ class Part:
         embeddings: (N, D) of the images.
         labels: (N,) their classes.
         weights: (N,) one image's share of its class in the whole place.
+        place: Number of the place.
     """
 
     scores: Scores
     embeddings: NDArray[np.float32]
     labels: Indices
     weights: NDArray[np.float64]
+    place: int
 
     def simulate(self, n_images: int, vote: Vote, seed: int) -> GallerySimulation:
         """Galleries in which an unknown probe weighs as much as in pairs."""
@@ -62,6 +64,7 @@ class Part:
             found,
             unknown=found.unknown[:, kept],
             unknown_classes=found.unknown_classes[kept],
+            place=self.place,
         )
 
 
@@ -172,7 +175,7 @@ def _measure(
             continue
         drawn.append(pairs)
         distinct.append((number, pairs.n_same, pairs.n_different))
-        parts.append(Part(answering, embeddings[rest], labels[rest], weights))
+        parts.append(Part(answering, embeddings[rest], labels[rest], weights, number))
     if not drawn:
         return None
     n_items = len(np.unique(np.concatenate(places)))  # each is scored beside some cohort

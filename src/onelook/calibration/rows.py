@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from onelook.calibration.fit import CrossCheck
 from onelook.calibration.groups import GroupRates
+from onelook.card import CalibrationFacts
 from onelook.decision import Decision
 from onelook.metrics import Interval
 from onelook.tables import Rows
@@ -39,6 +40,16 @@ def check_rows(check: CrossCheck | None) -> Rows:
         ("measured false rejects", f"{check.frr:.4g} {left_out}"),
         ("calibration error", f"{check.reliability.error:.3f} {left_out}"),
     ]
+
+
+def familiarity_rows(facts: CalibrationFacts | None) -> Rows:
+    """How many images are called unfamiliar, where that was measured."""
+    if facts is None or facts.flagged_own is None:
+        return []
+    text = f"{facts.flagged_own:.2%} of images like its own"
+    if facts.flagged_others is not None:
+        text += f", {facts.flagged_others:.1%} of readable images of other kinds"
+    return [("called unfamiliar", text)]
 
 
 def identify_rows(decision: Decision) -> Rows:

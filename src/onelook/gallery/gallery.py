@@ -327,11 +327,8 @@ class Gallery:
 
     def digests(self, identity: str) -> set[str]:
         """The ``digest_of`` every image that is enrolled under this name."""
-        return {
-            entry.digest
-            for name in forms_of(identity)
-            for entry in read_all(self.store, name)
-        }
+        forms = forms_of(identity)
+        return {entry.digest for name in forms for entry in read_all(self.store, name)}
 
     def forget(self, identity: str) -> int:
         """Remove an identity, also from disk, and return the number of its images.

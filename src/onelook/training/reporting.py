@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onelook.calibration.fit import Fitted
+from onelook.calibration.rows import familiarity_rows
 from onelook.card import TrainingMetrics
 from onelook.data.episodes import sample_episodes
 from onelook.errors import DataError
@@ -90,7 +91,7 @@ def headline_rows(verifier: Verifier) -> Rows:
     threshold = "none: too few classes were held out to support one"
     if decision is not None:
         threshold = f"score {decision.threshold:.4f} at false-accept rate {decision.far:g}"
-    return [*rows, ("threshold", threshold)]
+    return [*rows, ("threshold", threshold), *familiarity_rows(verifier.card.calibration)]
 
 
 def choose_for_map(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -218,16 +218,18 @@ def _calibrated(
         metrics["best_threshold"] = best_balanced_threshold(*scored)
         fitted = calibrated(recipe, verifier, held_out, left, right, pairs)
     verifier.familiarity = _familiarity(verifier, material, recipe.seed)
-    calibration = None
+    facts: dict[str, Any] = {}
+    if verifier.familiarity is not None:
+        facts |= verifier.familiarity.figures()
     if fitted is not None:
         verifier.decision = fitted.decision
-        calibration = CalibrationFacts.model_validate(fitted.figures())
+        facts |= fitted.figures()
     verifier.card = TrainingCard(
         name=model_name(recipe, out),
         recipe=recipe.model_dump(mode="json"),
         data=material.about,
         start=verifier.card.start,
-        calibration=calibration,
+        calibration=CalibrationFacts(**facts) if facts or fitted else None,
         metrics=TrainingMetrics(
             figure=FIGURE_NAMES[recipe.validation.figure],
             value=state.best_value if math.isfinite(state.best_value) else None,

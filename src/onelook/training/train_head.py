@@ -85,7 +85,10 @@ def train_head(
         embeddings = head(embeddings)
     verifier.decision = chosen.fitted.decision
     seconds = time.monotonic() - begun
-    verifier.card = _card(recipe, start, items, chosen, seconds, name)
+    figures = chosen.fitted.figures()
+    if verifier.familiarity is not None:
+        figures |= verifier.familiarity.figures()
+    verifier.card = _card(recipe, start, items, chosen, figures, seconds, name)
     return verifier, _report_inputs(verifier, items, embeddings, chosen.fitted)
 
 
@@ -184,10 +187,11 @@ def _card(
     start: Verifier,
     items: Dataset,
     chosen: Chosen,
+    figures: dict[str, Any],
     seconds: float,
     name: str,
 ) -> TrainingCard:
-    drawn, figures = chosen.fitted.drawn, dict[str, Any](chosen.fitted.figures())
+    drawn = chosen.fitted.drawn
     scored = drawn.scores, drawn.is_same
     return TrainingCard(
         name=name,
