@@ -1,13 +1,14 @@
 """Does a stated rate hold in places that a decision was never fitted on?
 
 python benchmarks/places.py omniglot
-python benchmarks/places.py omniglot faces faces-aligned dlib-faces
+python benchmarks/places.py omniglot faces faces-aligned dlib-faces photos
 
 A place is a set of classes under one set of conditions: an alphabet, a studio. Its images
 are split at random into a cohort, whose labels are not looked at, and the rest, at most 500
 images, of which all pairs are scored; figures are means over five draws. A gallery holds 10
 or 20 of a place's identities with one image each, or three, and is probed with others of
-these and with as many strangers. The decisions were fitted on none of these places.
+these and with as many strangers. The decisions were fitted on none of these places; that of
+photos, which ships fitted on both, on products for things and on things for products.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.calibration.fit import fit_items
 from onelook.cohort import Cohort
 from onelook.data.sources import find, open_source
 from onelook.data.sources.digits import digits_upscaled
@@ -49,12 +51,12 @@ Figures = dict[str, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("models", nargs="+", choices=["omniglot", *FACES])
+    parser.add_argument("models", nargs="+", choices=PLACES)
     parser.add_argument("--only", help="the name of one kind of places")
     arguments = parser.parse_args()
     for model in arguments.models:
         verifier = load(model).plain
-        for name, open_places in (FACE_PLACES if model in FACES else DRAWINGS).items():
+        for name, open_places in PLACES[model].items():
             if arguments.only in (None, name):
                 measure(verifier, name, open_places(verifier))
 
@@ -88,19 +90,49 @@ def news(verifier: Verifier) -> list[Place]:
     return [Place(verifier.embed(items.paths), items.labels)]
 
 
-DRAWINGS: dict[str, Callable[[Verifier], list[Place]]] = {
-    "alphabets": alphabets,
-    "digits": digits,
+def things(verifier: Verifier) -> list[Place]:
+    """Objects and pets, by a decision that products fitted."""
+    fitted_on, measured = photographs(verifier)
+    fit(verifier, fitted_on)
+    return [measured]
+
+
+def shelf(verifier: Verifier) -> list[Place]:
+    """Products in shops, by a decision that things fitted."""
+    measured, fitted_on = photographs(verifier)
+    fit(verifier, fitted_on)
+    return [measured]
+
+
+def photographs(verifier: Verifier) -> list[Place]:
+    """Products and things."""
+    sources = open_source("grocery", "photos"), open_source("things")
+    return [Place(verifier.embed(items.paths), items.labels) for items in sources]
+
+
+def fit(verifier: Verifier, place: Place) -> None:
+    """Give the model the decision that a place fits, and no other."""
+    vectors = place.embeddings
+    verifier.decision = fit_items(verifier, vectors, vectors, place.labels).decision
+
+
+Open = Callable[[Verifier], list[Place]]
+FACES: dict[str, Open] = {"att": studio, "lfw": news}
+PLACES: dict[str, dict[str, Open]] = {
+    "omniglot": {"alphabets": alphabets, "digits": digits},
+    "faces": FACES,
+    "faces-aligned": FACES,
+    "dlib-faces": FACES,
+    "photos": {"things": things, "shelf": shelf},
 }
-FACES = ("faces", "faces-aligned", "dlib-faces")
-FACE_PLACES: dict[str, Callable[[Verifier], list[Place]]] = {"att": studio, "lfw": news}
 
 
 def measure(verifier: Verifier, name: str, places: list[Place]) -> None:
     """Print and record the figures of one kind of places."""
     assert verifier.decision is not None
     clock = Clock()
-    for size in SIZES:
+    smallest = min(len(place.labels) for place in places)
+    for size in (size for size in SIZES if 2 * size <= smallest):
         try:
             found = [list(of_place(verifier, place, size)) for place in places]
         except DataError as error:

@@ -48,7 +48,7 @@ def familiarity_rows(facts: CalibrationFacts | None) -> Rows:
         return []
     text = f"{facts.flagged_own:.2%} of images like its own"
     if facts.flagged_others is not None:
-        text += f", {facts.flagged_others:.1%} of readable images of other kinds"
+        text += f", {facts.flagged_others:.1%} of pictures of other kinds"
     return [("called unfamiliar", text)]
 
 
