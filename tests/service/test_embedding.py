@@ -95,7 +95,7 @@ def test_the_pixels_that_wait_are_counted():
         return await embedder.embed(uploads(*[one] * 5), ["left"] * 5)
 
     embedder = Embedder(verifier, settings)
-    assert len(run(embedder, scenario)) == 5 and embedder._n_pixels == 0
+    assert len(run(embedder, scenario)) == 5 and embedder._pixels.total == 0
 
 
 def test_two_encoders_each_get_their_side():
@@ -181,10 +181,10 @@ def test_more_than_may_wait_is_refused_at_once_and_room_comes_back(monkeypatch):
     async def scenario(embedder):
         accepted = [
             asyncio.create_task(embedder.embed(uploads(drawing(i)), ["left"]))
-            for i in range(3)
+            for i in range(2)
         ]
         await asyncio.sleep(0)
-        with pytest.raises(HTTPException, match="3 images are waiting") as refusal:
+        with pytest.raises(HTTPException, match="2 images are waiting") as refusal:
             await embedder.embed(uploads(drawing(1), drawing(2)), ["left", "left"])
         release.set()
         await asyncio.gather(*accepted)
@@ -192,7 +192,7 @@ def test_more_than_may_wait_is_refused_at_once_and_room_comes_back(monkeypatch):
         return refusal.value
 
     refusal = run(
-        Embedder(verifier, ServiceSettings(max_waiting=4, max_images=4)), scenario
+        Embedder(verifier, ServiceSettings(max_waiting=4, max_images=2)), scenario
     )
     assert refusal.status_code == 503
 

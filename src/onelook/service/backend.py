@@ -18,6 +18,7 @@ from onelook.service.embedding import Embedder
 from onelook.service.failures import overloaded
 from onelook.service.observing import Metrics
 from onelook.service.settings import ServiceSettings
+from onelook.service.shares import CLIENT, Shares
 from onelook.service.uploads import Room
 from onelook.verifier import Verifier
 
@@ -59,7 +60,7 @@ class Backend:
         # In threads of their own: a gallery that hangs must not hold up comparisons.
         self._searchers = ThreadPoolExecutor(GALLERY_THREADS, "onelook-gallery")
         # Explanations take seconds: one at a time leaves a core to other requests.
-        self._one_at_a_time, self._n_slow = CapacityLimiter(1), 0
+        self._one_at_a_time, self._slow = CapacityLimiter(1), Shares(MOST_SLOW)
         self._warming = asyncio.get_running_loop().create_task(self._warm_up())
 
     async def _warm_up(self) -> None:
@@ -108,13 +109,13 @@ class Backend:
 
     async def slowly(self, work: Callable[[], Result]) -> Result:
         """Run work that takes seconds, one call after the other."""
-        if self._n_slow >= MOST_SLOW:
-            raise overloaded(f"{self._n_slow} explanations are waiting")
-        self._n_slow += 1
+        client = CLIENT.get()
+        if not self._slow.take(client, 1):
+            raise overloaded(f"{self._slow.total} explanations are waiting")
         try:
             return await to_thread.run_sync(work, limiter=self._one_at_a_time)
         finally:
-            self._n_slow -= 1
+            self._slow.give(client, 1)
 
 
 async def backend_of(request: Request) -> Backend:

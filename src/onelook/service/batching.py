@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onelook.service.shares import CLIENT, Turns
 
 Vectors = NDArray[np.float32]  # (N, D)
 
@@ -32,12 +33,15 @@ class Job:
     # Delivers the answers of jobs whose vectors are known; None for the vectors themselves.
     finish: "Callable[[list[Job]], object] | None" = None
     k: int = 0  # number of matches, where the gallery is asked
+    client: str = field(default_factory=CLIENT.get)
+    n_pixels: int = 0  # that are waiting to be decoded
     loaded: list[Any] = field(default_factory=list)
     vectors: Vectors = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
 class Batcher:
-    """A queue before one thread, which takes as many jobs at a time as are waiting.
+    """A queue before one thread, which takes as many jobs at a time as are waiting,
+    one of each client in turn.
 
     While one batch is processed the next one gathers, so batches grow with the load. A
     batch that is not full waits only while other jobs are on their way (``coming`` counts
@@ -57,7 +61,7 @@ class Batcher:
         self._largest = largest
         self._wait = wait
         self._coming = coming
-        self._queue: deque[Job] = deque()
+        self._queue: Turns[Job] = Turns()
         self._n_images = 0  # in the queue
         self._changed = threading.Condition()
         self._closed = False
@@ -69,7 +73,7 @@ class Batcher:
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            self._queue.append(job)
+            self._queue.put(job)
             self._n_images += len(job.uploads)
             # Waking the thread costs as much as a job: only when it has cause to go on.
             if len(self._queue) == 1 or self._is_complete():
@@ -98,7 +102,7 @@ class Batcher:
             batch: list[Job] = []
             size = 0
             while self._queue and size < self._largest:
-                batch.append(self._queue.popleft())
+                batch.append(self._queue.take())
                 size += len(batch[-1].uploads)
             self._n_images -= size
             return batch

@@ -18,6 +18,7 @@ from onelook.machine import cores
 from onelook.service.batching import Batcher, Job, Upload, Vectors, deliver
 from onelook.service.failures import overloaded
 from onelook.service.settings import ServiceSettings
+from onelook.service.shares import CLIENT, Shares, Turns
 from onelook.verifier import Verifier
 
 # Images above this many pixels are decoded beside the others, not before them. Below it
@@ -39,21 +40,29 @@ class Embedder:
         settings: ServiceSettings,
         on_batch: Callable[[int], object] = lambda size: None,
     ) -> None:
-        self.n_waiting = 0
         self._verifier = verifier
         self._settings = settings
         self._on_batch = on_batch
-        self._n_decoding = self._n_pixels = 0
+        self._n_decoding = 0
+        self._places = Shares(settings.max_waiting)
+        self._pixels = Shares(settings.max_waiting_pixels)
+        self._small: Turns[Job] = Turns()
+        self._large: Turns[Job] = Turns()
         self._futures: set[asyncio.Future[Any]] = set()
         self._lock = threading.Lock()
         self._decoder = ThreadPoolExecutor(1, "onelook-decode")
-        self._large = ThreadPoolExecutor(cores(), "onelook-decode-large")
+        self._decoders = ThreadPoolExecutor(cores(), "onelook-decode-large")
         self._batcher = Batcher(
             self._embed_batch,
             largest=settings.batch_size,
             wait=settings.batch_wait,
             coming=lambda: self._n_decoding,
         )
+
+    @property
+    def n_waiting(self) -> int:
+        """Number of images that are accepted and not answered."""
+        return self._places.total
 
     async def embed(self, uploads: Sequence[Upload], sides: Sequence[str]) -> Vectors:
         """Embeddings (N, D) of images, each for its side ("left" or "right")."""
@@ -92,7 +101,8 @@ class Embedder:
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             with self._lock:
                 self._n_decoding += 1
-            self._decoder.submit(self._decode, Job(uploads, sides, future, finish, k))
+                self._small.put(Job(uploads, sides, future, finish, k))
+            self._decoder.submit(self._decode_next)
             self._futures.add(future)
             try:
                 return await future
@@ -108,13 +118,13 @@ class Embedder:
     @contextmanager
     def places(self, n: int) -> Iterator[None]:
         """Count ``n`` more images as waiting inside the block; for the event loop only."""
-        if self.n_waiting + n > self._settings.max_waiting:
+        client = CLIENT.get()
+        if not self._places.take(client, n):
             raise overloaded(f"{self.n_waiting} images are waiting")
-        self.n_waiting += n
         try:
             yield
         finally:
-            self.n_waiting -= n
+            self._places.give(client, n)
 
     def check_header(self, upload: Upload) -> int:
         """Pixels of an image as its header says."""
@@ -136,48 +146,52 @@ class Embedder:
     def close(self) -> None:
         """Finish what was accepted."""
         self._decoder.shutdown()
-        self._large.shutdown()
+        self._decoders.shutdown()
         self._batcher.close()
 
     @contextmanager
     def checked(self, uploads: Sequence[Upload]) -> Iterator[None]:
         """Check images by their headers and count their pixels inside the block."""
-        n = self._reserve(uploads)
+        client = CLIENT.get()
+        n = self._reserve(client, uploads)
         try:
             yield
         finally:
-            self._release(n)
+            self._pixels.give(client, n)
 
-    def _reserve(self, uploads: Sequence[Upload]) -> int:
-        n, limit = sum(map(self.check_header, uploads)), self._settings.max_waiting_pixels
+    def _reserve(self, client: str, uploads: Sequence[Upload]) -> int:
+        n, limit = sum(map(self.check_header, uploads)), self._pixels.limit
         if n > limit:
             raise TooLargeError(
                 f"the images of a request have {n:,} pixels, more than the limit of "
                 f"{limit:,}; send fewer or smaller ones"
             )
-        with self._lock:
-            if self._n_pixels + n > limit:
-                raise overloaded(f"images of {self._n_pixels:,} pixels are waiting")
-            self._n_pixels += n
+        if not self._pixels.take(client, n):
+            raise overloaded(f"images of {self._pixels.total:,} pixels are waiting")
         return n
 
-    def _release(self, n: int) -> None:
+    def _decode_next(self) -> None:
+        """Check the next job, and decode it unless it is large."""
         with self._lock:
-            self._n_pixels -= n
-
-    def _decode(self, job: Job) -> None:
-        n = 0
+            job = self._small.take()
         try:
-            n = self._reserve(job.uploads)
-            if n > LARGE_PIXELS:
-                self._large.submit(self._load, job, n)
-                return
+            job.n_pixels = self._reserve(job.client, job.uploads)
         except Exception as error:
             deliver([(job.future, error)])
             job.uploads = ()
-        self._load(job, n)
+        if job.n_pixels <= LARGE_PIXELS:
+            self._load(job)
+            return
+        with self._lock:
+            self._large.put(job)
+        self._decoders.submit(self._load_next)
 
-    def _load(self, job: Job, n_pixels: int) -> None:
+    def _load_next(self) -> None:
+        with self._lock:
+            job = self._large.take()
+        self._load(job)
+
+    def _load(self, job: Job) -> None:
         try:
             loaded = []
             for upload, side in zip(job.uploads, job.sides, strict=True):
@@ -188,7 +202,7 @@ class Embedder:
                 job.loaded = loaded
         except Exception as error:
             deliver([(job.future, error)])
-        self._release(n_pixels)
+        self._pixels.give(job.client, job.n_pixels)
         with self._lock:
             self._n_decoding -= 1
         if job.loaded:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onelook.service.failures import failure
 from onelook.service.settings import ServiceSettings
+from onelook.service.shares import CLIENT
 
 log = logging.getLogger("onelook.service")
 
@@ -34,7 +35,7 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Guards:
-    """Checks host and origin, and adds the security headers for browsers."""
+    """Checks host and origin, notes the client, and adds headers for browsers."""
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings) -> None:
         self.app = app
@@ -45,6 +46,7 @@ class Guards:
             return await self.app(scope, receive, send)
 
         begun = False
+        CLIENT.set((scope.get("client") or ("",))[0])
 
         async def send_guarded(message: Message) -> None:
             nonlocal begun

@@ -16,7 +16,8 @@ class ServiceSettings:
         max_bytes: Largest body of a request.
         max_pixels: Most pixels of an image; checked in its header, before it is decoded.
         max_images: Most images of a request.
-        max_waiting: Most images that are accepted and not answered; beyond, 503.
+        max_waiting: Most images that are accepted and not answered; beyond, 503. One
+            client has at most half of these and of what else there is a limit of.
         max_held_bytes: Most bytes of all bodies held at one time.
         body_seconds: Time in which a client must send its body.
         batch_size: Number of images embedded together.
@@ -56,8 +57,9 @@ class ServiceSettings:
         if self.batch_wait < 0:
             raise ValueError(f"batch_wait must not be negative, got {self.batch_wait}")
         for held, one in (("max_waiting", "max_images"), ("max_held_bytes", "max_bytes")):
-            if getattr(self, held) < getattr(self, one):
+            # One client gets at most half, so that there is always room for others.
+            if getattr(self, held) < 2 * getattr(self, one):
                 raise ValueError(
-                    f"{held} must be at least {one}, got {getattr(self, held)} and "
+                    f"{held} must be at least twice {one}, got {getattr(self, held)} and "
                     f"{getattr(self, one)}: a request of that size would never be accepted"
                 )

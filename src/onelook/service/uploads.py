@@ -13,6 +13,7 @@ from onelook.service.batching import Upload
 from onelook.service.failures import overloaded
 from onelook.service.multipart import Part, parse_multipart
 from onelook.service.settings import ServiceSettings
+from onelook.service.shares import CLIENT, Shares
 
 MAX_JSON = 16 << 10  # bytes of metadata, or of a JSON body
 
@@ -22,13 +23,16 @@ class Room:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
-        self.free = settings.max_held_bytes
+        self._bytes = Shares(settings.max_held_bytes)
 
     def take(self, n_bytes: int) -> None:
         """Reserve memory; raises a 503 where too little is left."""
-        if n_bytes > self.free:
+        if not self._bytes.take(CLIENT.get(), n_bytes):
             raise overloaded("too many bytes are being sent to it")
-        self.free -= n_bytes
+
+    def give(self, n_bytes: int) -> None:
+        """Give reserved memory back."""
+        self._bytes.give(CLIENT.get(), n_bytes)
 
 
 @asynccontextmanager
@@ -56,7 +60,7 @@ async def body_of(request: Request, room: Room) -> AsyncIterator[bytes]:
             raise HTTPException(408, late) from error
         yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
     finally:
-        room.free += held
+        room.give(held)
 
 
 @asynccontextmanager
