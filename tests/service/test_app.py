@@ -213,7 +213,7 @@ def test_explanations_queue_up_to_a_few_only(monkeypatch):
         answers = [one.result() for one in asked]
     assert sorted(answer.status_code for answer in answers) == [200] * 4 + [503] * 6
     busy = next(answer for answer in answers if answer.status_code == 503)
-    assert "8 explanations are waiting" in busy.json()["error"]
+    assert "4 explanations are waiting" in busy.json()["error"]
 
 
 def test_a_model_of_texts_is_refused():
