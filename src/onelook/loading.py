@@ -8,6 +8,7 @@ from typing import Any, Literal
 from onelook.data.inputs import input_from_dict
 from onelook.errors import CheckpointError, DataError, one_line
 from onelook.extras import import_extra
+from onelook.hub import fetch
 from onelook.model_folder import (
     ModelFile,
     OldModelFile,
@@ -23,7 +24,13 @@ from onelook.runtime.encoder import Encoder
 from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE, OnnxEncoder, has_cuda
 from onelook.runtime.scores import Scores, build_scores
 from onelook.verifier import Verifier
-from onelook.zoo import SETTINGS_FILE, existing_folder, shipped_folder
+from onelook.zoo import (
+    SETTINGS_FILE,
+    existing_folder,
+    folder_of,
+    hub_address,
+    shipped_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +40,26 @@ Runtime = Literal["onnx", "torch"]
 def load(
     name: str | Path, device: str | None = None, runtime: Runtime | None = None
 ) -> Verifier:
-    """A Verifier from a folder that ``train`` wrote, or of a model that ships.
+    """A Verifier from a folder that ``train`` wrote, or of a model that has a name.
 
     Args:
-        name: The folder, or the name of a shipped model.
+        name: The folder, the name of a shipped or fetchable model, or
+            ``hf-hub:ORG/NAME[@REVISION]``. A model of the Hugging Face hub that is not in
+            the user's cache is fetched.
         device: "cpu", "cuda" or another one of PyTorch's; None takes the one that the
             environment variable ONELOOK_DEVICE names, else the processor.
         runtime: "onnx" answers through ONNX Runtime, "torch" through PyTorch; None takes
             ONNX Runtime where the model has a graph and the device allows.
 
     Raises:
-        CheckpointError: If there is no such model, it was damaged, or its format is newer
-            than this onelook knows.
+        CheckpointError: If there is no such model, it cannot be fetched, it was damaged, or
+            its format is newer than this onelook knows.
         OnelookError: If PyTorch is needed and not installed.
         ValueError: If there is no such device.
     """
     device = device or os.environ.get("ONELOOK_DEVICE")
+    if hub_address(name) and not (folder_of(name) / SETTINGS_FILE).is_file():
+        fetch(str(name))
     folder = existing_folder(name)
     file, content = read_settings(folder)
     encoder, scores = _answering(folder, file, content["model"], device, runtime)

@@ -1,16 +1,18 @@
 """Zoo: models known by name, their folders, and what each needs."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onelook.errors import CheckpointError
-from onelook.files import expanded
+from onelook.files import cache_folder, expanded
 
 SETTINGS_FILE = "model.json"
 DEFAULT_MODEL, PHOTO_MODEL = "omniglot", "photos"  # for drawings, for photographs
 FOLDER = Path(__file__).parent / "pretrained"
+HUB = re.compile(r"hf-hub:([\w.-]+/[\w.-]+?)(?:@([\w.-]+))?")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,53 @@ class ShippedModel:
     name: str
     purpose: str
     needs: str
+
+
+@dataclass(frozen=True)
+class FetchableModel(ShippedModel):
+    """An encoder on the Hugging Face hub that ``fetch`` knows by name.
+
+    Args:
+        repository: Where it lies on the hub.
+        licence: Of its weights.
+        megabytes: What is downloaded.
+        pooling: "cls", its class token, or "pooler", its own attention.
+    """
+
+    repository: str
+    licence: str
+    megabytes: int
+    pooling: str
+
+
+def _things(name: str, repository: str, megabytes: int, pooling: str) -> FetchableModel:
+    purpose, licence = "photographs of things", "Apache-2.0"
+    return FetchableModel(
+        name, purpose, "onelook[hub]", repository, licence, megabytes, pooling
+    )
+
+
+FETCHABLE = (
+    _things("dinov2-base", "facebook/dinov2-base", 346, "cls"),
+    _things("dinov2-small", "facebook/dinov2-small", 88, "cls"),
+    _things("siglip2-base", "google/siglip2-base-patch16-224", 1500, "pooler"),
+)
+
+
+def hub_address(name: str | Path) -> tuple[str, str] | None:
+    """Repository and revision ("" for the newest) of a model of the hub, or None."""
+    for one in FETCHABLE:
+        if one.name == str(name):
+            return one.repository, ""
+    found = HUB.fullmatch(str(name))
+    return None if found is None else (found[1], found[2] or "")
+
+
+def fetched_folder(name: str | Path) -> Path | None:
+    """Where in the user's cache a model of the hub is kept; None for all others."""
+    if hub_address(name) is None:
+        return None
+    return cache_folder() / "hub" / str(name).removeprefix("hf-hub:").replace("/", "--")
 
 
 def shipped_names() -> list[str]:
@@ -87,11 +136,11 @@ def shipped_folder(name: str) -> Path | None:
 
 
 def folder_of(name: str | Path) -> Path:
-    """The folder of a model: the one of that path, or of a shipped model's name."""
+    """The folder of a model: of that path, or of a shipped or fetched model's name."""
     folder = expanded(name)
     if (folder / SETTINGS_FILE).is_file():
         return folder
-    return shipped_folder(str(name)) or folder
+    return shipped_folder(str(name)) or fetched_folder(name) or folder
 
 
 def raw_settings(name: str) -> dict[str, Any]:
@@ -114,6 +163,12 @@ def existing_folder(name: str | Path) -> Path:
     folder = folder_of(name)
     if (folder / SETTINGS_FILE).is_file():
         return folder
+    if hub_address(name) is not None:
+        raise CheckpointError(f"{name} is not fetched yet: onelook fetch {name}")
+    if str(name).startswith("hf-hub:"):
+        raise CheckpointError(
+            f"{name}: expected hf-hub:ORG/NAME or hf-hub:ORG/NAME@REVISION"
+        )
     what = "a folder without model.json" if folder.is_dir() else "no folder"
     if folder.is_file():
         what = "a file; name the folder that holds model.json"

@@ -9,6 +9,7 @@ from onelook.cli import (  # noqa: F401  (they add their commands)
     evaluate,
     explain,
     gallery,
+    hub,
     review,
     serve,
     train,

@@ -38,7 +38,7 @@ def argument(takes: str, text: str) -> Any:
     return typer.Argument(metavar=takes, help=text)
 
 
-MODEL_HELP = "A folder that train wrote, or the name of a shipped model (onelook models)"
+MODEL_HELP = "A folder that train wrote, or a name (onelook models)"
 GALLERY_HELP = "A file, postgresql://… or milvus://…"
 Model = Annotated[
     str | None,

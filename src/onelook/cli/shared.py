@@ -24,7 +24,7 @@ log = logging.getLogger("onelook")
 ORDER = (
     *("demo", "data", "review", "recipes", "train", "evaluate", "calibrate"),
     *("compare", "explain", "find", "embed", "enroll", "identify", "forget", "gallery"),
-    *("models", "check", "export", "serve", "token"),
+    *("models", "fetch", "push", "check", "export", "serve", "token"),
 )
 
 
@@ -172,7 +172,7 @@ def written_folder(model: str, out: Path | None) -> Path:
 
     folder = out or expanded(model)
     if out is None and not (folder / SETTINGS_FILE).is_file():
-        fail(f"{model} ships with onelook and stays as it is; --out FOLDER writes a copy")
+        fail(f"{model} stays as it is; --out FOLDER writes a copy")
     return folder
 
 

@@ -214,17 +214,22 @@ def models(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the shipped models, what for and what they need, or describe one."""
-    from onelook.zoo import shipped_models
+    """List the models with names, what for and what they need, or describe one."""
+    from onelook.zoo import FETCHABLE, shipped_models
 
     if name is not None:
         return _describe(name, as_json)
 
-    found = shipped_models()
+    found = [*shipped_models(), *FETCHABLE]
     if as_json:
         return print_json([asdict(one) for one in found])
-    needs = {one.name: f"; needs {one.needs}" if one.needs else "" for one in found}
-    print_rows({one.name: one.purpose + needs[one.name] for one in found}, as_json)
+    rows = {
+        one.name: one.purpose + (f"; needs {one.needs}" if one.needs else "")
+        for one in found
+    }
+    for one in FETCHABLE:
+        rows[one.name] += f"; onelook fetch: {one.megabytes:,} MB, {one.licence}"
+    print_rows(rows, as_json)
 
 
 def _describe(name: str, as_json: bool) -> None:

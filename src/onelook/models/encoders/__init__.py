@@ -20,6 +20,7 @@ from onelook.models.encoders.external import (
     TimmEncoder,
 )
 from onelook.models.encoders.headed import HeadedEncoder
+from onelook.models.encoders.hub import HubEncoder
 from onelook.models.encoders.koch import KochEncoder
 from onelook.models.encoders.lfw import LfwEncoder
 from onelook.models.encoders.mirrored import MirroredEncoder
@@ -40,6 +41,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
     "dlib-faces": DlibFaceEncoder,
     "mirrored": MirroredEncoder,
     "headed": HeadedEncoder,
+    "hub": HubEncoder,
 }
 
 
