@@ -234,3 +234,24 @@ def test_a_killed_command_goes_on(tmp_path, workers, stop):
     assert f"{4096 * n_done:,} images were there before" in ended.stdout
     names, vectors = all_of(out)
     assert names == [f"{table}!/{i}" for i in range(9000)] and vectors.shape == (9000, 256)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ray_gives_what_one_process_gives_and_leaves_nothing(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    table, home = tmp_path / "t.parquet", tmp_path / "home"
+    write_table(table, 600)
+    home.mkdir()
+    command = [sys.executable, "-m", "onelook", "embed", str(table), "-m", "omniglot"]
+    environment = {**os.environ, "HOME": str(home), "TMPDIR": "/tmp"}
+    before = set(os.listdir("/tmp"))
+    for workers in ("1", "ray"):
+        more = ["--out", str(tmp_path / workers), "--workers", workers]
+        ended = subprocess.run([*command, *more], capture_output=True, env=environment)
+        assert ended.returncode == 0, ended.stderr
+    left = [one for one in set(os.listdir("/tmp")) - before if one.startswith("ray")]
+    assert left == [] and list(home.iterdir()) == []
+    one, ray = all_of(tmp_path / "1"), all_of(tmp_path / "ray")
+    assert one[0] == ray[0]
+    np.testing.assert_allclose(one[1], ray[1], atol=1e-6)

@@ -20,6 +20,7 @@ from onelook.data.reading import escaped
 from onelook.errors import CheckpointError, DataError, one_line
 from onelook.files import expanded, locked, write_whole
 from onelook.loading import load
+from onelook.on_ray import Encoded, on_ray
 from onelook.progress import interruptible, progress_bar
 from onelook.vectors import (
     BLOCK,
@@ -37,8 +38,6 @@ from onelook.zoo import shipped_folder
 SHARD = 4096  # images of a file; a multiple of BLOCK
 MANIFEST, BAD_FILE = "embed.json", "bad.tsv"
 RAY = "ray"
-
-Encoded = tuple[list[str], NDArray[np.float32], list[tuple[str, str]]]
 
 
 class Manifest(BaseModel):
@@ -284,6 +283,8 @@ def _results(
 ) -> Generator[Encoded, None, None]:
     if workers == 1:
         yield from map(encode, blocks)
+    elif workers == RAY:
+        yield from on_ray(encode, list(blocks))
     else:
         yield from in_processes(encode, blocks, int(workers))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from onelook.bulk import embed_shards
 from onelook.cli import main
 from onelook.data.inputs import TextInput
 from onelook.data.sources.omniglot import omniglot
@@ -20,6 +21,7 @@ from onelook.review.groups import check_new, group, write_groups
 from onelook.review.neighbours import EXACT_UP_TO, Neighbours, edges, neighbours
 from onelook.review.page import check_page, write_page
 from onelook.review.pixels import Pictures
+from onelook.vectors import embed_files, write_vectors
 from onelook.verifier import from_function
 
 DECISION = Decision(
@@ -293,3 +295,20 @@ def test_faults_planted_among_drawings_are_found(data_root, tmp_path):
     assert len(wrong) >= 10 and len(named & wrong) >= 0.8 * len(wrong)
     assert len(named - wrong) <= 0.02 * len(found)
     assert len(found.duplicates) == len(copied)
+
+
+def test_vectors_that_were_embedded_before_are_not_embedded_again(
+    verifier, folder, tmp_path
+):
+    pytest.importorskip("pyarrow")
+    expected, shards = review(verifier, folder, progress=False), tmp_path / "vectors"
+    embed_shards(verifier, [str(folder)], shards, progress=False)
+    file = write_vectors(tmp_path / "v.npz", embed_files(verifier, [folder / "red"]))
+    verifier.look = None  # nothing is embedded
+    found = review(verifier, folder, vectors=shards, progress=False)
+    assert found.to_dict() == expected.to_dict()
+    with pytest.raises(DataError, match=r"0\.png: has no vector in .*v\.npz"):
+        review(verifier, folder, vectors=file, progress=False)
+    verifier._fingerprint = "beef"
+    with pytest.raises(DataError, match=r"not of mean colour \(beef\)"):
+        review(verifier, folder, vectors=shards, progress=False)

@@ -60,10 +60,7 @@ def enroll(
     keep_originals: Annotated[
         bool, option("--keep-originals", "Keep the image files too")
     ] = False,
-    vectors: Annotated[
-        Path | None,
-        option("--vectors FILE", "In place of images: what onelook embed --out wrote"),
-    ] = None,
+    vectors: options.Vectors = None,
     skip_bad: options.SkipBad = False,
     strict: Annotated[
         bool, option("--strict", "Refuse images that are too small, blank, blurred or odd")

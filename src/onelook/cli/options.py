@@ -90,6 +90,10 @@ Faces = Annotated[
         least=1,
     ),
 ]
+Vectors = Annotated[
+    Path | None,
+    option("--vectors FILE", "What onelook embed --out wrote, not to embed again"),
+]
 SkipBad = Annotated[bool, option("--skip-bad", "Go on without unreadable images")]
 Threads = Annotated[
     int | None,

@@ -26,6 +26,7 @@ def review(
     no_labels: Annotated[
         bool, option("--no-labels", "Folders are no classes: group all images")
     ] = False,
+    vectors: options.Vectors = None,
     model: options.Model = None,
     cohort: options.Beside = None,
     skip_bad: options.SkipBad = False,
@@ -49,6 +50,7 @@ def review(
         load_model(model, cohort, [str(folder)]),
         folder,
         labelled=not no_labels,
+        vectors=vectors,
         skip_bad=skip_bad,
     )
     say_listed("skipped", found.bad)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.bulk import read_shards
 from onelook.data.archives import open_tree
 from onelook.data.parts import recurring, split_off
 from onelook.data.reading import escaped
@@ -157,6 +159,7 @@ def review(
     folder: str | Path,
     *,
     labelled: bool = True,
+    vectors: str | Path | None = None,
     skip_bad: bool = False,
     progress: bool = True,
 ) -> Review:
@@ -167,12 +170,14 @@ def review(
         folder: A folder or an archive. The folder of an image is its class; an image in
             none has no label.
         labelled: False: folders are no classes, and no image has a label.
+        vectors: What ``onelook embed`` wrote of these images, not to embed them again. Then
+            images of an unfamiliar kind are not among the strangers.
         skip_bad: Go on without files that cannot be read.
         progress: Draw a bar on a terminal.
 
     Raises:
-        DataError: If there are fewer than two images, one cannot be read, or the model has
-            two encoders or no decision.
+        DataError: If there are fewer than two images, one cannot be read or has no vector,
+            the vectors are of another model, or the model has two encoders or no decision.
 
     Example:
         >>> print(review(onelook.load("photos"), "products/"))  # doctest: +SKIP
@@ -183,7 +188,11 @@ def review(
     if len(names) < 2:
         raise DataError(f"{folder}: a review needs two images or more, found {len(names)}")
 
+    known = None if vectors is None else _kept(verifier, vectors)
+
     def encode(some: Any) -> Any:
+        if known is not None:
+            return [(known(one), None) for one in some]
         return zip(*verifier.look(some, some), strict=True)
 
     paths, encoded, bad = encode_files(list(names), encode, skip_bad, progress)
@@ -208,6 +217,25 @@ def review(
         bad=tuple(bad),
         map=_map(embeddings),
     )
+
+
+def _kept(verifier: Verifier, vectors: str | Path) -> Callable[[str], NDArray[np.float32]]:
+    """The vector of an address, from a file or a folder of shards."""
+    kept: dict[str, NDArray[np.float32]] = {}
+    for part in read_shards(vectors):
+        if part.fingerprint != verifier.fingerprint:
+            raise DataError(
+                f"{vectors} is of the model {part.fingerprint}, not of {verifier.name} "
+                f"({verifier.fingerprint}); embed the images again, or name its --model"
+            )
+        kept.update(zip(part.paths, part.vectors, strict=True))
+
+    def vector_of(address: str) -> NDArray[np.float32]:
+        if address not in kept:
+            raise DataError(f"{address}: has no vector in {vectors}")
+        return kept[address]
+
+    return vector_of
 
 
 def _usable(verifier: Verifier) -> Decision:
