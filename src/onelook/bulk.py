@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from onelook.data.inputs.processes import in_processes
 from onelook.data.listing import Listed, list_items, read_item
-from onelook.data.reading import escaped
+from onelook.data.reading import escaped, is_utf8
 from onelook.errors import CheckpointError, DataError, one_line
 from onelook.files import expanded, locked, write_whole
 from onelook.loading import load
@@ -87,7 +87,7 @@ class Encode:
         """Names, vectors (N, D) and what cannot be read with why."""
         places = dict(block)
         bad = not_utf8(list(places))
-        readable = [name for name in places if name not in dict(bad)]
+        readable = list(filter(is_utf8, places))
 
         def encode(names: Sequence[str]) -> NDArray[np.float32]:
             return self.verifier.embed([read_item(places[n]) for n in names], self.side)
@@ -139,10 +139,8 @@ def embed_shards(
     check_ending(_shard(folder, 0))
     busy = f"{folder} is being written by another process; wait for it to end"
     encode = Encode(verifier, side)
-    if workers != 1:
-        _encode_of(
-            _home(verifier), verifier.fingerprint, side
-        )  # fails here, not in children
+    if workers != 1:  # fails here, not in each child
+        _encode_of(_home(verifier), verifier.fingerprint, side)
     with locked(folder, busy):
         manifest = _begin(folder, _manifest(verifier, side, items))
         missing = [i for i in range(manifest.n_shards) if not _shard(folder, i).exists()]
