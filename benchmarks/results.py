@@ -111,7 +111,7 @@ BY_METRIC = {
     "Photographs of things, and a head of your own": ("photos", "class-folder"),
     "Decisions, galleries and the service": (
         *("calibration", "identify", "find", "gallery", "service", "place"),
-        *("familiarity", "review"),
+        *("familiarity", "review", "soak"),
     ),
     "Speed": ("time-to", "train", "embed", "export", "cold", "bulk", "gradient"),
 }

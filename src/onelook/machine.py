@@ -2,6 +2,9 @@
 
 import os
 import sys
+import threading
+
+GIVING_WAY = 10  # nice
 
 
 def cores() -> int:
@@ -23,3 +26,9 @@ def use_threads(n: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:  # it has read the variable already
         torch.set_num_threads(n)
+
+
+def give_way() -> None:
+    """Let other threads of this process go before this one, where the system can."""
+    if sys.platform == "linux":  # where a thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), GIVING_WAY)

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from onelook.data.inputs import TextInput
 from onelook.service.app import create_app
 from onelook.service.settings import ServiceSettings
+from onelook.service.tokens import Tokens, add_token
 from onelook.verifier import from_function
 
 
@@ -265,3 +266,36 @@ def test_a_picture_of_another_kind_is_named_and_decides_nothing(tmp_path):
     assert pair["reason"].startswith("words.png is unlike what omniglot was calibrated on")
     assert (found["verdict"], found["identity"]) == ("unsure", None)
     assert found["reason"] == pair["reason"]
+
+
+def test_a_client_that_fills_its_places_leaves_some_for_another(monkeypatch, tmp_path):
+    names = ("greedy", "modest")
+    secrets = {name: add_token(tmp_path / "tokens.json", name, False) for name in names}
+    settings = ServiceSettings(
+        max_waiting=12, max_images=6, tokens=Tokens(tmp_path / "tokens.json")
+    )
+    verifier, release = omniglot(), threading.Event()
+    embed_loaded = type(verifier).embed_loaded
+
+    def slowly(self, loaded, side="left"):
+        assert release.wait(20)
+        return embed_loaded(self, loaded, side)
+
+    with asking(settings) as client, ThreadPoolExecutor(9) as pool:
+        monkeypatch.setattr(type(verifier), "embed_loaded", slowly)
+
+        def ask(name):
+            headers = {"Authorization": f"Bearer {secrets[name]}"}
+            files = pair(drawing(1), drawing(2))
+            return pool.submit(client.post, "/v1/compare", files=files, headers=headers)
+
+        asked = [ask("greedy") for _ in range(8)]
+        while sum(one.done() for one in asked) < 5:
+            threading.Event().wait(0.01)
+        other = ask("modest")
+        threading.Event().wait(0.2)
+        assert not other.done()  # it waits, and is not refused
+        release.set()
+        assert other.result().status_code == 200
+        statuses = sorted(one.result().status_code for one in asked)
+    assert statuses == [200] * 3 + [503] * 5

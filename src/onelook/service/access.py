@@ -5,6 +5,7 @@ from fastapi.security import HTTPBearer
 
 from onelook.service.backend import Served
 from onelook.service.settings import ServiceSettings
+from onelook.service.shares import CLIENT
 from onelook.service.tokens import Token
 
 # Names the token in the OpenAPI document; ``reader`` checks it.
@@ -27,11 +28,14 @@ async def may_write(request: Request, settings: ServiceSettings) -> bool:
 
 
 async def reader(request: Request, backend: Served) -> None:
-    """Refuse a caller that may not read: a 401."""
-    settings = backend.settings
-    if settings.tokens is not None and await token_of(request, settings) is None:
+    """Refuse a caller that may not read: a 401. The token says which client it is."""
+    if backend.settings.tokens is None:
+        return
+    token = await token_of(request, backend.settings)
+    if token is None:
         why = "a valid token is required: Authorization: Bearer TOKEN"
         raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
+    CLIENT.set(token.name)  # behind a proxy all have one address
 
 
 async def writer(request: Request, backend: Served) -> None:

@@ -4,15 +4,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Annotated, TypeVar
 
 import numpy as np
-from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, HTTPException, Request
 
 from onelook.familiarity import Reason
 from onelook.gallery.answers import Identification
 from onelook.gallery.gallery import Gallery
+from onelook.machine import give_way
 from onelook.service.batching import Job, Upload, deliver
 from onelook.service.embedding import Embedder
 from onelook.service.failures import overloaded
@@ -60,7 +62,8 @@ class Backend:
         # In threads of their own: a gallery that hangs must not hold up comparisons.
         self._searchers = ThreadPoolExecutor(GALLERY_THREADS, "onelook-gallery")
         # Explanations take seconds: one at a time leaves a core to other requests.
-        self._one_at_a_time, self._slow = CapacityLimiter(1), Shares(MOST_SLOW)
+        self._slow = Shares(MOST_SLOW)
+        self._explainer = ThreadPoolExecutor(1, "onelook-slow", initializer=give_way)
         self._warming = asyncio.get_running_loop().create_task(self._warm_up())
 
     async def _warm_up(self) -> None:
@@ -80,6 +83,7 @@ class Backend:
         await self._warming
         self.embedder.close()
         self._searchers.shutdown()
+        self._explainer.shutdown(cancel_futures=True)
 
     async def identify(self, image: Upload, k: int) -> Identification:
         """``Gallery.identify``; probes that were embedded together are searched so."""
@@ -113,7 +117,10 @@ class Backend:
         if not self._slow.take(client, 1):
             raise overloaded(f"{self._slow.total} explanations are waiting")
         try:
-            return await to_thread.run_sync(work, limiter=self._one_at_a_time)
+            work_here = partial(copy_context().run, work)  # for the address of the client
+            return await asyncio.get_running_loop().run_in_executor(
+                self._explainer, work_here
+            )
         finally:
             self._slow.give(client, 1)
 

@@ -14,7 +14,7 @@ from onelook.comparison import Comparison
 from onelook.data.inputs.decoding import SENT_FORMATS, header_in
 from onelook.errors import TooLargeError
 from onelook.familiarity import Reason, of_both
-from onelook.machine import cores
+from onelook.machine import cores, give_way
 from onelook.service.batching import Batcher, Job, Upload, Vectors, deliver
 from onelook.service.failures import overloaded
 from onelook.service.settings import ServiceSettings
@@ -51,7 +51,10 @@ class Embedder:
         self._futures: set[asyncio.Future[Any]] = set()
         self._lock = threading.Lock()
         self._decoder = ThreadPoolExecutor(1, "onelook-decode")
-        self._decoders = ThreadPoolExecutor(cores(), "onelook-decode-large")
+        # A small request need not wait for a core until a large picture is decoded.
+        self._decoders = ThreadPoolExecutor(
+            cores(), "onelook-decode-large", initializer=give_way
+        )
         self._batcher = Batcher(
             self._embed_batch,
             largest=settings.batch_size,

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from contextvars import ContextVar
 from typing import Generic, Protocol, TypeVar
 
-# The address that the request in work came from.
+# Whose the request in work is: the name of its token, or else the address it came from.
 CLIENT: ContextVar[str] = ContextVar("client", default="")
 
 
