@@ -1,8 +1,22 @@
 """What can go wrong, as exceptions that tell a user what to do next."""
 
+# Names come from outside: none may break a line, move a terminal's cursor or colour it.
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+CONTROLS |= {9: "\\t", 10: "\\n", 13: "\\r", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
 
 class OnelookError(Exception):
-    """Base of every error that onelook raises for a user to read."""
+    """Base of every error that onelook raises for a user to read.
+
+    Each argument is one line of the message, its line breaks and other control characters
+    escaped.
+    """
+
+    def __init__(self, *lines: object) -> None:
+        super().__init__(*(str(line).translate(CONTROLS) for line in lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class MissingExtraError(OnelookError):

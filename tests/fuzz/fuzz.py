@@ -3,12 +3,14 @@
 python tests/fuzz/fuzz.py --seconds 60
 python tests/fuzz/fuzz.py --seconds 600 --only image --seed 7
 
-Refused in order is an OnelookError of one line, within ten seconds. Other inputs are kept
-in ``tests/fuzz/seeds/TARGET/``, which the quick tests read ever after.
+Refused in order is an OnelookError of one line, within ten seconds and in the memory that
+its target states. Other inputs are kept in ``tests/fuzz/seeds/TARGET/``, which the quick
+tests read ever after.
 """
 
 import argparse
 import hashlib
+import math
 import resource
 import signal
 import sys
@@ -63,20 +65,32 @@ def fuzz(name: str, target: Target, seconds: float, seed: int) -> int:
     n, failed, begun = 0, dict[str, tuple[str, str]](), time.monotonic()
     with tempfile.TemporaryDirectory() as made, tempfile.TemporaryDirectory() as used:
         seeds = target.seeds(Path(made))
+        for data in seeds:
+            failure(target, data, Path(used))
+        most = peak_megabytes() + target.megabytes
         while time.monotonic() - begun < seconds:
             data = changed(seeds, rng)
             why = failure(target, data, Path(used))
             n += 1
+            if not why and peak_megabytes() > most:
+                why, most = f"memory: more than {most:.0f} MB", math.inf
             place = why.partition(": ")[0]  # one input of each kind
             if why and place not in failed:
                 failed[place] = why, kept(name, data)
     spent = time.monotonic() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{name:8} {n:9,} cases, {spent:5.0f} s, {peak:5.0f} MB, {len(failed)} failed")
+    print(
+        f"{name:8} {n:9,} cases, {spent:5.0f} s, {peak_megabytes():5.0f} MB, "
+        f"{len(failed)} failed"
+    )
     for why, path in failed.values():
         print(f"  {why}\n    {path}")
     sys.stdout.flush()
     return len(failed)
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def failure(target: Target, data: bytes, folder: Path) -> str:

@@ -136,7 +136,7 @@ def test_files_of_one_name_in_two_folders_are_not_one_identity(gallery, people, 
 
 def test_a_name_that_cannot_be_kept_is_named_at_the_end_too(gallery, people):
     (people / "Ada").rename(people / "A\tda")
-    with pytest.raises(DataError, match=r"3 of 10 .*\n.*A\tda.* 1 to 200 char"):
+    with pytest.raises(DataError, match=r"3 of 10 .*\n.*A\\tda.* 1 to 200 char"):
         enroll_files(gallery, [people], progress=False)
     assert gallery.identities() == {"Bob": 3, "Cy": 3, "Dora": 1}
 

@@ -16,7 +16,7 @@ from onelook.cli import (  # noqa: F401  (they add their commands)
 )
 from onelook.cli.printing import fail
 from onelook.cli.shared import app, log
-from onelook.errors import OnelookError
+from onelook.errors import OnelookError, one_line
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         app(arguments, prog_name="onelook", obj=arguments)
     except (OnelookError, ValueError, OSError) as error:
         log.info("where the error came from:", exc_info=True)
-        fail(str(error))
+        fail(str(error) if isinstance(error, OnelookError) else one_line(error))
     except RecursionError:
         log.info("where the error came from:", exc_info=True)
         fail("something that was read is nested too deeply")

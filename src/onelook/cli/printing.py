@@ -5,12 +5,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-# Names come from outside: no character of theirs may move a terminal's cursor or colour it.
-_CONTROLS = {
-    code: f"\\x{code:02x}"
-    for code in (*range(32), *range(127, 160))
-    if chr(code) not in "\n\t"
-}
+from onelook.errors import CONTROLS
+
+# What is printed may have lines and columns of its own.
+_CONTROLS = {code: text for code, text in CONTROLS.items() if chr(code) not in "\n\t"}
 
 LISTED = 10  # images that are named; the others are counted
 

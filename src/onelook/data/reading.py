@@ -142,5 +142,4 @@ def refuse_bad(
     lines.append("repair or remove them")
     if skippable and n_all > FEW:
         lines[-1] += "; --skip-bad (in Python skip_bad=True) goes on without them"
-    text = "\n".join(lines)
-    raise DataError(f"{len(bad):,} of {n_all:,} {what} cannot be used:\n{text}")
+    raise DataError(f"{len(bad):,} of {n_all:,} {what} cannot be used:", *lines)

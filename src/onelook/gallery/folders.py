@@ -155,7 +155,7 @@ def _refuse(bad: Sequence[tuple[str, str]], n_images: int, skippable: bool) -> N
     try:
         refuse_bad(bad, n_images, skippable=skippable)
     except DataError as error:
-        raise DataError(f"{error}\n{others} enrolled") from error
+        raise DataError(*error.args, f"{others} enrolled") from error
 
 
 def _enroll_block(

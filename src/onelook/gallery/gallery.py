@@ -237,7 +237,7 @@ class Gallery:
         faults = [(called[i], fault_of(taken, data[i], x) or why) for i, x, why in seen]
         warnings = [(name, why) for name, why in faults if why]
         if strict and warnings:
-            raise UnfitError("\n".join(": ".join(one) for one in warnings))
+            raise UnfitError(*map(": ".join, warnings))
         entries = [
             Entry(
                 identity=names[i],

@@ -3,12 +3,14 @@
 import ctypes
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.errors import CheckpointError, one_line
 from onelook.machine import threads
 from onelook.runtime.encoder import Inputs
 
@@ -52,11 +54,20 @@ class OnnxEncoder:
         session = self._sessions.get(own) or self._begin(own)
         first = next(iter(inputs.values()))
         step = max(1, MOST_NUMBERS // max(1, first[0].size))
-        parts = [
-            session.run(None, {name: a[at : at + step] for name, a in inputs.items()})[0]
-            for at in range(0, len(first), step)
-        ]
-        embeddings: NDArray[np.float32] = np.concatenate(parts)
+        with _naming(GRAPH_FILES[own]):
+            parts = [
+                session.run(None, {name: a[at : at + step] for name, a in inputs.items()})[
+                    0
+                ]
+                for at in range(0, len(first), step)
+            ]
+            embeddings: NDArray[np.float32] = np.concatenate(parts)
+        expected = len(first), self.embedding_size
+        if embeddings.shape != expected or embeddings.dtype != np.float32:
+            raise CheckpointError(
+                f"{GRAPH_FILES[own]} gives {embeddings.dtype} of shape {embeddings.shape}, "
+                f"model.json says float32 of {expected}: export or train again"
+            )
         return embeddings
 
     def weights(self) -> dict[str, NDArray[Any]]:
@@ -81,10 +92,25 @@ class OnnxEncoder:
             [WEIGHTS_FILE], [self.content], [len(self.content)]
         )
         cuda = ["CUDAExecutionProvider"] if self.device.startswith("cuda") else []
-        session = self._sessions[side] = onnxruntime.InferenceSession(
-            self.graphs[side], options, providers=[*cuda, "CPUExecutionProvider"]
-        )
+        with _naming(GRAPH_FILES[side]):
+            session = self._sessions[side] = onnxruntime.InferenceSession(
+                self.graphs[side],
+                options,
+                providers=[*cuda, "CPUExecutionProvider"],
+                enable_fallback=bool(cuda),  # which prints, and tries the same again
+            )
         return session
+
+
+@contextmanager
+def _naming(graph: str) -> Iterator[None]:
+    """ONNX Runtime's errors have no common class but Exception."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointError(
+            f"{graph} does not answer: {one_line(error)}; export or train again"
+        ) from error
 
 
 def import_onnxruntime() -> Any:
