@@ -22,8 +22,12 @@ class MetricsLog:
 
     def add(self, row: dict[str, float]) -> None:
         self.history.append(row)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            error.filename = str(self.path)  # a full disk names no file
+            raise
 
 
 class Speed:
