@@ -434,3 +434,12 @@ def test_a_heif_image_names_the_extra_where_its_package_is_missing(tmp_path, mon
     path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     with pytest.raises(DataError, match=r"photo.heic: a HEIF image, and .*onelook\[heif\]"):
         decode(str(path))
+
+
+@pytest.mark.parametrize("size", [(1, 39_000_000), (70_000, 2)])
+def test_no_side_is_longer_than_that_of_a_jpeg(size, tmp_path):
+    path = tmp_path / "line.png"
+    Image.new("1", size).save(path)
+    limit = f"{size[0]} x {size[1]} pixels, and no side may have more than 65,535"
+    with pytest.raises(TooLargeError, match=limit):
+        decode(str(path))

@@ -27,6 +27,7 @@ Item = str | Path | bytes | Image.Image | NDArray[Any]
 Items = TypeVar("Items", bound=Sequence[Any])
 
 MAX_PIXELS = 89_000_000
+MAX_SIDE = 65_535  # pixels, as in a JPEG; Pillow needs 8 bytes more for each row
 LARGE_PIXELS = 4_000_000
 THUMBNAIL_SIDE = 96
 _REDUCED = ("L", "LA", "RGB", "RGBA")  # modes whose pixels can be averaged
@@ -240,6 +241,11 @@ def _check_size(image: Image.Image, address: str, max_pixels: int) -> None:
     tags = getattr(image, "tag_v2", {})  # a TIFF is decoded in whole tiles
     tile = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_HEIGHT, 0)
     for width, height in (image.size, tile):
+        if max(width, height) > MAX_SIDE:
+            raise TooLargeError(
+                f"{address}: {width} x {height} pixels, and no side may have more than "
+                f"{MAX_SIDE:,}; cut it into parts"
+            )
         if width * height > max_pixels:
             raise TooLargeError(
                 f"{address}: {width} x {height} pixels, more than the limit of "
