@@ -11,6 +11,15 @@ from onelook.extras import import_extra
 from onelook.gallery.store import redact_url
 
 LOCK_SECONDS = 60
+# What libpq is told unless the URL says otherwise: by itself it waits for ever for a server
+# that accepts a connection and says no more, and two hours for one that has gone.
+PATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
 
 Answer = TypeVar("Answer")
 
@@ -76,8 +85,10 @@ class Connections:
         psycopg = import_extra("psycopg", "postgres")
         vectors = import_extra("pgvector.psycopg", "postgres")
         try:
+            given = psycopg.conninfo.conninfo_to_dict(self._dsn)
             connection = psycopg.connect(
                 self._dsn,
+                **{name: value for name, value in PATIENCE.items() if name not in given},
                 autocommit=True,
                 client_encoding="utf8",
                 application_name="onelook",
