@@ -144,6 +144,8 @@ def test_what_is_stopped_leaves_whole_rows(tmp_path):
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job, as CI may be, ignores SIGINT, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     with open(out, newline="") as pipe:
         content = pipe.readline() + pipe.readline()
