@@ -5,7 +5,7 @@ import logging
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -161,9 +161,18 @@ def export(
     out: Annotated[
         Path | None, option("--out -o FOLDER", "Where to write [default: MODEL itself]")
     ] = None,
+    to: Annotated[
+        Literal["onnx", "page"],
+        typer.Option("--to", help="page: static files that answer in a browser"),
+    ] = "onnx",
     as_json: options.Json = False,
 ) -> None:
-    """Write an older model for answers without PyTorch: model.onnx."""
+    """Write a model for answers without PyTorch: model.onnx, or a page for browsers.
+
+    A page needs ONNX Runtime Web, which is fetched once: 33 MB, of which 14 are written.
+    """
+    if to == "page":
+        return _export_page(model, out, as_json)
     import_extra("torch", "train", "onelook export")
     from onelook.loading import load
     from onelook.runtime.export import largest_difference
@@ -178,6 +187,16 @@ def export(
     found = {"model": str(folder), "largest_difference": largest}
     text = f"{folder}: embeddings differ by at most {largest:.1e} of their length"
     print_either(found, text, as_json)
+
+
+def _export_page(model: str, out: Path | None, as_json: bool) -> None:
+    from onelook.page import write_page
+
+    if out is None:
+        fail("a page needs a folder of its own: add --out FOLDER")
+    write_page(load_model(model), out)
+    text = f"{out}: serve it with python -m http.server --directory {out}"
+    print_either({"page": str(out)}, text, as_json)
 
 
 @app.command(epilog=example("onelook check runs/digits"))
