@@ -74,6 +74,7 @@ def test_settings_tell_the_limits(client):
         "max_pixels": 40_000_000,
         "max_images": 7,
         "token_needed": False,
+        "on_device": False,
     }
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from page_pictures import ARCH, ZIGZAG, sheet
-from page_visit import launched, payloads
+from page_server import PageServer
+from page_visit import launched, payloads, visiting
 from playwright.sync_api import expect
 
 from onelook.errors import DataError
 from onelook.loading import load
 from onelook.page import write_page
+from onelook.service.settings import ServiceSettings
 
 pytestmark = pytest.mark.slow
 
@@ -61,3 +63,34 @@ def test_two_pictures_are_answered_and_nothing_is_asked_elsewhere(
     assert not faults
     own = (url, f"blob:{url}", "data:")
     assert [one for one in requests if not one.startswith(own)] == []
+
+
+def test_the_service_offers_it_and_opens_its_policy_there_alone(tmp_path: Path) -> None:
+    verifier = load("omniglot")
+    try:
+        write_page(verifier, tmp_path)
+    except DataError as error:
+        pytest.skip(str(error))
+    server = PageServer(verifier, settings=ServiceSettings(on_device=tmp_path))
+    with launched() as browser, visiting(browser, server) as visit:
+        page = visit.open()
+        page.get_by_role("link", name="Compare on this device").click()
+        expect(page.get_by_role("status")).to_have_text("Choose two pictures.")
+        for side in ("left", "right"):
+            page.locator(f"#{side}").set_input_files(payloads([("a.png", sheet(*ARCH))]))
+        expect(page.get_by_role("status")).to_contain_text("same: ")
+        for path, is_open in (("/device/", True), ("/", False), ("/web/main.js", False)):
+            headers = page.request.get(f"{server.url}{path}").headers
+            assert ("wasm-unsafe-eval" in headers["content-security-policy"]) == is_open
+        assert visit.asked("v1/compare") == 0
+
+
+def test_a_service_without_it_offers_nothing() -> None:
+    server = PageServer(load("omniglot"))
+    with launched() as browser, visiting(browser, server) as visit:
+        page = visit.open()
+        expect(page.locator("#serving")).not_to_be_empty()
+        expect(page.locator("#on-device")).to_be_hidden()
+        found = page.request.get(f"{server.url}/device/")
+        assert found.status == 404
+        assert "wasm" not in found.headers["content-security-policy"]

@@ -1,7 +1,9 @@
 """Commands of the service: serve, and token for those who may use it."""
 
-from contextlib import nullcontext
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -54,6 +56,14 @@ def serve(
     max_waiting: Annotated[
         int, option("--max-waiting N", "Images that may wait; then 503", least=1)
     ] = 256,
+    on_device: Annotated[
+        bool,
+        option(
+            "--on-device",
+            "Serve a page, too, that answers in the browser: all who reach it can get the "
+            "model; fetches ONNX Runtime Web once (33 MB)",
+        ),
+    ] = False,
     threads: options.Threads = None,
     device: options.Device = None,
 ) -> None:
@@ -64,6 +74,7 @@ def serve(
     import_extra("fastapi", "serve", "onelook serve")
     from onelook.gallery.store import redact_url
     from onelook.gallery.stores import store_exists
+    from onelook.page import write_page
     from onelook.service.app import create_app
     from onelook.service.server import check_address, hosts_of, limit_threads
     from onelook.service.server import serve as run
@@ -89,7 +100,13 @@ def serve(
     kept = f"gallery {redact_url(gallery)}" if gallery else "no gallery (see --gallery)"
     if gallery and not store_exists(gallery):
         kept += ", which the first enrolment makes"
-    with opened or nullcontext():
+    with ExitStack() as stack:
+        if opened is not None:
+            stack.enter_context(opened)
+        if on_device:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="onelook-page-")))
+            write_page(verifier, folder)
+            settings = replace(settings, on_device=folder)
         service = create_app(verifier, opened, settings)
         facts = f"{verifier.name}, {kept}"
         run(service, host, port, lambda url: say(f"{facts}: {url}\nstop it with Ctrl-C"))

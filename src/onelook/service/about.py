@@ -68,6 +68,7 @@ class SettingsAnswer:
     max_pixels: int
     max_images: int
     token_needed: bool
+    on_device: bool
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ async def metrics(backend: Served) -> Response:
 
 @open_router.get(
     "/v1/settings",
-    responses=answers(SettingsAnswer(True, True, 32 << 20, 40_000_000, 32, False)),
+    responses=answers(SettingsAnswer(True, True, 32 << 20, 40_000_000, 32, False, False)),
     summary="Limits, and what this caller may do",
 )
 async def settings(request: Request, backend: Served) -> SettingsAnswer:
@@ -124,6 +125,7 @@ async def settings(request: Request, backend: Served) -> SettingsAnswer:
         max_pixels=limits.max_pixels,
         max_images=limits.max_images,
         token_needed=limits.tokens is not None,
+        on_device=limits.on_device is not None,
     )
 
 

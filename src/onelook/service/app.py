@@ -16,7 +16,7 @@ from onelook.service import about, identities, openapi, pairs
 from onelook.service.access import bearer, reader
 from onelook.service.backend import Backend
 from onelook.service.failures import add_handlers
-from onelook.service.guards import Guards
+from onelook.service.guards import ON_DEVICE, Guards
 from onelook.service.observing import Observer
 from onelook.service.settings import ServiceSettings
 from onelook.verifier import Verifier
@@ -70,6 +70,9 @@ def create_app(
     app.state.backend = backend
     add_handlers(app)
     _add_routes(app, [Security(bearer)] if settings.tokens is not None else [])
+    if settings.on_device is not None:
+        folder = StaticFiles(directory=settings.on_device, html=True)
+        app.mount(ON_DEVICE.rstrip("/"), folder, name="device")
     openapi.describe(app)  # after the last route: another one makes the document again
     # The middleware that is added last runs first.
     if settings.cors:

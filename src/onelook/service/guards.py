@@ -31,6 +31,13 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
 }
+ON_DEVICE = "/device/"  # the path of the page that answers in the browser
+# That page compiles WebAssembly, and nothing else there or elsewhere is allowed more.
+DEVICE_HEADERS = HEADERS | {
+    "Content-Security-Policy": HEADERS["Content-Security-Policy"].replace(
+        "script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'"
+    )
+}
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -53,10 +60,12 @@ class Guards:
             if message["type"] == "http.response.start":
                 begun = True
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                device = self.settings.on_device and scope["path"].startswith(ON_DEVICE)
+                for name, value in (DEVICE_HEADERS if device else HEADERS).items():
                     headers.append(name, value)
                 # Browsers may cache the page if they revalidate it, but never an answer.
-                is_page = scope["path"] == "/" or scope["path"].startswith("/web/")
+                pages = ("/web/", ON_DEVICE)
+                is_page = scope["path"] == "/" or scope["path"].startswith(pages)
                 headers["Cache-Control"] = "no-cache" if is_page else "no-store"
             await send(message)
 

@@ -1,6 +1,7 @@
 """ServiceSettings: limits of the service, and who may use it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from onelook.service.tokens import Tokens
 
@@ -28,6 +29,8 @@ class ServiceSettings:
             keeps out web pages that point a name of their own at this machine.
         cors: Origins whose web pages may send requests, such as ``https://shop.example``.
         card_text: The model card in Markdown.
+        on_device: Folder of the page that answers in the browser (``onelook.page``), which
+            gives the model's weights to all who reach it; None for none.
     """
 
     max_bytes: int = 32 << 20
@@ -43,6 +46,7 @@ class ServiceSettings:
     hosts: tuple[str, ...] | None = LOOPBACK_NAMES
     cors: tuple[str, ...] = ()
     card_text: str = ""
+    on_device: Path | None = None
 
     @property
     def max_waiting_pixels(self) -> int:

@@ -65,6 +65,7 @@ function startToken() {
 function startHead() {
   service.addEventListener("known", () => {
     const { model } = service;
+    byId("on-device").hidden = !service.settings.on_device;
     document.body.classList.toggle("draws", service.takesDrawings);
     const facts = model ? [model.purpose && `for ${model.purpose}`, model.cohort] : [];
     const words = facts.filter(Boolean).map((fact) => ` · ${fact}`);
