@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from onelook.service.shares import Shares, Turns
+from onelook.service.shares import Shares, Turns, network
 
 
 def most(shares: Shares, client: str) -> int:
@@ -61,3 +61,10 @@ def test_clients_take_turns():
         ("greedy", 3),
     ]
     assert not len(turns) and not turns._queues
+
+
+def test_all_addresses_of_one_host_are_one_client():
+    assert network("2001:db8::1") == network("2001:db8::ffff:0:1%eth0") == "2001:db8::"
+    assert network("2001:db8:0:1::1") != network("2001:db8::1")
+    assert network("::ffff:192.0.2.7") == network("192.0.2.7") == "192.0.2.7"
+    assert network("") == "" and network("testclient") == "testclient"

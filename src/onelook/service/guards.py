@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onelook.service.failures import failure
 from onelook.service.settings import ServiceSettings
-from onelook.service.shares import CLIENT
+from onelook.service.shares import CLIENT, network
 
 log = logging.getLogger("onelook.service")
 
@@ -53,7 +53,7 @@ class Guards:
             return await self.app(scope, receive, send)
 
         begun = False
-        CLIENT.set((scope.get("client") or ("",))[0])
+        CLIENT.set(network((scope.get("client") or ("",))[0]))
 
         async def send_guarded(message: Message) -> None:
             nonlocal begun

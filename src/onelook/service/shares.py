@@ -3,10 +3,24 @@
 import threading
 from collections import Counter, deque
 from contextvars import ContextVar
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Generic, Protocol, TypeVar
 
 # Whose the request in work is: the name of its token, or else the address it came from.
 CLIENT: ContextVar[str] = ContextVar("client", default="")
+
+
+def network(address: str) -> str:
+    """Whose an address is: for IPv6 its /64, of which one host may use every address."""
+    try:
+        found = ip_address(address)
+    except ValueError:  # a socket of Unix has none
+        return address
+    if not isinstance(found, IPv6Address):
+        return address
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ip_network((found.packed[:8] + bytes(8), 64)).network_address)
 
 
 class Shares:
