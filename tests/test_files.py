@@ -1,8 +1,10 @@
 """Files that are there whole or not at all."""
 
 import os
+import stat
 import tarfile
 
+import numpy as np
 import pytest
 
 from onelook.data.archives import open_tree
@@ -15,7 +17,7 @@ from onelook.model_folder import read_file, read_settings
 from onelook.recipe import read_recipe
 from onelook.service.tokens import read_tokens
 from onelook.training.state import load_state
-from onelook.vectors import read_vectors
+from onelook.vectors import Vectors, read_vectors, write_vectors
 
 
 def test_a_text_is_written_whole_into_a_new_folder(tmp_path):
@@ -74,3 +76,13 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     ):
         with pytest.raises(OnelookError, match="is a pipe or a device|not a file"):
             read()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+@pytest.mark.parametrize("name", ["faces.npz", "faces.parquet"])
+def test_vectors_of_people_are_for_their_owner_alone(tmp_path, name):
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    content = Vectors(["ann.png"], np.ones((1, 4), np.float32), [], "fingerprint")
+    path = write_vectors(tmp_path / name, content)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from onelook.errors import DataError
 
+PRIVATE = 0o600  # the mode of files that hold people: their names, faces or embeddings
+
 
 @contextmanager
 def whole_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:

@@ -21,7 +21,7 @@ from onelook.decision import Decision
 from onelook.errors import CheckpointError, DataError
 from onelook.extras import import_extra
 from onelook.familiarity import Familiarity
-from onelook.files import cache_folder, check_regular, write_whole
+from onelook.files import PRIVATE, cache_folder, check_regular, write_whole
 from onelook.runtime.onnx import GRAPH_FILES, WEIGHTS_FILE
 from onelook.zoo import SETTINGS_FILE, shipped_folder
 
@@ -297,7 +297,8 @@ def write_folder(
         (folder / GRAPH_FILES[side]).unlink(missing_ok=True)
     for name, content_of_file in others.items():
         if content_of_file:
-            write_whole(folder / name, content_of_file)
+            mode = PRIVATE if name == COHORT_FILE else 0o666
+            write_whole(folder / name, content_of_file, mode)
         else:
             (folder / name).unlink(missing_ok=True)
     return write_whole(folder / SETTINGS_FILE, text + "\n").parent

@@ -13,7 +13,7 @@ from onelook.data.archives import addresses_of
 from onelook.data.reading import is_utf8, refuse_bad
 from onelook.errors import DataError, one_line
 from onelook.extras import import_extra
-from onelook.files import check_regular, expanded, whole_file
+from onelook.files import PRIVATE, check_regular, expanded, whole_file
 from onelook.progress import progress_bar
 from onelook.verifier import Verifier
 
@@ -112,7 +112,7 @@ def write_vectors(path: str | Path, content: Vectors) -> Path:
     """
     target = expanded(path)
     check_ending(target)
-    with whole_file(target) as file:
+    with whole_file(target, PRIVATE) as file:
         if target.suffix == ".npz":
             paths, fingerprint = np.array(content.paths), np.array(content.fingerprint)
             np.savez(file, paths=paths, vectors=content.vectors, fingerprint=fingerprint)

@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onelook.files import PRIVATE
 from onelook.gallery.store import Floats, Header, Ids, Metric
 from onelook.runtime.scores import unit_vectors
 
@@ -102,7 +103,7 @@ def prepared(vectors: Floats, metric: Metric) -> Floats:
 
 def write_index(path: Path, index: Any, built: Built) -> None:
     """Write an index with the ids of its rows and the checksums, durably."""
-    path.touch(0o600)  # as private as the gallery itself
+    path.touch(PRIVATE)  # as private as the gallery itself
     index.save(os.fspath(path))
     ids = _ids_in_order_of_rows(path, len(index))
     with path.open("r+b") as file:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.errors import GalleryError
+from onelook.files import PRIVATE
 from onelook.gallery.sqlite_rows import SCHEMA, add_checksums
 from onelook.gallery.store import FORMAT, Header, already_exists, no_gallery, wrong_format
 
@@ -28,7 +29,7 @@ def create_file(path: Path, header: Header) -> None:
         )
     _refuse_leftovers(path)
     try:
-        fresh.touch(0o600, exist_ok=False)  # names and faces are for the owner alone
+        fresh.touch(PRIVATE, exist_ok=False)  # names and faces are for the owner alone
         with (
             errors_of(path),
             closing(sqlite3.connect(fresh, isolation_level=None)) as connection,

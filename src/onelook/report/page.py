@@ -11,7 +11,7 @@ from PIL import Image
 
 from onelook.comparison import data_address
 from onelook.extras import import_extra
-from onelook.files import write_whole
+from onelook.files import PRIVATE, write_whole
 from onelook.report.inputs import ReportInputs
 from onelook.report.pictures import Picture, as_rgb
 
@@ -28,7 +28,7 @@ def write_report(inputs: ReportInputs, path: str | Path) -> Path:
         except LeftOut as reason:
             left_out[name] = str(reason)
     page = render("page.html", "train", inputs=inputs, parts=parts, left_out=left_out)
-    return write_whole(Path(path), page)
+    return write_whole(Path(path), page, PRIVATE)
 
 
 def render(template: str, extra: str, **values: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from onelook.data.inputs.decoding import thumbnail_of
 from onelook.data.reading import escaped, read_bytes
 from onelook.extras import import_extra
-from onelook.files import check_writable, write_whole
+from onelook.files import PRIVATE, check_writable, write_whole
 from onelook.report.page import render
 from onelook.review.review import Review
 
@@ -50,7 +50,7 @@ def write_page(review: Review, path: str | Path) -> Path:
     page = render(
         "review.html", "review", review=review, sections=sections, dots=_dots(review)
     )
-    return write_whole(Path(path), page)
+    return write_whole(Path(path), page, PRIVATE)
 
 
 def check_page(path: str | Path) -> None:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from onelook.errors import OnelookError
-from onelook.files import check_regular, locked, write_whole
+from onelook.files import PRIVATE, check_regular, locked, write_whole
 
 FORMAT = 1
 PREFIX = "onelook_"
@@ -137,4 +137,4 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 def _write(path: Path, tokens: list[Token]) -> None:
     content = {"format": FORMAT, "tokens": [asdict(token) for token in tokens]}
-    write_whole(path, json.dumps(content, indent=1) + "\n", mode=0o600)
+    write_whole(path, json.dumps(content, indent=1) + "\n", mode=PRIVATE)

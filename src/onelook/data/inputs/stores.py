@@ -213,7 +213,7 @@ def _write(
 ) -> None:
     """Write a store beside its place, and move it there once it is whole."""
     started = time.monotonic()
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(0o700, parents=True, exist_ok=True)  # there may be faces in it
     _remove_abandoned(folder.parent)
     unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
     try:
