@@ -144,12 +144,20 @@ def test_drift_is_told_in_words(found):
         (0.001, (0.0, 0.003), 5000, "too strict"),
         (0.001, (0.0, 0.02), 5000, "too few pairs to say"),
         (0.01, (0.008, 0.012), 500, "too few pairs to say"),
-        (0.05, None, 5000, "too few pairs to say"),
     ],
 )
 def test_verdicts_at_a_stated_rate_of_one_in_a_hundred(far, interval, n_different, verdict):
     measured = Rates(far, 0.1, interval, None, 50, 100, n_different)
     assert measured.verdict(0.01) == verdict
+
+
+@pytest.mark.parametrize(
+    ("far", "verdict"),
+    [(0.385, "too lax"), (0.05, "too few pairs to say"), (0.0, "too few pairs to say")],
+)
+def test_of_six_classes_only_a_gross_failure_is_told(far, verdict):
+    measured = Rates(far, 0.1, None, None, 6, 100, 375)
+    assert measured.verdict(0.057) == verdict
 
 
 def test_a_threshold_that_fails_one_group_is_seen(tmp_path):

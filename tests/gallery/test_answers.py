@@ -90,6 +90,13 @@ def test_pairs_alone_give_a_rate_that_grows_with_the_gallery_and_is_marked():
     assert many.fpir == pytest.approx(1 - 0.99**100) and many.extrapolated
 
 
+def test_a_threshold_that_most_strangers_pass_names_nobody():
+    few, many = (answered(("Ada", 0.9), gallery=(n, n), k=1) for n in (10, 100))
+    assert (few.identity, many.identity) == ("Ada", None)
+    assert many.verdict == "unsure" and "accept 63% of all strangers" in str(many)
+    assert "onelook calibrate" in many.reason and many.familiar is few.familiar
+
+
 def test_an_answer_is_a_table_in_notebooks_and_a_frame():
     found = answered(("A<b>", 0.9), ("Bo", 0.1), k=2)
     page = found._repr_html_()

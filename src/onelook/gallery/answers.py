@@ -16,6 +16,8 @@ from onelook.tables import data_frame, html_table
 
 # Fraction of probes that stated probabilities assume to be unknown.
 UNKNOWN = 0.5
+# From this share of strangers accepted on, a threshold says nothing of who is known.
+WORTHLESS = 0.5
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,9 @@ def answer(
         for i, probability in zip(order[:k], probabilities, strict=False)
     )
     limit = limits[order[0]] if order else single
-    known = limit is not None and not reason and matches and matches[0].is_same
+    passes = limit is not None and matches and matches[0].is_same
+    doubt = reason or (too_lax(limit, stats) if passes else "")
+    known = passes and not doubt
     return Identification(
         identity=matches[0].identity if known else None,
         matches=matches,
@@ -232,7 +236,18 @@ def answer(
         gallery_size=stats.n_images,
         cohort=cohort,
         familiar=None if reason is None else not reason,
-        reason=reason or "",
+        reason=doubt,
+    )
+
+
+def too_lax(limit: IdentifyThreshold | None, stats: Stats) -> str:
+    """Why a score above ``limit`` names nobody; empty where it does."""
+    if limit is None or limit.fpir < WORTHLESS:
+        return ""
+    return (
+        f"among {stats.n_images:,} images this threshold would accept {limit.fpir:.0%} of "
+        "all strangers; calibrate the model on 10 classes or more that it was not trained "
+        "on: onelook calibrate"
     )
 
 
