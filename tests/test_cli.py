@@ -671,8 +671,12 @@ def test_export_writes_an_older_model_for_answers_without_pytorch(onelook, tmp_p
     old, new = load(golden), load(tmp_path / "new", runtime="onnx")
     assert new.fingerprint == old.fingerprint
     assert new.card.metrics == old.card.metrics and new.decision == old.decision
+    status, out, _ = onelook("export", "--check", tmp_path / "new", "--json")
+    assert status == 0 and json.loads(out)["largest_difference"] < 1e-4
     status, _, err = onelook("export", "omniglot")
     assert status == 1 and "--out FOLDER writes a copy" in err
+    status, _, err = onelook("export", "omniglot", "--to", "int8")
+    assert status == 1 and "needs a folder of its own: add --out FOLDER" in err
 
 
 def test_a_cohort_is_stored_by_calibrate_and_taken_by_compare(

@@ -25,6 +25,7 @@ from onelook.tables import aligned
 
 if TYPE_CHECKING:
     from onelook.training.train import Run
+    from onelook.verifier import Verifier
 
 
 @app.command(epilog=example("onelook train digits --out runs/digits --set epochs=5"))
@@ -162,24 +163,64 @@ def export(
         Path | None, option("--out -o FOLDER", "Where to write [default: MODEL itself]")
     ] = None,
     to: Annotated[
-        Literal["onnx", "page"],
+        Literal["onnx", "int8", "openvino", "torchscript", "page"],
         typer.Option("--to", help="page: static files that answer in a browser"),
     ] = "onnx",
+    images: Annotated[
+        Path | None,
+        option(
+            "--images FOLDER",
+            "Pictures of the kind that the model will see: for the parity file; int8 needs "
+            "100 or more",
+        ),
+    ] = None,
+    check: Annotated[
+        bool, option("--check", "MODEL is an exported folder: run its parity file")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Write a model for answers without PyTorch: model.onnx, or a page for browsers.
+    """Write a model for other runtimes, with a parity file, or for browsers.
 
     A page needs ONNX Runtime Web, which is fetched once: 33 MB, of which 14 are written.
     """
+    if check:
+        return _check_export(Path(model), as_json)
     if to == "page":
         return _export_page(model, out, as_json)
     import_extra("torch", "train", "onelook export")
+    from onelook.data.archives import addresses_of
+    from onelook.deploy import write_export
+    from onelook.loading import load
+
+    if to != "onnx" and out is None:
+        fail(f"--to {to} needs a folder of its own: add --out FOLDER")
+    folder = written_folder(model, out)
+    trained = load(model, runtime="torch")
+    given = [] if images is None else addresses_of([images], trained.input.suffixes)
+    write_export(trained, to, folder, given)
+    if (folder / "parity.json").is_file():
+        return _check_export(folder, as_json)
+    _compare_runtimes(trained, folder, as_json)
+
+
+def _check_export(folder: Path, as_json: bool) -> None:
+    from onelook.deploy import check_export
+
+    found = check_export(folder)
+    text = (
+        f"{folder}: embeddings of {found['images']} images differ by at most "
+        f"{found['largest_difference']:.1e} of their length (tolerance "
+        f"{found['tolerance']:g})"
+    )
+    print_either({**found, "model": str(folder)}, text, as_json)
+
+
+def _compare_runtimes(trained: "Verifier", folder: Path, as_json: bool) -> None:
+    """For models without a parity file, whose inputs are drawn at random."""
     from onelook.loading import load
     from onelook.runtime.export import largest_difference
 
-    folder = written_folder(model, out)
-    trained = load(model, runtime="torch")
-    written = load(trained.save(folder), runtime="onnx")
+    written = load(folder, runtime="onnx")
     largest = max(
         largest_difference(trained.encoder(inputs, side), written.encoder(inputs, side))
         for side, inputs in trained.examples().items()

@@ -30,7 +30,7 @@ def export_graphs(
     places, graphs = _places(weights), {}
     onnx = import_extra("onnx", "train", "exporting a model")
     for side in examples:
-        traced = _traced(_OneSide(model, side).eval(), examples[side])
+        traced = _traced(OneSide(model, side).eval(), examples[side])
         graph = onnx.load_from_string(traced)
         for tensor in graph.graph.initializer:
             place = places.get(_sha256(tensor.raw_data))
@@ -46,7 +46,7 @@ def export_graphs(
     return graphs
 
 
-class _OneSide(nn.Module):
+class OneSide(nn.Module):
     """The encoder of one side, whose inputs have names."""
 
     def __init__(self, model: Siamese | PseudoSiamese, side: str) -> None:
@@ -57,7 +57,7 @@ class _OneSide(nn.Module):
         return self.model.encode(inputs if len(inputs) > 1 else inputs[0], self.side)
 
 
-def _traced(encoder: _OneSide, example: Mapping[str, NDArray[Any]]) -> bytes:
+def _traced(encoder: OneSide, example: Mapping[str, NDArray[Any]]) -> bytes:
     file: Any = io.BytesIO()
     names = list(example)
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
