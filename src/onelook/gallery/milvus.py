@@ -30,7 +30,6 @@ from onelook.gallery.milvus_rows import (
     schema_of,
     schema_of_ids,
     schema_of_settings,
-    sha256,
     stored_of,
 )
 from onelook.gallery.store import (
@@ -44,6 +43,7 @@ from onelook.gallery.store import (
     Stored,
     already_exists,
     blocks_of,
+    digest_of,
     no_gallery,
     redact_url,
     wrong_format,
@@ -222,7 +222,7 @@ class MilvusStore:
         with _told(self._url):
             if not self._client.has_collection(self._kept):
                 return {}
-            return joined_parts(self._settings("id >= ''", ["id", "text"]))
+            return joined_parts(self._settings(["id", "text"], "id >= ''"))
 
     def keep(self, name: str, value: bytes) -> None:
         """If interrupted, the value is refused as damaged until it is kept again."""
@@ -236,21 +236,13 @@ class MilvusStore:
                 )
                 _make_ready(self._client, self._kept, "euclidean")
             self._client.upsert(self._kept, rows)
-            older = self._settings(f"id like '{name} %'", ["id"])
+            older = self._settings(["id"], f"id like '{name} %'")
             kept = {row["id"] for row in rows}
             if gone := [row["id"] for row in older if row["id"] not in kept]:
                 self._client.delete(self._kept, ids=gone)
 
-    def _settings(self, condition: str, fields: list[str]) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._client.query(
-            self._kept,
-            filter=condition,
-            output_fields=fields,
-            limit=MOST_ROWS,
-            consistency_level="Strong",
-            timeout=SECONDS,
-        )
-        return rows
+    def _settings(self, fields: list[str], condition: str) -> list[dict[str, Any]]:
+        return self._query(fields, self._kept, filter=condition, limit=MOST_ROWS)
 
     def maintain(self) -> None:
         """Let the server join its segments and drop what was deleted."""
@@ -310,9 +302,11 @@ class MilvusStore:
             self._client.delete(self._collection, ids=second)
         return {key: same[0] for key, same in ids.items()}
 
-    def _query(self, fields: list[str], **conditions: Any) -> list[dict[str, Any]]:
+    def _query(
+        self, fields: list[str], collection: str = "", **conditions: Any
+    ) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._client.query(
-            self._collection,
+            collection or self._collection,
             output_fields=fields,
             consistency_level="Strong",
             timeout=SECONDS,
@@ -368,7 +362,7 @@ class MilvusStore:
 
 def _of(identity: str | None) -> str:
     """The condition that a row is of this identity, or of any."""
-    return "" if identity is None else f' and who == "{sha256(identity)}"'
+    return "" if identity is None else f' and who == "{digest_of(identity.encode())}"'
 
 
 def _now() -> int:

@@ -1,7 +1,6 @@
 """An entry as a row of a Milvus collection, and back; the collections' columns."""
 
 import base64
-import hashlib
 import json
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from onelook.errors import GalleryError
 from onelook.extras import import_extra
-from onelook.gallery.store import FORMAT, Entry, Floats, Header, Hit, Stored
+from onelook.gallery.store import FORMAT, Entry, Floats, Header, Hit, Stored, digest_of
 
 # Bytes that Milvus keeps, in UTF-8.
 LIMITS = {"identity": 1024, "digest": 1024, "metadata": 65_535, "thumbnail": 65_535}
@@ -101,9 +100,10 @@ def row_of(entry: Entry, vector: Floats) -> dict[str, Any]:
                 f"{name} of {entry.identity[:40]!r} takes {n_bytes} bytes, Milvus "
                 f"keeps {most}; shorten it, or use a file or postgresql://…"
             )
+    who = digest_of(entry.identity.encode())
     return row | {
-        "who": sha256(entry.identity),
-        "key": sha256(f"{sha256(entry.identity)} {entry.digest}"),
+        "who": who,
+        "key": digest_of(f"{who} {entry.digest}".encode()),
         "vector": vector,
     }
 
@@ -124,8 +124,3 @@ def stored_of(row: dict[str, Any]) -> Stored:
 def hit_of(entry_id: int, row: dict[str, Any]) -> Hit:
     """The hit with this id, of a row with ``identity`` and ``vector``."""
     return Hit(entry_id, row["identity"], np.asarray(row["vector"], np.float32))
-
-
-def sha256(text: str) -> str:
-    """SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()

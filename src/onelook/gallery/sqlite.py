@@ -39,6 +39,7 @@ from onelook.gallery.sqlite_file import (
     transaction,
 )
 from onelook.gallery.store import Entry, Floats, Header, Hit, Stats, Stored
+from onelook.machine import give_way
 
 READ_AT_ONCE = 4096
 ADD_AT_ONCE = 2048
@@ -279,8 +280,7 @@ class SqliteStore:
             self._builder.start()
 
     def _build_quietly(self) -> None:
-        if hasattr(os, "setpriority"):  # of this thread, on Linux: searches go first
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        give_way()  # to searches
         try:
             self._build_index()
         except (GalleryError, OSError, RuntimeError) as error:
