@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from onelook.data.inputs.processes import in_processes
 from onelook.data.listing import Listed, list_items, read_item
-from onelook.data.reading import escaped, is_utf8
+from onelook.data.reading import escaped
 from onelook.errors import CheckpointError, DataError, one_line
 from onelook.files import expanded, locked, write_whole
 from onelook.loading import load
@@ -27,8 +27,7 @@ from onelook.vectors import (
     Vectors,
     check_ending,
     count_vectors,
-    encode_block,
-    not_utf8,
+    encode_readable,
     read_vectors,
     write_vectors,
 )
@@ -86,13 +85,11 @@ class Encode:
     def __call__(self, block: Sequence[Listed]) -> Encoded:
         """Names, vectors (N, D) and what cannot be read with why."""
         places = dict(block)
-        bad = not_utf8(list(places))
-        readable = list(filter(is_utf8, places))
 
         def encode(names: Sequence[str]) -> NDArray[np.float32]:
             return self.verifier.embed([read_item(places[n]) for n in names], self.side)
 
-        found = encode_block(readable, encode, bad)
+        found, bad = encode_readable(list(places), encode, progress=False)
         vectors = (
             np.stack([vector for _, vector in found])
             if found

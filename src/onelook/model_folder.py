@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from onelook.card import Part, TrainingCard, modern_card
 from onelook.cohort import Cohort
 from onelook.decision import Decision
-from onelook.errors import CheckpointError, DataError
+from onelook.errors import CheckpointError, DataError, one_line
 from onelook.extras import import_extra
 from onelook.familiarity import Familiarity
 from onelook.files import PRIVATE, cache_folder, check_regular, write_whole
@@ -116,7 +116,7 @@ def read_settings(folder: Path) -> tuple[ModelFile | OldModelFile, dict[str, Any
         text = path.read_text("utf-8")
         content = json.loads(text, parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {_line(error)}") from error
+        raise CheckpointError(f"{path} cannot be read: {one_line(error)}") from error
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is not a onelook model: it has no 'format'")
     if content["format"] not in (FORMAT, OLD_FORMAT):
@@ -147,8 +147,8 @@ def read_file(path: Path, sha256: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {_line(error)}") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(f"{path} cannot be read: {one_line(error)}") from error
+    if _sha256(content) != sha256:
         raise CheckpointError(
             f"{path} is not the file that model.json was written with (cut off, changed, "
             "or from another training): copy the whole folder again"
@@ -319,7 +319,7 @@ def tensors_of(weights: bytes, path: Path) -> dict[str, NDArray[Any]]:
     try:
         tensors: dict[str, NDArray[Any]] = load(weights)
     except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {_line(error)}") from error
+        raise CheckpointError(f"{path} cannot be read: {one_line(error)}") from error
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise CheckpointError(
@@ -387,10 +387,6 @@ def _modern(content: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
-
-
-def _line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _sha256(content: bytes) -> str:
