@@ -144,11 +144,11 @@ def familiarity_for(
 
 
 def familiarity_of_items(
-    verifier: Verifier, items: Dataset, seed: int = 0, strangers: list[Item] | None = None
+    verifier: Verifier, items: Dataset, seed: int = 0
 ) -> Familiarity | None:
     """As ``fit_familiarity``, of the images of one half of the classes and of the other."""
     halves = _load_halves(verifier, items, seed)
-    return halves and familiarity_of_loaded(verifier, *halves, strangers)
+    return halves and familiarity_of_loaded(verifier, *halves)
 
 
 def familiarity_of_pixels(

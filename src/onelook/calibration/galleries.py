@@ -120,18 +120,16 @@ def fit_votes(
     simulate: Callable[[int, Vote], Sequence[GallerySimulation]],
     n_items: int,
     votes: Sequence[Vote] = VOTES,
-    fpir: float = FPIR,
 ) -> tuple[Vote, tuple[IdentifyRow, ...]]:
     """Thresholds for identities of one image and of several, by the vote that finds more.
 
     Args:
         simulate: The galleries of places whose identities have so many images each.
         n_items: Number of distinct items that serve as unknown probes. Where they cannot
-            support ``fpir``, the smallest rate that they can is taken.
+            support ``FPIR``, the smallest rate that they can is taken.
         votes: The votes to choose from; a later one has to find clearly more.
-        fpir: Fraction of unknown probes that may be falsely accepted.
     """
-    fpir = max(fpir, FALSE_ACCEPTS_NEEDED / n_items)
+    fpir = max(FPIR, FALSE_ACCEPTS_NEEDED / n_items)
     if fpir > LARGEST_FAR:
         return votes[0], ()
     several = {

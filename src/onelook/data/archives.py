@@ -20,6 +20,7 @@ from onelook.tables import counted
 logger = logging.getLogger(__name__)
 
 _TAR_SUFFIXES = (".tgz", ".tar.gz", ".tar")
+ARCHIVE_SUFFIXES = (".zip", *_TAR_SUFFIXES)
 # What systems put beside the user's files, in lower case; and all that begins with a dot.
 _OF_SYSTEMS = frozenset(
     "__macosx thumbs.db ehthumbs.db desktop.ini @eadir #recycle $recycle.bin icon\r".split(
@@ -131,7 +132,7 @@ def holds_files(path: str | Path) -> bool:
     text = os.path.expanduser(path)
     if split_address(text)[0]:
         return not address_exists(text)  # a folder in an archive is no member of it
-    return os.path.isdir(text) or text.lower().endswith((".zip", *_TAR_SUFFIXES))
+    return os.path.isdir(text) or text.lower().endswith(ARCHIVE_SUFFIXES)
 
 
 def _zip_tree(archive: str, folder: str) -> Tree:

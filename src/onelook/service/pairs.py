@@ -16,7 +16,6 @@ UPLOAD_FAILURES = (408, 413, 422)
 _PAIR_FORM = form_of(
     {"left": image_field("One image file"), "right": image_field("The other")}
 )
-_PICTURE = "data:image/png;base64,…"
 _PAIR = Comparison(
     *("a.png", "b.png", 0.8124, 0.1876, 0.9858, True, 0.6413, 0.01), familiar=True
 )

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from onelook.data.archives import ARCHIVE_SUFFIXES
 from onelook.data.items import ARCHIVE_SEPARATOR, Dataset, Pairs
 from onelook.data.sources import (
     att,
@@ -43,7 +44,6 @@ SOURCES: dict[str, Source] = {
 }
 # Data sets that are known by name; the other sources are the user's own files.
 DATA_SETS = {name: source for name, source in SOURCES.items() if not source.yours}
-_ARCHIVE_SUFFIXES = (".zip", ".tgz", ".tar.gz", ".tar")
 
 
 def source_of(settings: DataSettings) -> Source:
@@ -105,7 +105,7 @@ def open_source(
         raise DataError(
             f"a part goes with a data set ({', '.join(DATA_SETS)}), not with {name!r}"
         )
-    if os.path.isfile(place) and not place.lower().endswith(_ARCHIVE_SUFFIXES):
+    if os.path.isfile(place) and not place.lower().endswith(ARCHIVE_SUFFIXES):
         return pair_files.read_pairs(place, root or "", same)
     if root is not None:
         raise DataError(f"{name} is itself the place of images; leave out {str(root)!r}")
