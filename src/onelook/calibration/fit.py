@@ -200,12 +200,7 @@ def with_galleries(
     votes: Sequence[Vote] = VOTES,
     seed: int = 0,
 ) -> Decision:
-    """The decision with thresholds for galleries, as far as the items allow them.
-
-    Args:
-        decision: That of pairs.
-        scorer, left, right, labels, groups, votes, seed: As for ``fit_items``.
-    """
+    """The decision with thresholds for galleries; other arguments as for ``fit_items``."""
 
     def simulate(n_images: int, vote: Vote) -> list[GallerySimulation]:
         if (np.bincount(labels) >= n_images).sum() < CLASSES_NEEDED:

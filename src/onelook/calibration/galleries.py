@@ -27,25 +27,18 @@ Indices = NDArray[np.int64]
 class GallerySimulation:
     """Best matches in galleries of S sizes that hold images of each of their classes.
 
-    Args:
-        sizes: (S,) numbers of enrolled identities, rising.
-        unknown: (S, N) scores of unknown probes with their best match.
-        unknown_classes: (N,) classes of the unknown probes.
-        own: (M,) scores of known probes with the identity of their class.
-        others: (S, M) scores of known probes with the best of the other identities.
-        n_classes: Number of classes of the items.
-        n_images: Number of images of each identity.
-        place: Number of the place that the items are of.
+    N unknown probes are scored with their best match; M known ones with the identity of
+    their class, and with the best of the other identities.
     """
 
-    sizes: NDArray[np.int64]
-    unknown: NDArray[np.float64]
-    unknown_classes: Indices
-    own: NDArray[np.float64]
-    others: NDArray[np.float64]
+    sizes: NDArray[np.int64]  # (S,) numbers of enrolled identities, rising
+    unknown: NDArray[np.float64]  # (S, N)
+    unknown_classes: Indices  # (N,)
+    own: NDArray[np.float64]  # (M,)
+    others: NDArray[np.float64]  # (S, M)
     n_classes: int
-    n_images: int = 1
-    place: int = 0
+    n_images: int = 1  # of each identity
+    place: int = 0  # that the items are of
 
 
 def simulate_galleries(
@@ -150,9 +143,7 @@ def _found(rows: Sequence[IdentifyRow]) -> float:
 def fit_rows(found: Sequence[GallerySimulation], fpir: float) -> list[IdentifyRow]:
     """A threshold for each size of gallery that most places allow.
 
-    Args:
-        found: The galleries of each place, with one number of images.
-        fpir: Fraction of unknown probes that may be falsely accepted.
+    ``found`` are the galleries of each place, with one number of images.
     """
     rows = []
     for size in sorted({int(size) for one in found for size in one.sizes}):
@@ -182,12 +173,9 @@ def fit_rows(found: Sequence[GallerySimulation], fpir: float) -> list[IdentifyRo
 def threshold_for_places(
     unknown: NDArray[np.float64], places: Indices, fpir: float
 ) -> float:
-    """As ``threshold_at_fpir``, for a place that is none of those which the probes are of.
+    """As ``threshold_at_fpir``, for a place that is none of those (N,) of the probes.
 
-    Args:
-        unknown: (N,) scores of unknown probes with their best match.
-        places: (N,) places of the probes.
-        fpir: Fraction of them that may reach it, with one standard error over the places.
+    ``fpir`` may reach it with one standard error over the places.
     """
     allowed, too_many = 0.0, fpir
     threshold = threshold_at_fpir(unknown, fpir)
@@ -206,11 +194,8 @@ def threshold_for_places(
 def rate_elsewhere(is_accepted: NDArray[np.bool_], places: Indices) -> float:
     """The share that is accepted and, of three places or more, its standard error.
 
-    A few places may be easier by chance than the one where the threshold is used.
-
-    Args:
-        is_accepted: (N,) whether an unknown probe is taken for someone.
-        places: (N,) places of the probes.
+    A few places may be easier by chance than the one where the threshold is used. N
+    unknown probes were falsely accepted or not.
     """
     rates = [is_accepted[places == place].mean() for place in np.unique(places)]
     error = np.std(rates, ddof=1) / math.sqrt(len(rates)) if len(rates) >= 3 else 0.0
@@ -218,12 +203,7 @@ def rate_elsewhere(is_accepted: NDArray[np.bool_], places: Indices) -> float:
 
 
 def threshold_at_fpir(unknown: NDArray[np.float64], fpir: float) -> float:
-    """The lowest threshold, halfway between scores, that few of the unknown reach.
-
-    Args:
-        unknown: (N,) scores of unknown probes with their best match.
-        fpir: Fraction of them that may reach it.
-    """
+    """The lowest threshold, halfway between scores (N,), that few of the unknown reach."""
     falling = -np.sort(-unknown)
     k = math.floor(fpir * len(falling) + 1e-9)
     if k >= len(falling):

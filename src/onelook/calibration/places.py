@@ -31,20 +31,12 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """The N images of a place that are no part of its cohort.
+    """The N images of a place that are no part of its cohort."""
 
-    Args:
-        scores: How they are scored beside the cohort.
-        embeddings: (N, D) of the images.
-        labels: (N,) their classes.
-        weights: (N,) one image's share of its class in the whole place.
-        place: Number of the place.
-    """
-
-    scores: Scores
-    embeddings: NDArray[np.float32]
-    labels: Indices
-    weights: NDArray[np.float64]
+    scores: Scores  # beside the cohort
+    embeddings: NDArray[np.float32]  # (N, D)
+    labels: Indices  # (N,)
+    weights: NDArray[np.float64]  # (N,) one image's share of its class in the whole place
     place: int
 
     def simulate(self, n_images: int, vote: Vote, seed: int) -> GallerySimulation:
@@ -70,22 +62,13 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class BesideCohorts:
-    """Pairs and galleries beside cohorts of one size, by one kind of scores.
-
-    Args:
-        kind: The kind.
-        size: Images of each cohort.
-        drawn: The pairs.
-        parts: What galleries are made of, beside each cohort.
-        n_items: Number of distinct images in ``parts``.
-        seed: Seed of every draw.
-    """
+    """Pairs and galleries beside cohorts of one size, by one kind of scores."""
 
     kind: Kind
-    size: int
+    size: int  # images of each cohort
     drawn: ClassPairs
-    parts: tuple[Part, ...]
-    n_items: int
+    parts: tuple[Part, ...]  # what galleries are made of, beside each cohort
+    n_items: int  # distinct images in the parts
     seed: int
 
     def simulate(self, n_images: int, vote: Vote) -> list[GallerySimulation]:
@@ -108,13 +91,9 @@ def beside_cohorts(
 ) -> list[BesideCohorts]:
     """For each size of a cohort that the data carries, the kind that finds most there.
 
-    Args:
-        scores: How the model scores pairs.
-        embeddings: (N, D) of held-out items.
-        labels: (N,) classes of the items.
-        groups: (N,) groups that are places, or None for random sets of classes.
-        far: False-accept rate at which kinds of scores are compared.
-        seed: Seed of every draw.
+    The held-out items have embeddings (N, D), labels (N,) and groups (N,), which are
+    places; without groups, places are random sets of classes. Kinds are compared at
+    ``far``.
     """
     places = places_of(labels, groups, seed)
     chosen = []

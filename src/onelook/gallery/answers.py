@@ -140,14 +140,7 @@ class Identification:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An identity near a probe.
-
-    Args:
-        identity: Its name.
-        score: Score of its best image, or of the vote of its images.
-        n_images: Number of its images that were compared.
-        entry: Number of its best image.
-    """
+    """An identity near a probe, as in ``Match``."""
 
     identity: str
     score: float
@@ -156,11 +149,9 @@ class Candidate:
 
 
 def best_images(hits: Sequence[Hit], scores: NDArray[Any]) -> list[Candidate]:
-    """The identities of N images, each by its best one, best first, ties by identity.
+    """The identities of N images with scores (N,), each by its best one.
 
-    Args:
-        hits: The images.
-        scores: (N,) scores of the probe with them.
+    The best come first, ties by identity.
     """
     best: dict[str, int] = {}
     for i in sorted(range(len(hits)), key=lambda i: (-scores[i], hits[i].id)):

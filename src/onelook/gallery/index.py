@@ -35,15 +35,10 @@ ROWS_AT = 8  # usearch's file begins with the shape of the matrix of rows
 
 @dataclass(frozen=True)
 class Built:
-    """The state of a gallery that an index was built from.
+    """The state of a gallery that an index was built from."""
 
-    Args:
-        token: Its name, 32 letters; "" for none.
-        last_id: The last entry that is in the index.
-    """
-
-    token: str = ""
-    last_id: int = 0
+    token: str = ""  # its name, 32 letters; "" for none
+    last_id: int = 0  # the last entry that is in the index
 
 
 class NearIndex:

@@ -17,13 +17,10 @@ NAME = "the last probes"
 
 
 class Probes:
-    """The embeddings of the last 1,000 familiar probes, without images or names.
-
-    Args:
-        embeddings: (N, D) of those that are known, oldest first.
-    """
+    """The embeddings of the last 1,000 familiar probes, without images or names."""
 
     def __init__(self, embeddings: Floats) -> None:
+        """Begin with those (N, D) that are known, oldest first."""
         self._size = embeddings.shape[1]
         self._last = deque(embeddings, LARGEST)
         self._lock = threading.Lock()

@@ -47,13 +47,9 @@ def group(
 ) -> list[list[int]]:
     """Join the likeliest neighbours first, where what is joined is the same on the whole.
 
-    A chain of images, each like the next, would otherwise join everything.
-
-    Args:
-        verifier: The model.
-        embeddings: (N, D) of the images.
-        edges: Rows of neighbours, best first.
-        threshold: Score from which the means of two groups are the same.
+    A chain of images (N, D), each like the next, would otherwise join everything: the
+    means of two groups have to reach the threshold. ``edges`` are rows of neighbours, best
+    first.
     """
     sets, sums = Sets(len(embeddings)), embeddings.astype(np.float64)
     counts = np.ones(len(embeddings))

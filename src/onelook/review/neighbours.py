@@ -20,15 +20,10 @@ Indices = NDArray[np.int64]
 
 
 class Neighbours(NamedTuple):
-    """For each of N images the nearest others, best first.
+    """For each of N images the nearest others, best first."""
 
-    Args:
-        rows: (N, K) their rows.
-        scores: (N, K) their scores.
-    """
-
-    rows: Indices
-    scores: NDArray[np.float32]
+    rows: Indices  # (N, K)
+    scores: NDArray[np.float32]  # (N, K)
 
 
 def neighbours(
@@ -58,10 +53,7 @@ def neighbours(
 def edges(near: Neighbours, threshold: float, mutual: int = 0) -> list[tuple[int, int]]:
     """Pairs of rows that are neighbours, each pair once, the best first.
 
-    Args:
-        near: The neighbours.
-        threshold: Lowest score of a pair.
-        mutual: Each must be among so many nearest of the other; 0: one of the other's.
+    Each must be among the ``mutual`` nearest of the other; 0: one of the other's.
     """
     rows, scores = near
     if mutual:

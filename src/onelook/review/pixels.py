@@ -18,11 +18,7 @@ SHAPE = 0.05  # by which the ratios of width and height may differ
 
 
 class Pictures:
-    """What is needed to compare files, read from each file once.
-
-    Args:
-        paths: N addresses.
-    """
+    """What is needed to compare files, read from each file once."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths

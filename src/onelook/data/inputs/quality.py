@@ -27,10 +27,7 @@ REACH = 2  # pixels on each side that the blur averages
 def fault_of(taken: Input, content: bytes, loaded: object) -> str:
     """Why a picture is a poor example of what it shows; "" where it is not.
 
-    Args:
-        taken: The input that loaded it.
-        content: The bytes of its file.
-        loaded: What ``taken.load`` made of them.
+    ``content`` is its file, and ``loaded`` what the input made of that.
     """
     if not taken.subject:
         return ""
