@@ -133,7 +133,7 @@ class Verifier:
             name = name or Path(images).name
             images = addresses_of([images], self.input.suffixes)
         kept = [images[i] for i in sample(len(images))]  # no more are encoded than are kept
-        embeddings, unlike = self._look(kept, "left")
+        embeddings, unlike = self._look(kept)
         found = make_cohort(embeddings, name or "a cohort", self.plain.scores.near)
         if unlike is None:
             return found
@@ -186,7 +186,7 @@ class Verifier:
         self, items: Sequence[Item], names: Sequence[str]
     ) -> tuple[NDArray[np.float32], list[Reason]]:
         """Embeddings (N, D) of the left side's items, and why each is not familiar."""
-        embeddings, unlike = self._look(items, "left")
+        embeddings, unlike = self._look(items)
         return embeddings, self._reasons(unlike, names)
 
     def reasons(
@@ -221,17 +221,17 @@ class Verifier:
         ]
 
     def _look(
-        self, items: Sequence[Item], side: str
+        self, items: Sequence[Item]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
         """Embeddings (N, D), and how unlike familiar images the items are, if known."""
         if self.familiarity is None:
-            return self.embed(items, side), None
+            return self.embed(items), None
         check_list(items)
-        taken, known, found = self.input_of(side), self.familiarity, [np.zeros(0)]
+        known, found = self.familiarity, [np.zeros(0)]
         embeddings = self._embed(
-            lambda part: taken.load_many(items[part]),
+            lambda part: self.input.load_many(items[part]),
             len(items),
-            side,
+            "left",
             lambda loaded, embedded: found.append(known.unlike(loaded, embedded)),
         )
         return embeddings, np.concatenate(found)
