@@ -25,7 +25,7 @@ from onelook.data.sources import find
 from onelook.data.sources.lfw import lfw_people, lfw_view1
 from onelook.evaluation.pairing import sample_pairs
 from onelook.evaluation.scorer import score_rows
-from onelook.metrics import equal_error_rate, roc_auc
+from onelook.metrics import roc_curve
 from onelook.models.encoders.dlib_faces import MEAN, SCALE
 from onelook.models.network import build_model
 from onelook.recipe import ImageSettings
@@ -72,16 +72,14 @@ def calibrated(name: str, encoder: dict[str, Any]) -> onelook.Verifier:
     verifier.decision = fitted.decision
     left, right = sample_pairs(people.labels, MOST_PAIRS, seed=0)
     scores = score_rows(verifier, embeddings, embeddings, left, right)
-    is_same = people.labels[left] == people.labels[right]
+    curve = roc_curve(scores, people.labels[left] == people.labels[right])
     verifier.card = TrainingCard(
         name=name,
         purpose="photographs of faces",
         calibration=CalibrationFacts(
             data=people.name, items=len(people), **fitted.figures()
         ),
-        metrics=TrainingMetrics(
-            auc=roc_auc(scores, is_same), eer=equal_error_rate(scores, is_same)
-        ),
+        metrics=TrainingMetrics(auc=curve.auc, eer=curve.eer),
     )
     return verifier
 

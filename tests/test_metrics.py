@@ -92,15 +92,15 @@ def test_weights_count_as_repeated_pairs():
 
 def test_equal_error_rate_of_a_case_worked_by_hand():
     # At 0.65 one of three different pairs is accepted and one of three same pairs rejected.
-    assert metrics.equal_error_rate(SCORES, IS_SAME) == pytest.approx(1 / 3)
+    assert metrics.roc_curve(SCORES, IS_SAME).eer == pytest.approx(1 / 3)
 
 
 def test_perfect_and_constant_scores():
-    assert metrics.equal_error_rate([2, 1], [True, False]) == 0
-    assert metrics.roc_auc([2, 1], [True, False]) == 1
-    assert metrics.equal_error_rate([1, 1, 1], [True, False, False]) == pytest.approx(0.5)
-    assert metrics.roc_auc([1, 1, 1], [True, False, False]) == 0.5
-    assert metrics.equal_error_rate([1, 2], [True, False]) == 1
+    perfect = metrics.roc_curve([2, 1], [True, False])
+    assert (perfect.eer, perfect.auc) == (0, 1)
+    constant = metrics.roc_curve([1, 1, 1], [True, False, False])
+    assert (constant.eer, constant.auc) == (pytest.approx(0.5), 0.5)
+    assert metrics.roc_curve([1, 2], [True, False]).eer == 1
 
 
 def test_best_threshold_is_the_best_of_a_plain_loop():
@@ -116,7 +116,7 @@ def test_balanced_threshold_is_the_best_of_a_plain_loop_whatever_the_share_of_sa
     for times in (1, 200):
         scores = np.concatenate([same, np.tile(different, times)])
         is_same = np.arange(len(scores)) < 40
-        found = metrics.best_balanced_threshold(scores, is_same)
+        found = metrics.roc_curve(scores, is_same).best_threshold()
         rates = [(same >= t).mean() + (different < t).mean() for t in scores]
         assert (same >= found).mean() + (different < found).mean() == max(rates)
     # Of 40 same pairs among 10,000 different ones accuracy alone accepts fewer.
@@ -298,7 +298,7 @@ def test_correlations_match_scipy():
 )
 def test_unusable_pairs_are_refused(scores, is_same, message):
     with pytest.raises(ValueError, match=message):
-        metrics.equal_error_rate(scores, is_same)
+        metrics.roc_auc(scores, is_same)
 
 
 def test_reliability_and_its_error_worked_by_hand():

@@ -37,11 +37,22 @@ class RocCurve(NamedTuple):
 
     @property
     def eer(self) -> float:
-        """The equal error rate, between points."""
+        """The rate at which false accepts and false rejects are equal, between points."""
         excess = 1.0 - self.tar - self.far  # FRR - FAR falls from 1 to -1
         k = int(np.flatnonzero(excess <= 0)[0])
         share = excess[k - 1] / (excess[k - 1] - excess[k])
         return float(self.far[k - 1] + share * (self.far[k] - self.far[k - 1]))
+
+    def best_threshold(self, share: float = 0.5) -> float:
+        """The threshold of the highest accuracy if ``share`` of the pairs were the same.
+
+        A sample may have far more different pairs than same ones; its own accuracy is then
+        highest when almost nothing is accepted.
+        """
+        gain = share * self.tar - (1 - share) * self.far
+        # Equal gains can differ by rounding.
+        best = np.flatnonzero(gain >= gain.max() - 1e-12)
+        return _threshold_after(self, int(best[len(best) // 2]))
 
     def tar_at(self, far: float) -> float:
         """The largest TAR whose FAR does not exceed ``far``."""
@@ -104,37 +115,13 @@ def roc_auc(scores: ArrayLike, is_same: ArrayLike) -> float:
     return roc_curve(scores, is_same).auc
 
 
-def equal_error_rate(scores: ArrayLike, is_same: ArrayLike) -> float:
-    """The rate at which false accepts and false rejects are equal, between ROC points.
-
-    One number for a verification system that needs no threshold.
-    """
-    return roc_curve(scores, is_same).eer
-
-
 def best_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
     """The threshold of the highest accuracy, halfway between the scores around it.
 
     Choose it on one split and report ``accuracy_at`` it on another.
     """
     share = float(np.mean(to_numpy(is_same)))
-    return _best_threshold(roc_curve(scores, is_same), share)
-
-
-def best_balanced_threshold(scores: ArrayLike, is_same: ArrayLike) -> float:
-    """The threshold of the highest accuracy if half of the pairs were the same.
-
-    For a sample with far more different pairs than same ones, whose plain accuracy is
-    highest when almost nothing is accepted.
-    """
-    return _best_threshold(roc_curve(scores, is_same), 0.5)
-
-
-def _best_threshold(curve: RocCurve, share: float) -> float:
-    """The threshold of the highest accuracy if ``share`` of the pairs were the same."""
-    gain = share * curve.tar - (1 - share) * curve.far
-    best = np.flatnonzero(gain >= gain.max() - 1e-12)  # equal gains can differ by rounding
-    return _threshold_after(curve, int(best[len(best) // 2]))
+    return roc_curve(scores, is_same).best_threshold(share)
 
 
 def accuracy_at(scores: ArrayLike, is_same: ArrayLike, threshold: float) -> float:

@@ -21,7 +21,7 @@ from onelook.errors import DataError
 from onelook.familiarity import Familiarity
 from onelook.files import expanded, locked
 from onelook.loading import load
-from onelook.metrics import best_balanced_threshold, equal_error_rate, roc_auc
+from onelook.metrics import roc_curve
 from onelook.recipe import AnyRecipe, HeadRecipe, Recipe, override, read_recipe
 from onelook.report.inputs import ReportInputs
 from onelook.report.page import write_report
@@ -212,10 +212,10 @@ def _calibrated(
     pairs = fitted = None
     if held_out.targets is None:
         pairs = held_out_pairs(verifier, held_out, left, right, recipe.seed)
-        scored = pairs.scores, pairs.is_same
-        metrics["auc"], metrics["eer"] = roc_auc(*scored), equal_error_rate(*scored)
+        curve = roc_curve(pairs.scores, pairs.is_same)
+        metrics["auc"], metrics["eer"] = curve.auc, curve.eer
         # The accuracy of a protocol is measured at this threshold: chosen on other classes.
-        metrics["best_threshold"] = best_balanced_threshold(*scored)
+        metrics["best_threshold"] = curve.best_threshold()
         fitted = calibrated(recipe, verifier, held_out, left, right, pairs)
     verifier.familiarity = _familiarity(verifier, material, recipe.seed)
     facts: dict[str, Any] = {}

@@ -19,7 +19,7 @@ from onelook.errors import DataError
 from onelook.evaluation.baselines import NearestPixels
 from onelook.evaluation.scorer import Scorer, ScoreTable
 from onelook.loading import load
-from onelook.metrics import RocCurve, best_balanced_threshold, equal_error_rate, roc_curve
+from onelook.metrics import RocCurve, roc_curve
 from onelook.models.network import build_model
 from onelook.recipe import HeadRecipe
 from onelook.report.inputs import ReportInputs
@@ -192,7 +192,7 @@ def _card(
     name: str,
 ) -> TrainingCard:
     drawn = chosen.fitted.drawn
-    scored = drawn.scores, drawn.is_same
+    curve = roc_curve(drawn.scores, drawn.is_same)
     return TrainingCard(
         name=name,
         recipe=recipe.model_dump(mode="json"),
@@ -213,8 +213,8 @@ def _card(
             figure=FIGURE,
             value=chosen.compared[FIGURE],
             auc=chosen.compared[FIGURE],
-            eer=equal_error_rate(*scored),
-            best_threshold=best_balanced_threshold(*scored),
+            eer=curve.eer,
+            best_threshold=curve.best_threshold(),
             seconds=round(seconds, 1),
             compared=chosen.compared,
         ),
