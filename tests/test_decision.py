@@ -129,6 +129,10 @@ def test_a_decision_of_an_older_onelook_is_read_and_knows_no_galleries():
     decision = Decision.from_dict(old)
     assert decision.decide(0.55) is None
     assert decision.identify_threshold(20) is None
+    among = decision.threshold_among(20)
+    assert among.threshold == decision.threshold and among.extrapolated
+    assert among.fpir == pytest.approx(1 - (1 - decision.far) ** 20)
+    assert not decision.threshold_among(1).extrapolated
     assert decision.probability(0.6) == pytest.approx(1 / (1 + np.exp(-1.0)))
 
 

@@ -177,6 +177,17 @@ class Decision:
         threshold = found.threshold + share * (higher - found.threshold)
         return dataclasses.replace(found, threshold=threshold)
 
+    def threshold_among(self, gallery_size: int, n_images: int = 1) -> IdentifyThreshold:
+        """``identify_threshold``, or that of pairs where none was fitted.
+
+        The rate of the latter is computed as if comparisons erred independently.
+        """
+        fitted = self.identify_threshold(gallery_size, n_images)
+        if fitted is not None:
+            return fitted
+        fpir = 1 - (1 - self.far) ** max(gallery_size, 1)
+        return IdentifyThreshold(self.threshold, fpir, extrapolated=gallery_size > 1)
+
     def _threshold_of(
         self, measured: list[IdentifyRow], gallery_size: int
     ) -> IdentifyThreshold:

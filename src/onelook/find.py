@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from onelook.boxes import Box, How, Proposal, apart, propose, windows_near
 from onelook.data.inputs import Item
 from onelook.data.inputs.decoding import decode, name_of
-from onelook.decision import Decision
 from onelook.errors import DataError
 from onelook.report.pictures import Picture, draw_boxes
 from onelook.verifier import Verifier
@@ -155,7 +154,9 @@ def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings
         proposals += near
         scores = np.concatenate([scores, _scores(verifier, embedding, near)])
     boxes = [proposal.box for proposal in proposals]
-    threshold, rate, is_for_many = _limit(verifier.decision, max(len(boxes), 1))
+    decision = verifier.decision
+    limit = None if decision is None else decision.threshold_among(max(len(boxes), 1))
+    threshold = None if limit is None else limit.threshold
     return Findings(
         query=name_of(query, "query"),
         picture=name,
@@ -166,8 +167,8 @@ def find(verifier: Verifier, query: Item, picture: Item, k: int = 5) -> Findings
         n_boxes=len(boxes),
         how=how,
         threshold=threshold,
-        rate=rate,
-        is_for_many=is_for_many,
+        rate=None if limit is None else limit.fpir,
+        is_for_many=decision is not None and bool(decision.identify),
         cohort=verifier.normalised_by,
         query_picture=np.asarray(asked),
         shown=np.asarray(shown),
@@ -204,18 +205,6 @@ def _scores(
         embeddings = verifier.embed_loaded(loaded, "right")
         scores.append(verifier.score(np.repeat(query, len(loaded), 0), embeddings))
     return np.concatenate(scores)
-
-
-def _limit(
-    decision: Decision | None, n_boxes: int
-) -> tuple[float | None, float | None, bool]:
-    """Threshold, share of pictures in which it errs, whether it was fitted for many."""
-    if decision is None:
-        return None, None, False
-    fitted = decision.identify_threshold(n_boxes)
-    if fitted is not None:
-        return fitted.threshold, fitted.fpir, True
-    return decision.threshold, 1 - (1 - decision.far) ** n_boxes, False
 
 
 def _found(

@@ -248,18 +248,13 @@ def limit_of(
     """The threshold of an identity with so many images in a gallery.
 
     Without thresholds for several images an identity counts by its best one, as if each
-    image were an identity. For a model that was calibrated on pairs alone, the rate is
-    computed as if the comparisons erred independently, and marked as extrapolated.
+    image were an identity.
     """
     if decision is None:
         return None
     by_identity = decision.most_images > 1
     size = stats.n_identities if by_identity else stats.n_images
-    fitted = decision.identify_threshold(size, n_images if by_identity else 1)
-    if fitted is not None:
-        return fitted
-    fpir = 1 - (1 - decision.far) ** max(size, 1)
-    return IdentifyThreshold(decision.threshold, fpir, extrapolated=size > 1)
+    return decision.threshold_among(size, n_images if by_identity else 1)
 
 
 def _is_same(

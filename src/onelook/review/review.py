@@ -381,8 +381,7 @@ def _groups(
     ]
     # A threshold beyond the measured sizes is too strict for anything to reach.
     measured = max((row.gallery_size for row in decision.identify), default=1)
-    limit = decision.identify_threshold(min(len(labels) - 1, measured))
-    threshold = decision.threshold if limit is None else limit.threshold
+    threshold = decision.threshold_among(min(len(labels) - 1, measured)).threshold
     groups = group(verifier, embeddings, unnamed, threshold)
     return tuple(map(tuple, groups))
 
