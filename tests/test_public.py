@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,15 +58,15 @@ def test_importing_loads_nothing_heavy(line):
     assert not set(HEAVY) & set(loaded)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no times of child processes")
-def test_help_takes_less_than_300_ms_of_a_processor():
-    # By the clock it measures what else the machine does.
+def test_help_answers_in_under_300_ms():
+    # The best of several whole processes: the others measure what else the machine does.
     seconds = []
-    for _ in range(5):
-        before = os.times()
+    for _ in range(15):
+        begun = time.perf_counter()
         shown = run("-m", "onelook", "--help").stdout
-        after = os.times()
-        seconds.append(sum(after[2:4]) - sum(before[2:4]))
+        seconds.append(time.perf_counter() - begun)
+        if min(seconds) < 0.3 and len(seconds) >= 3:
+            break
     assert "Usage: onelook" in shown
     assert min(seconds) < 0.3, f"best of {len(seconds)}: {min(seconds):.2f} s"
 

@@ -144,10 +144,12 @@ def test_drift_is_told_in_words(found):
         (0.001, (0.0, 0.003), 5000, "too strict"),
         (0.001, (0.0, 0.02), 5000, "too few pairs to say"),
         (0.01, (0.008, 0.012), 500, "too few pairs to say"),
+        (0.05, None, 5000, "too few pairs to say"),
     ],
 )
 def test_verdicts_at_a_stated_rate_of_one_in_a_hundred(far, interval, n_different, verdict):
-    measured = Rates(far, 0.1, interval, None, 50, 100, n_different)
+    n_classes = 50 if interval else 6  # of fewer than ten there are no intervals
+    measured = Rates(far, 0.1, interval, None, n_classes, 100, n_different)
     assert measured.verdict(0.01) == verdict
 
 
