@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from onelook.data.inputs import ImageInput
-from onelook.errors import CheckpointError, DataError
+from onelook.data.sources.fetch import NetworkError
+from onelook.errors import CheckpointError
 from onelook.loading import load
 from onelook.page import write_page
 from onelook.recipe import ImageSettings
@@ -73,7 +74,7 @@ def ask_node(folder: Path, images: list[Image.Image]) -> dict:
 def write_or_skip(verifier: Verifier, folder: Path) -> None:
     try:
         write_page(verifier, folder)
-    except DataError as error:
+    except NetworkError as error:
         pytest.skip(str(error))
 
 

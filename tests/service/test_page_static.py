@@ -12,7 +12,7 @@ from page_server import PageServer
 from page_visit import launched, payloads, visiting
 from playwright.sync_api import expect
 
-from onelook.errors import DataError
+from onelook.data.sources.fetch import NetworkError
 from onelook.loading import load
 from onelook.page import write_page
 from onelook.service.settings import ServiceSettings
@@ -29,7 +29,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 def url(tmp_path: Path) -> Iterator[str]:
     try:
         write_page(load("omniglot"), tmp_path)
-    except DataError as error:
+    except NetworkError as error:
         pytest.skip(str(error))
     handler = functools.partial(Quiet, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -69,7 +69,7 @@ def test_the_service_offers_it_and_opens_its_policy_there_alone(tmp_path: Path) 
     verifier = load("omniglot")
     try:
         write_page(verifier, tmp_path)
-    except DataError as error:
+    except NetworkError as error:
         pytest.skip(str(error))
     server = PageServer(verifier, settings=ServiceSettings(on_device=tmp_path))
     with launched() as browser, visiting(browser, server) as visit:

@@ -1,6 +1,5 @@
 """A page that compares two pictures in the browser, for any server of static files."""
 
-import hashlib
 import json
 import tarfile
 from pathlib import Path
@@ -10,7 +9,7 @@ from safetensors.numpy import save
 
 from onelook.data.inputs import ImageInput
 from onelook.data.sources.fetch import fetch
-from onelook.errors import CheckpointError, DataError
+from onelook.errors import CheckpointError
 from onelook.files import cache_folder, write_whole
 from onelook.runtime.onnx import OnnxEncoder
 from onelook.verifier import Verifier
@@ -89,11 +88,7 @@ def _runtime() -> dict[str, bytes]:
     """The files of ONNX Runtime Web, fetched once."""
     folder = cache_folder() / "web"
     folder.mkdir(parents=True, exist_ok=True)
-    archive = fetch(RUNTIME_URL, folder / RUNTIME)
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha512").hexdigest()
-    if found != RUNTIME_SHA512:
-        raise DataError(f"{archive} has another sha512 than expected; remove it, run again")
+    archive = fetch(RUNTIME_URL, folder / RUNTIME, sha512=RUNTIME_SHA512)
     with tarfile.open(archive) as package:
         members = {
             name: package.extractfile(f"package/dist/{name}") for name in RUNTIME_FILES

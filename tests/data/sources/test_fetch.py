@@ -112,6 +112,15 @@ def test_a_part_that_is_whole_already_only_needs_its_name(server, tmp_path):
     assert files(tmp_path) == ["file.bin"]
 
 
+def test_a_sha512_is_checked_as_an_md5_is(server, tmp_path):
+    right = hashlib.sha512(BODY).hexdigest()
+    with pytest.raises(DataError, match=f"has sha512 {right}, not {right[::-1]}"):
+        fetch(f"{server.url}/file.bin", tmp_path / "file.bin", sha512=right[::-1])
+    assert files(tmp_path) == []
+    fetch(f"{server.url}/file.bin", tmp_path / "file.bin", sha512=right)
+    assert files(tmp_path) == ["file.bin"]
+
+
 @pytest.mark.parametrize("start", [b"", b"wrong" * 1000])
 def test_a_wrong_checksum_leaves_nothing_in_place(server, tmp_path, start):
     if start:

@@ -21,6 +21,7 @@ from onelook.progress import progress_bar
 
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30.0
+Checksum = tuple[str, str]  # its kind, and the digits
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ def fetch_archive(archive: Archive, folder: Path) -> None:
                 raise
 
 
-def fetch(url: str, to: Path, md5: str | None = None) -> Path:
+def fetch(url: str, to: Path, md5: str | None = None, *, sha512: str | None = None) -> Path:
     """Fetch ``url`` into the file ``to`` and return it.
 
     What has arrived is kept in ``to`` + ``.part``; a second call goes on from there. ``to``
     itself appears only when it is whole and verified: by the checksum, or, where none is
     published, by the zip test for a ``.zip``.
     """
+    checksum = ("sha512", sha512) if sha512 else ("md5", md5) if md5 else None
     part = to.with_name(to.name + ".part")
     busy = (
         f"another process is fetching {to}, or a file beside it; wait until it is done and "
@@ -65,18 +67,18 @@ def fetch(url: str, to: Path, md5: str | None = None) -> Path:
                 if not to.exists():  # another process may have finished between two looks
                     with part.open("ab") as file:
                         _fetch(url, file, to)
-                    _move_if_sound(part, to, url, md5)
+                    _move_if_sound(part, to, url, checksum)
                     return to
     except OSError as error:
         raise DataError(f"cannot write {to}: {error.strerror or error}") from error
-    wrong = _find_fault(to, md5)
+    wrong = _find_fault(to, checksum)
     if wrong:
         raise DataError(f"{to.name} from {url} {wrong}; move {to} away to fetch it again")
     return to
 
 
-def _move_if_sound(part: Path, to: Path, url: str, md5: str | None) -> None:
-    wrong = _find_fault(part, md5, to.name)
+def _move_if_sound(part: Path, to: Path, url: str, checksum: Checksum | None) -> None:
+    wrong = _find_fault(part, checksum, to.name)
     if wrong:
         part.unlink()
         raise DataError(f"{to.name} from {url} {wrong}; run again to fetch it again")
@@ -137,12 +139,13 @@ def _network(url: str, to: Path) -> Iterator[None]:
         ) from error
 
 
-def _find_fault(path: Path, md5: str | None, name: str = "") -> str:
+def _find_fault(path: Path, checksum: Checksum | None, name: str = "") -> str:
     """What is wrong with a file, by its checksum or by zip's own test; "" if nothing is."""
-    if md5 is not None:
+    if checksum is not None:
+        kind, wanted = checksum
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        return "" if found == md5 else f"has md5 {found}, not {md5}"
+            found = hashlib.file_digest(file, kind).hexdigest()
+        return "" if found == wanted else f"has {kind} {found}, not {wanted}"
     if not (name or path.name).lower().endswith(".zip"):
         return ""
     try:
