@@ -30,7 +30,7 @@ def export_graphs(
     places, graphs = _places(weights), {}
     onnx = import_extra("onnx", "train", "exporting a model")
     for side in examples:
-        traced = _traced(OneSide(model, side).eval(), examples[side])
+        traced = as_onnx(OneSide(model, side), examples[side], "embeddings")
         graph = onnx.load_from_string(traced)
         for tensor in graph.graph.initializer:
             place = places.get(_sha256(tensor.raw_data))
@@ -57,27 +57,35 @@ class OneSide(nn.Module):
         return self.model.encode(inputs if len(inputs) > 1 else inputs[0], self.side)
 
 
-def _traced(encoder: OneSide, example: Mapping[str, NDArray[Any]]) -> bytes:
+def as_onnx(network: nn.Module, example: Mapping[str, NDArray[Any]], output: str) -> bytes:
+    """The ONNX file of a network whose inputs have names; their N stays open."""
     file: Any = io.BytesIO()
-    names = list(example)
-    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
-    axes = {name: {0: "N"} for name in [*names, "embeddings"]}
+    names = [*example, output]
+    axes = {name: {0: "N"} for name in names}
     if "values" in axes:
         axes["values"][1] = "T"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # checks of shapes are traced too
         torch.onnx.export(
-            encoder,
-            tuple(torch.from_numpy(values).to(device) for values in example.values()),
+            network.eval(),
+            tensors_of(network, example),
             file,
             dynamo=False,
             do_constant_folding=False,  # else the weights would be other numbers
-            input_names=names,
-            output_names=["embeddings"],
+            input_names=names[:-1],
+            output_names=names[-1:],
             dynamic_axes=axes,
         )
     content: bytes = file.getvalue()
     return content
+
+
+def tensors_of(
+    network: nn.Module, example: Mapping[str, NDArray[Any]]
+) -> tuple[Tensor, ...]:
+    """Example inputs where the network is."""
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    return tuple(torch.from_numpy(values).to(device) for values in example.values())
 
 
 def _places(weights: bytes) -> dict[bytes, tuple[int, int]]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from onelook.models.export import OneSide
+from onelook.models.export import OneSide, as_onnx, tensors_of
 from onelook.models.siamese import PseudoSiamese, Siamese
 
 
@@ -24,32 +25,17 @@ def torchscript(
 
     ``settings`` is kept in the file as ``onelook.json``.
     """
-    inputs = tuple(torch.from_numpy(values) for values in example.values())
-    return _traced(OneSide(model, side), inputs, settings)
+    return _traced(OneSide(model, side), example, settings)
 
 
 def torchscript_head(head: nn.Module, size: int) -> bytes:
     """A similarity: from embeddings (N, D) and (N, D) to scores (N,); N stays open."""
-    return _traced(head, (torch.rand(2, size), torch.rand(2, size)))
+    return _traced(head, _embeddings(size))
 
 
 def onnx_head(head: nn.Module, size: int) -> bytes:
     """The same as an ONNX file."""
-    file: Any = io.BytesIO()
-    names = ["left", "right", "scores"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # checks of shapes are traced too
-        torch.onnx.export(
-            head.eval(),
-            (torch.rand(2, size), torch.rand(2, size)),
-            file,
-            dynamo=False,
-            input_names=names[:2],
-            output_names=names[2:],
-            dynamic_axes={name: {0: "N"} for name in names},
-        )
-    content: bytes = file.getvalue()
-    return content
+    return as_onnx(head, _embeddings(size), "scores")
 
 
 def open_torchscript(path: Path) -> Callable[[list[NDArray[Any]]], NDArray[Any]]:
@@ -66,13 +52,19 @@ def open_torchscript(path: Path) -> Callable[[list[NDArray[Any]]], NDArray[Any]]
     return run
 
 
+def _embeddings(size: int) -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    return {side: rng.random((2, size), np.float32) for side in ("left", "right")}
+
+
 @torch.no_grad()
 def _traced(
-    network: nn.Module, inputs: tuple[torch.Tensor, ...], settings: str = "{}"
+    network: nn.Module, example: Mapping[str, NDArray[Any]], settings: str = "{}"
 ) -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # checks of shapes are traced too
+        inputs = tensors_of(network, example)
         traced = torch.jit.trace(network.eval(), inputs)  # type: ignore[no-untyped-call]
         torch.jit.save(traced, file, _extra_files={"onelook.json": settings})
     return file.getvalue()
