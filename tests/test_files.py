@@ -6,15 +6,20 @@ import tarfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from onelook.data.archives import open_tree
+from onelook.data.inputs import ImageInput
+from onelook.data.inputs.stores import PixelStore
 from onelook.data.sources import find
 from onelook.data.sources.digits import digits
 from onelook.data.sources.pair_files import read_pairs
 from onelook.errors import DataError, OnelookError
 from onelook.files import cache_folder, whole_file, write_whole
 from onelook.model_folder import read_file, read_settings
-from onelook.recipe import read_recipe
+from onelook.recipe import ImageSettings, read_recipe
+from onelook.report.inputs import ReportInputs
+from onelook.report.page import write_report
 from onelook.service.tokens import read_tokens
 from onelook.training.state import load_state
 from onelook.vectors import Vectors, read_vectors, write_vectors
@@ -78,11 +83,28 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
             read()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+PRIVATELY = pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@PRIVATELY
 @pytest.mark.parametrize("name", ["faces.npz", "faces.parquet"])
 def test_vectors_of_people_are_for_their_owner_alone(tmp_path, name):
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
     content = Vectors(["ann.png"], np.ones((1, 4), np.float32), [], "fingerprint")
-    path = write_vectors(tmp_path / name, content)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert mode(write_vectors(tmp_path / name, content)) == 0o600
+
+
+@PRIVATELY
+def test_reports_and_prepared_pictures_are_for_their_owner_alone(tmp_path):
+    pytest.importorskip("matplotlib")
+    assert mode(write_report(ReportInputs("faces"), tmp_path / "r.html")) == 0o600
+    Image.new("L", (9, 9)).save(tmp_path / "ann.png")
+    taken = ImageInput(ImageSettings(height=8, width=8, channels=1))
+    paths, cache = [f"{tmp_path}/ann.png"], tmp_path / "cache"
+    PixelStore.prepare(paths, taken, cache=cache, progress=False)
+    assert mode(cache / "pixels") == 0o700

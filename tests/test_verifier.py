@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import os
 
 import numpy as np
 import pytest
@@ -380,6 +381,9 @@ def test_a_cohort_is_saved_with_the_model(verifier, images, folder_of_40, tmp_pa
     assert loaded.plain.decision == BESIDE and loaded.normalised_by == here.normalised_by
     answers = [one.compare(images[0], images[1]) for one in (here, loaded)]
     assert answers[0].score == pytest.approx(answers[1].score, abs=1e-3)
+    # It holds people; the model itself may be for a service under another account.
+    modes = [(folder / f"{one}.safetensors").stat().st_mode for one in ("cohort", "model")]
+    assert os.name == "nt" or [one & 0o44 > 0 for one in modes] == [False, True]
     content = bytearray((folder / "cohort.safetensors").read_bytes())
     content[-1] ^= 1
     (folder / "cohort.safetensors").write_bytes(content)
