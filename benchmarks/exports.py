@@ -53,12 +53,6 @@ class Exported:
         parts = [self.run([images[i : i + STEP]]) for i in range(0, len(images), STEP)]
         return np.concatenate(parts)
 
-    def weights(self) -> dict[str, NDArray[np.float32]]:
-        return {}
-
-    def files(self, examples: object) -> tuple[bytes, dict[str, bytes]]:
-        raise NotImplementedError
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])

@@ -74,7 +74,6 @@ def serve(
     import_extra("fastapi", "serve", "onelook serve")
     from onelook.gallery.store import redact_url
     from onelook.gallery.stores import store_exists
-    from onelook.page import write_page
     from onelook.service.app import create_app
     from onelook.service.server import check_address, hosts_of, limit_threads
     from onelook.service.server import serve as run
@@ -104,6 +103,8 @@ def serve(
         if opened is not None:
             stack.enter_context(opened)
         if on_device:
+            from onelook.page import write_page
+
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="onelook-page-")))
             write_page(verifier, folder)
             settings = replace(settings, on_device=folder)

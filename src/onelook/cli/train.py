@@ -189,7 +189,7 @@ def export(
         return _export_page(model, out, as_json)
     import_extra("torch", "train", "onelook export")
     from onelook.data.archives import addresses_of
-    from onelook.deploy import write_export
+    from onelook.deploy import PARITY_FILE, write_export
     from onelook.loading import load
 
     if to != "onnx" and out is None:
@@ -198,7 +198,7 @@ def export(
     trained = load(model, runtime="torch")
     given = [] if images is None else addresses_of([images], trained.input.suffixes)
     write_export(trained, to, folder, given)
-    if (folder / "parity.json").is_file():
+    if (folder / PARITY_FILE).is_file():
         return _check_export(folder, as_json)
     _compare_runtimes(trained, folder, as_json)
 

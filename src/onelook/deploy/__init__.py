@@ -58,4 +58,4 @@ def write_export(
         write_whole(folder / PARITY_FILE, json.dumps(parity).encode())
 
 
-__all__ = ["Target", "check_export", "write_export"]
+__all__ = ["PARITY_FILE", "Target", "check_export", "write_export"]

@@ -40,13 +40,10 @@ async function answer(files) {
 }
 
 async function decoded(file) {
-  const { width, height, canvas } = await createImageBitmap(file).then(drawn);
-  return canvas.getContext("2d").getImageData(0, 0, width, height);
-}
-
-function drawn(bitmap) {
+  const bitmap = await createImageBitmap(file);
   const { width, height } = bitmap;
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
-  canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  return { width, height, canvas };
+  const context = canvas.getContext("2d");
+  context.drawImage(bitmap, 0, 0);
+  return context.getImageData(0, 0, width, height);
 }
