@@ -173,9 +173,10 @@ def fit_rows(found: Sequence[GallerySimulation], fpir: float) -> list[IdentifyRo
 def threshold_for_places(
     unknown: NDArray[np.float64], places: Indices, fpir: float
 ) -> float:
-    """As ``threshold_at_fpir``, for a place that is none of those (N,) of the probes.
+    """As ``threshold_at_fpir``, for a place other than those (N,) that the probes are of.
 
-    ``fpir`` may reach it with one standard error over the places.
+    The share that reaches it is at most ``fpir`` even with one standard error over the
+    places added.
     """
     allowed, too_many = 0.0, fpir
     threshold = threshold_at_fpir(unknown, fpir)
@@ -194,8 +195,8 @@ def threshold_for_places(
 def rate_elsewhere(is_accepted: NDArray[np.bool_], places: Indices) -> float:
     """The share that is accepted and, of three places or more, its standard error.
 
-    A few places may be easier by chance than the one where the threshold is used. N
-    unknown probes were falsely accepted or not.
+    A few places may be easier by chance than the one where the threshold is used.
+    ``is_accepted`` (N,) says which unknown probes were falsely accepted.
     """
     rates = [is_accepted[places == place].mean() for place in np.unique(places)]
     error = np.std(rates, ddof=1) / math.sqrt(len(rates)) if len(rates) >= 3 else 0.0

@@ -46,8 +46,9 @@ class Rates:
     def verdict(self, far: float) -> str:
         """Whether the rate ``far`` still holds."""
         # Pairs of one class err together: of few classes each counts as one trial.
-        by_class = wilson_interval(self.far * self.n_classes, self.n_classes)
-        low, high = self.far_interval or by_class
+        low, high = self.far_interval or wilson_interval(
+            self.far * self.n_classes, self.n_classes
+        )
         if low > far and self.far > FACTOR * far:
             return "too lax"
         few = self.n_different < FALSE_ACCEPTS_NEEDED / far - 1e-6

@@ -60,7 +60,8 @@ class Identification:
         cohort: What scores are centred or normalised by; empty for plain scores.
         familiar: Whether the probe looks like what the model was calibrated on, or like the
             cohort; False makes the verdict "unsure", None says that it is not known.
-        reason: Why it does not, and what to do; empty if it does.
+        reason: Why the verdict is "unsure", and what to do: the probe is not familiar, or
+            most strangers would pass the threshold. Empty if it is not.
 
     Attributes:
         verdict: "known", "unknown" or "unsure"; empty where the model has no threshold.
